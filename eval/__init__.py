@@ -1,0 +1,1 @@
+"""The evaluation harness: the rollout loop, its records, its statistics and its commands."""

@@ -1,0 +1,1 @@
+"""Observers of the one rollout loop: logs, videos, datasets."""

@@ -1,0 +1,1 @@
+"""Learning: models, processing, data, checkpoints, training. Knows arrays, not simulators."""
