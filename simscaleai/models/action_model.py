@@ -1,0 +1,188 @@
+"""What every built-in model shares: the batch, the loss over action chunks, and `predict`.
+
+A model's batch is `{"observations": {"state": (B, D), "image": (B, C, H, W)}, "actions": (B, A) or (B, H, A),
+"language": list[str], "action_is_pad": (B, H)}`. Images are float in [0, 1]; actions are in the normalised action
+space [-1, 1] of the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from simscaleai.errors import SimScaleError
+
+Language = str | Sequence[str] | Tensor
+"""One instruction for all rows, one per row, or integer tokens (B, L) with 0 as padding."""
+
+
+class ActionModel(nn.Module):
+    """A network from observations to actions, split where an auxiliary head may attach: `decode(encode(...))`."""
+
+    action_dim: int
+    """Dimensions of one action."""
+    action_horizon: int
+    """Consecutive actions predicted at once."""
+    uses_image: bool
+    """Whether the observation `image` is read."""
+    uses_language: bool
+    """Whether the instruction is read."""
+
+    def encode(self, observations: Mapping[str, Tensor], language: Language | None = None) -> Tensor:
+        """Return the features (B, F) from which actions are decoded."""
+        raise NotImplementedError
+
+    def decode(self, features: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the predicted actions, the loss and the metrics for `features` of `batch`."""
+        raise NotImplementedError
+
+    def act(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return actions, flat (B, action_horizon · action_dim), from features."""
+        raise NotImplementedError
+
+    def noise_shape(self, batch_size: int) -> tuple[int, ...] | None:
+        """Return the shape of the `noise` that `predict` takes, or None if the model is deterministic."""
+        return None
+
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return `predicted_actions`, `loss` and metrics for a training batch.
+
+        Raises:
+            SimScaleError: If an input is missing or has another shape than the model was built for.
+        """
+        features = self.encode(batch["observations"], batch.get("language"))
+        return self.decode(features, batch)
+
+    def predict(
+        self, obs: Mapping[str, Tensor], language: Language | None = None, *, noise: Tensor | None = None
+    ) -> Tensor:
+        """Return actions for a batch of observations, without gradients and in eval mode.
+
+        The mode of every submodule is put back afterwards, so predicting in the middle of training changes nothing.
+
+        Args:
+            obs: `state` (B, D) and `image` (B, C, H, W) float in [0, 1], as the model was built for.
+            language: One instruction for all rows, a list with one per row, or tokens (B, L); only read by models
+                that use language.
+            noise: For models that sample, standard normal numbers of shape `noise_shape(B)`; makes the result a
+                function of the inputs alone. Without it torch's global generator is used.
+
+        Returns:
+            Actions in [-1, 1] for bounded heads, (B, action_dim), or (B, action_horizon, action_dim) if the horizon
+            exceeds 1.
+
+        Raises:
+            SimScaleError: If an input is missing or has the wrong shape, or `noise` is given to a deterministic model.
+        """
+        with _inference(self):
+            features = self.encode(obs, language)
+            self._check_noise(noise, len(features))
+            return self._shaped(self.act(features, noise).float())
+
+    def _check_noise(self, noise: Tensor | None, batch_size: int) -> None:
+        expected = self.noise_shape(batch_size)
+        if noise is not None and tuple(noise.shape) != expected:
+            raise SimScaleError(f"noise must have shape {expected}, got {tuple(noise.shape)}")
+
+    def _shaped(self, actions: Tensor) -> Tensor:
+        """Return flat or chunked actions as users see them: no horizon axis for a horizon of 1."""
+        if self.action_horizon == 1:
+            return actions.reshape(-1, self.action_dim)
+        return actions.reshape(-1, self.action_horizon, self.action_dim)
+
+
+@dataclass(frozen=True)
+class ActionTargets:
+    """The actions that a batch asks for, as chunks, and which of their steps count."""
+
+    actions: Tensor
+    """Float32, (B, action_horizon, action_dim)."""
+    valid: Tensor | None
+    """Steps that count, bool (B, action_horizon, 1); None if all do."""
+
+    @classmethod
+    def from_batch(cls, batch: Mapping[str, Any], model: ActionModel) -> ActionTargets:
+        """Read `actions` and `action_is_pad`.
+
+        Actions (B, action_dim) given to a model with a longer horizon mean that action held for the horizon.
+
+        Raises:
+            SimScaleError: If the actions are missing, or a shape is not one of these.
+        """
+        if "actions" not in batch:
+            raise SimScaleError("a training batch needs 'actions'; call predict() to act without them")
+        actions = _chunks(batch["actions"].float(), model.action_horizon, model.action_dim)
+        is_pad = batch.get("action_is_pad")
+        if is_pad is None:
+            return cls(actions, None)
+        if is_pad.shape != actions.shape[:2]:
+            expected = tuple(actions.shape[:2])
+            raise SimScaleError(f"action_is_pad must have shape (B, H) = {expected}, got {tuple(is_pad.shape)}")
+        return cls(actions, ~is_pad.bool().unsqueeze(-1))
+
+    def mean(self, errors: Tensor) -> Tensor:
+        """Return the mean of `errors` (B, action_horizon, action_dim) over the steps that count."""
+        return masked_mean(errors, self.valid)
+
+
+def masked_mean(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the mean over the entries where `valid`, broadcast to `values`, holds; 0 if there is none."""
+    if valid is None:
+        return values.mean()
+    valid = valid.expand_as(values)
+    return values.where(valid, 0.0).sum() / valid.sum().clamp(min=1)
+
+
+def state_input(observations: Mapping[str, Tensor], state_dim: int) -> Tensor:
+    """Return the observation `state` after checking that it is float (B, state_dim)."""
+    return _floating(observations, "state", (state_dim,))
+
+
+def image_input(observations: Mapping[str, Tensor], channels: int, size: int) -> Tensor:
+    """Return the observation `image`, float (B, channels, size, size) in [0, 1], scaled to [-1, 1].
+
+    Centred pixels train faster than [0, 1]; environments give uint8 (H, W, C), which the caller converts.
+    """
+    return _floating(observations, "image", (channels, size, size)) * 2 - 1
+
+
+def _floating(observations: Mapping[str, Tensor], key: str, shape: tuple[int, ...]) -> Tensor:
+    if key not in observations:
+        raise SimScaleError(f"the model needs the observation {key!r}; there are: {', '.join(observations) or 'none'}")
+    value = observations[key]
+    if tuple(value.shape[1:]) != shape:
+        raise SimScaleError(
+            f"observation {key!r} must have shape (B, {str(shape)[1:-1].rstrip(',')}), got {tuple(value.shape)}"
+        )
+    if not value.is_floating_point():
+        raise SimScaleError(f"observation {key!r} must be floating point, got {value.dtype}")
+    return value
+
+
+def _chunks(actions: Tensor, horizon: int, action_dim: int) -> Tensor:
+    if actions.ndim == 2 and actions.shape[1] == action_dim:
+        return actions.unsqueeze(1).expand(-1, horizon, -1)
+    if actions.ndim == 3 and actions.shape[1:] == (horizon, action_dim):
+        return actions
+    raise SimScaleError(
+        f"actions must have shape (B, {action_dim}) or (B, {horizon}, {action_dim}), got {tuple(actions.shape)}"
+    )
+
+
+@contextmanager
+def _inference(model: nn.Module) -> Iterator[None]:
+    """Run without gradients and in eval mode, then put each submodule back in the mode it was in."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True

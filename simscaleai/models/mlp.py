@@ -1,0 +1,14 @@
+"""The plain multi-layer perceptron that encoders and heads share."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def mlp_layers(input_dim: int, hidden_dim: int, n_layers: int, dropout: float) -> list[nn.Module]:
+    """Return `n_layers` of Linear, GELU, Dropout from `input_dim` to `hidden_dim`."""
+    layers: list[nn.Module] = []
+    for _ in range(n_layers):
+        layers += [nn.Linear(input_dim, hidden_dim), nn.GELU(), nn.Dropout(dropout)]
+        input_dim = hidden_dim
+    return layers

@@ -1,0 +1,113 @@
+"""The transformer that the vision, language and fusion parts share: pre-norm, GELU, fused attention.
+
+Same function as `nn.TransformerEncoder` with `norm_first=True`, but it computes only the outputs that are used and
+keeps to the fused attention kernel, which has no dropout on the attention weights on a CPU.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from simscaleai.errors import SimScaleError
+
+INIT_STD = 0.02
+"""Standard deviation of the truncated normal from which weights and embeddings start."""
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with one projection for queries, keys and values."""
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        if embed_dim % num_heads:
+            raise SimScaleError(f"embed_dim must be a multiple of num_heads, got {embed_dim} and {num_heads}")
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
+        self.output = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, tokens: Tensor, key_mask: Tensor | None = None, num_outputs: int | None = None) -> Tensor:
+        """Let the first `num_outputs` tokens (all if None) look at all tokens.
+
+        Args:
+            tokens: (B, T, E).
+            key_mask: Tokens that may be looked at, bool (B, T); at least one per row. None means all.
+            num_outputs: How many leading tokens are asked for.
+
+        Returns:
+            (B, num_outputs, E).
+        """
+        query, key, value = self._projections(tokens, num_outputs)
+        mask = None if key_mask is None else key_mask[:, None, None, :]  # (B, heads, queries, T)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.output(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def _projections(self, tokens: Tensor, num_outputs: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, each (B, heads, T or num_outputs, E / heads)."""
+        if num_outputs is None:
+            query, key, value = self.qkv(tokens).chunk(3, dim=-1)
+        else:
+            embed_dim = tokens.shape[-1]
+            weights, biases = self.qkv.weight, self.qkv.bias
+            query = functional.linear(tokens[:, :num_outputs], weights[:embed_dim], biases[:embed_dim])
+            key, value = functional.linear(tokens, weights[embed_dim:], biases[embed_dim:]).chunk(2, dim=-1)
+        return self._heads(query), self._heads(key), self._heads(value)
+
+    def _heads(self, projected: Tensor) -> Tensor:
+        batch_size, length, _ = projected.shape
+        return projected.view(batch_size, length, self.num_heads, -1).transpose(1, 2)
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm attention and GELU feed-forward, each with a skip connection."""
+
+    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float, dropout: float) -> None:
+        super().__init__()
+        hidden_dim = int(embed_dim * mlp_ratio)
+        self.attention_norm = nn.LayerNorm(embed_dim)
+        self.attention = SelfAttention(embed_dim, num_heads)
+        self.feedforward_norm = nn.LayerNorm(embed_dim)
+        self.feedforward = nn.Sequential(nn.Linear(embed_dim, hidden_dim), nn.GELU(), nn.Linear(hidden_dim, embed_dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, key_mask: Tensor | None = None, num_outputs: int | None = None) -> Tensor:
+        """Return the first `num_outputs` tokens (all if None) after this layer; see `SelfAttention.forward`."""
+        attended = self.attention(self.attention_norm(tokens), key_mask, num_outputs)
+        tokens = tokens[:, :num_outputs] + self.dropout(attended)
+        return tokens + self.dropout(self.feedforward(self.feedforward_norm(tokens)))  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    """A stack of blocks and a final normalisation."""
+
+    def __init__(self, embed_dim: int, num_heads: int, num_layers: int, mlp_ratio: float, dropout: float) -> None:
+        super().__init__()
+        if num_layers < 1:
+            raise SimScaleError(f"a transformer needs at least one layer, got {num_layers}")
+        self.blocks = nn.ModuleList(
+            TransformerBlock(embed_dim, num_heads, mlp_ratio, dropout) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(embed_dim)
+
+    def forward(self, tokens: Tensor, key_mask: Tensor | None = None, num_outputs: int | None = None) -> Tensor:
+        """Return the first `num_outputs` tokens (all if None) after the last layer, (B, num_outputs, E).
+
+        Args:
+            tokens: (B, T, E).
+            key_mask: Tokens that count, bool (B, T), at least one per row; None means all.
+            num_outputs: How many leading tokens are asked for; the last layer computes no others.
+        """
+        *first, last = self.blocks
+        for block in first:
+            tokens = block(tokens, key_mask)
+        return self.norm(last(tokens, key_mask, num_outputs))  # type: ignore[no-any-return]
+
+
+def initialize_weights(module: nn.Module) -> None:
+    """Start one module the ViT way: truncated normal (std 0.02) weights, zero biases, LayerNorm 1 and 0."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=INIT_STD)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+    if isinstance(module, nn.Linear | nn.LayerNorm):
+        nn.init.zeros_(module.bias)
