@@ -1,0 +1,91 @@
+"""One episode's arrays in one immutable safetensors file, read through a memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from simscaleai.errors import SimScaleError
+from simscaleai.files import replace_file
+
+Arrays = dict[str, NDArray[Any]]
+
+_DTYPES = {"U8": "uint8", "BOOL": "bool", "I32": "int32", "I64": "int64", "F32": "float32", "F64": "float64"}
+
+
+class DatasetError(SimScaleError):
+    """A dataset that cannot be written to or read as asked; the text names the file or folder."""
+
+
+@dataclass(frozen=True)
+class ArrayPlace:
+    """Where one array stands in an episode file."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    start: int
+    """First byte, from the beginning of the file."""
+
+    @property
+    def end(self) -> int:
+        """The byte after the last."""
+        return self.start + self.dtype.itemsize * math.prod(self.shape)
+
+
+def write_episode_file(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Write `arrays` to `path` atomically and return the SHA-256 of the file."""
+    data = save({key: np.ascontiguousarray(values) for key, values in arrays.items()})
+    replace_file(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_header(path: Path) -> dict[str, ArrayPlace]:
+    """Return where each array of an episode file stands, having checked that the file is complete.
+
+    Raises:
+        DatasetError: If the file is missing, truncated, or no safetensors file.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > size - 8:
+                raise ValueError("its header is longer than the file")
+            header = json.loads(file.read(length))
+        places = {key: _place(entry, 8 + length) for key, entry in header.items() if key != "__metadata__"}
+    except FileNotFoundError:
+        raise DatasetError(f"episode file {path} is missing; restore it or collect the dataset anew") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DatasetError(
+            f"{path} is no readable episode file: {error}; delete the dataset and collect anew"
+        ) from None
+    expected = max((place.end for place in places.values()), default=0)
+    if size != expected:
+        raise DatasetError(f"{path} has {size} bytes where its header says {expected}; it was cut or overwritten")
+    return places
+
+
+def _place(entry: Any, data_start: int) -> ArrayPlace:
+    begin, end = entry["data_offsets"]
+    if entry["dtype"] not in _DTYPES:
+        raise ValueError(f"dtype {entry['dtype']} is not one of {', '.join(_DTYPES)}")
+    place = ArrayPlace(np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"]), data_start + begin)
+    if begin < 0 or min(place.shape, default=0) < 0 or place.end != data_start + end:
+        raise ValueError("an array's shape and position disagree")
+    return place
+
+
+def map_arrays(path: Path, header: Mapping[str, ArrayPlace]) -> Arrays:
+    """Return read-only views into a memory map of `path`; the map lives as long as a view does."""
+    mapped = np.memmap(path, dtype=np.uint8, mode="r")
+    raw = mapped.view(np.ndarray)
+    return {key: raw[at.start : at.end].view(at.dtype).reshape(at.shape) for key, at in header.items()}
