@@ -1,1 +1,5 @@
-"""The evaluation harness: the rollout loop, its records, its statistics and its commands."""
+"""Evaluation: one rollout loop, its observers, and the commands around it."""
+
+from eval.neighbours import check_neighbours
+
+check_neighbours()

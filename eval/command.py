@@ -1,0 +1,73 @@
+"""What the commands of this package share: flags, messages for users' mistakes, exit codes, output folders.
+
+Exit codes: 0 complete, 1 some episodes are `error`, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import tyro
+
+from eval.loop import USER_MISTAKES
+from simscaleai.errors import SimScaleError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Config = TypeVar("Config", bound=DataclassInstance)
+
+COMPLETE, EPISODE_ERRORS, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_PATH_MISTAKES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+
+def run_command(
+    config_type: type[Config], run: Callable[[Config], int], program: str, arguments: Sequence[str] | None
+) -> int:
+    """Parse the command line into a `config_type`, call `run` with it and return the exit code.
+
+    Args:
+        config_type: Frozen dataclass; the text under each field is the help of its flag.
+        run: Does the work and returns the exit code.
+        program: How the user calls the command.
+        arguments: Command line without the program; None takes that of the process.
+    """
+    try:
+        return run(tyro.cli(config_type, prog=program, args=arguments))
+    except (*USER_MISTAKES, *_PATH_MISTAKES) as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def create_folder(folder: Path) -> None:
+    """Create `folder` for results, with its parents.
+
+    Raises:
+        SimScaleError: If it is a file, or holds something: results of two runs must not mix.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SimScaleError(f"expected a folder to write to, {folder} is a file; choose another --output")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise SimScaleError(f"{folder} is not empty; choose another --output or remove it first")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def config_to_json(config: DataclassInstance) -> dict[str, Any]:
+    """Return a command's configuration as plain JSON data."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Return `seeds` in a few words."""
+    first, last = seeds[0], seeds[-1]
+    if len(seeds) > 1 and list(seeds) == list(range(first, last + 1)):
+        return f"seeds {first} to {last}"
+    return "seeds " + " ".join(map(str, seeds[:10])) + (" …" if len(seeds) > 10 else "")

@@ -1,0 +1,55 @@
+"""Finds out whether another `envs`, `policies` or `simscaleai` hides the ones that belong to this `eval`.
+
+`python -m eval.rollout` puts the working directory first on the path, and these names are generic: a folder with
+an unrelated `envs/` would otherwise be imported half-way and fail far from the cause.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+
+_PACKAGES = ("envs", "policies", "simscaleai")
+
+
+class ShadowedPackageError(ImportError):
+    """A package of ours is hidden by one of the same name elsewhere."""
+
+
+def shadowed(home: Path) -> dict[str, str]:
+    """Return each package that would not be imported from the folder `home`, and where it would come from."""
+    origins = {name: _location(find_spec(name)) for name in _PACKAGES}
+    return {name: origin for name, origin in origins.items() if origin != str(home / name)}
+
+
+def check_neighbours() -> None:
+    """Make sure that the packages this `eval` needs are the ones installed beside it.
+
+    Raises:
+        ShadowedPackageError: If one is not; the text says what hides it.
+        SystemExit: With code 2 and the same text on stderr, when one of our commands is being started.
+    """
+    home = Path(__file__).resolve().parent.parent
+    wrong = shadowed(home)
+    if not wrong:
+        return
+    listing = ", ".join(f"{name!r} comes from {origin}" for name, origin in wrong.items())
+    message = (
+        f"expected the packages beside {home / 'eval'}, but {listing}; use `simscale` or another working directory"
+    )
+    if _is_command():
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2)
+    raise ShadowedPackageError(message)
+
+
+def _location(spec: ModuleSpec | None) -> str:
+    folders = list(spec.submodule_search_locations or [spec.origin or "?"]) if spec else ["nowhere"]
+    return str(Path(folders[0]).resolve()) if spec else folders[0]
+
+
+def _is_command() -> bool:
+    # While `python -m eval.x` looks for eval.x, it imports eval with argv[0] set to "-m".
+    return sys.argv[:1] == ["-m"] or Path(sys.argv[0]).stem == "simscale"

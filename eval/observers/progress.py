@@ -1,0 +1,70 @@
+"""Shows how far a run is, and how it goes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from tqdm import tqdm
+
+from eval.observers.base import Observer
+from eval.plan import EpisodeSpec
+from eval.results import EpisodeResult
+from eval.statistics import wilson
+
+if TYPE_CHECKING:
+    from envs.vector_env import TaskVectorEnv
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress(Observer):
+    """Reports finished episodes, rate, remaining time and the running success rate with its interval.
+
+    A bar on a terminal; elsewhere a plain line at most every `SECONDS_BETWEEN_LINES`.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Report to `stream`, by default standard error."""
+        self._stream = stream or sys.stderr
+        self._bar: tqdm[NoReturn] | None = None
+        self._done = 0
+        self._successes = 0
+
+    def on_run_start(self, env: TaskVectorEnv, plan: Sequence[EpisodeSpec]) -> None:
+        """Begin to measure time."""
+        self._total = len(plan)
+        if self._stream.isatty():
+            self._bar = tqdm(total=self._total, unit="ep", file=self._stream, dynamic_ncols=True)
+        self._started = self._last_line = time.monotonic()
+
+    def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
+        """Count the episode."""
+        self._done += 1
+        self._successes += result.status == "success"
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._rate_text(), refresh=False)
+            self._bar.update()
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._print_line()
+
+    def on_run_end(self, results: Sequence[EpisodeResult]) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _print_line(self) -> None:
+        self._last_line = time.monotonic()
+        rate = self._done / (self._last_line - self._started)
+        remaining = (self._total - self._done) / rate
+        text = f"{self._done}/{self._total} episodes, {rate:.2f}/s, {remaining:.0f} s left, {self._rate_text()}"
+        print(text, file=self._stream, flush=True)
+
+    def _rate_text(self) -> str:
+        low, high, level = wilson(self._successes, self._done)
+        share = 100 * self._successes / self._done
+        return (
+            f"success {self._successes}/{self._done} {share:.0f} % [{100 * low:.0f}, {100 * high:.0f}] at {level:.0%}"
+        )

@@ -1,0 +1,62 @@
+"""Where numbers come from: the machine, the libraries and the source that produced a run.
+
+The fingerprint is what results are bit-identical on; a run on another one may differ in the last digits, and a robot
+policy turns last digits into other outcomes.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_LIBRARIES = ("gymnasium", "mujoco", "numpy", "simscaleai", "torch")
+
+
+def fingerprint(gl_renderer: str | None) -> dict[str, Any]:
+    """Return instruction set, library versions and GL renderer of this process.
+
+    Args:
+        gl_renderer: The GL driver's own name for what draws the policy's images; None if it sees none.
+    """
+    return {
+        "machine": platform.machine(),
+        "cpu_features": _cpu_features(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "gl_renderer": gl_renderer,
+    }
+
+
+def source_state() -> dict[str, Any] | None:
+    """Return the git commit of the project and whether its files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != root:
+        return None
+    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": bool(_git(root, "status", "--porcelain"))}
+
+
+def _cpu_features() -> list[str]:
+    extensions = np.show_config(mode="dicts")["SIMD Extensions"]
+    return [*extensions["baseline"], *extensions["found"]]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

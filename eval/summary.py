@@ -1,0 +1,97 @@
+"""What a run found: counts, intervals and failure classes of its episodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eval.results import EpisodeResult
+from eval.statistics import Interval, clopper_pearson, wilson
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Figures of one run."""
+
+    planned: int
+    """Episodes in the plan."""
+    episodes: int
+    """Episodes that ended."""
+    successes: int
+    """Episodes whose last step was a success."""
+    errors: int
+    """Episodes that could not be run; they count as no success."""
+    success_rate: float
+    """Share of successes among the episodes that ended."""
+    wilson_95: tuple[float, float]
+    """Wilson interval of the success probability at 95 %."""
+    at_least_95: float
+    """Lower end of the exact (Clopper-Pearson) interval at 95 %: for guarantees."""
+    rate_if_errors_succeeded: float
+    """The rate if every error had been a success: the upper bound to what errors may hide."""
+    success_once: int
+    """Episodes with a success at any step."""
+    success_held: int | None
+    """Episodes with a success held for a while; None when success ends an episode."""
+    mean_steps: float
+    """Control steps of an episode."""
+    failures: dict[str, int]
+    """Failure or error class to the number of episodes, the most frequent first."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain JSON data."""
+        return asdict(self)
+
+
+def summarise(results: Sequence[EpisodeResult], planned: int) -> Summary:
+    """Return the figures of the episodes in `results`.
+
+    Args:
+        results: Finished episodes.
+        planned: Episodes in the plan, at least as many.
+    """
+    n = len(results)
+    successes = sum(result.status == "success" for result in results)
+    errors = sum(result.status == "error" for result in results)
+    held = [result.success_held for result in results]
+    low, high, _ = wilson(successes, n)
+    return Summary(
+        planned=planned,
+        episodes=n,
+        successes=successes,
+        errors=errors,
+        success_rate=successes / max(n, 1),
+        wilson_95=(low, high),
+        at_least_95=clopper_pearson(successes, n).low,
+        rate_if_errors_succeeded=(successes + errors) / max(n, 1),
+        success_once=sum(result.success_once for result in results),
+        success_held=None if not held or None in held else sum(map(bool, held)),
+        mean_steps=sum(result.steps for result in results) / max(n, 1),
+        failures=dict(Counter(result.failure for result in results if result.failure).most_common()),
+    )
+
+
+def format_summary(summary: Summary) -> str:
+    """Return the figures as lines of text for people."""
+    n, k = summary.episodes, summary.successes
+    interval = Interval(*summary.wilson_95, level=0.95)
+    which = "at the end" if summary.success_held is not None else "ends the episode"
+    lines = [
+        f"success      {k}/{n} = {100 * summary.success_rate:.1f} %   "
+        f"Wilson 95 % [{100 * interval.low:.1f}, {100 * interval.high:.1f}] %   ({which})"
+    ]
+    if summary.success_held is not None:
+        lines.append(f"             at any step {summary.success_once}/{n}, held {summary.success_held}/{n}")
+    lines.append(f"mean steps   {summary.mean_steps:.1f}")
+    for name, count in summary.failures.items():
+        lines.append(f"  {count:>5} x {name}")
+    if summary.errors:
+        low, high = 100 * summary.success_rate, 100 * summary.rate_if_errors_succeeded
+        lines.append(
+            f"errors       {summary.errors} (counted as no success; the rate lies in [{low:.1f}, {high:.1f}] %)"
+        )
+    if n < summary.planned:
+        lines.append(f"incomplete   {n} of {summary.planned} planned episodes ended")
+    return "\n".join(lines)
