@@ -1,0 +1,225 @@
+"""Pick and place: grasp a cube by friction, lift it, and put it down on a disc."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.controller import NUM_JOINTS, CartesianController
+from envs.interface import Feature, Layout, SimScaleError
+from envs.simulation import Simulation
+from envs.task import ARM_FEATURES, Task, distance, episode_stream, join_features
+
+CUBE_HALF = 0.02
+"""Half of a cube's edge [m]; also the height of its centre at rest on the table."""
+GOAL_RADIUS = 0.03
+"""The cube's centre must be this near the goal, horizontally [m]."""
+REST_TOLERANCE = 0.005
+"""The cube's centre must be this near its resting height [m]."""
+REST_SPEED = 0.02
+"""A cube slower than this is at rest [m/s]."""
+LIFT_HEIGHT = 0.04
+"""The cube must have been this far above rest before [m]; a cube that was only pushed does not count."""
+SEPARATION = 0.10
+"""Cubes and goal start at least this far apart, horizontally [m]."""
+
+_NEAR = 0.05  # the tool has approached a cube within this distance [m]
+_WORK_AREA = (np.array([0.40, -0.18]), np.array([0.60, 0.18]))
+_START = (np.array([0.40, -0.12, 0.16]), np.array([0.54, 0.12, 0.26]))
+_MAX_DRAWS = 200
+
+
+class PickPlace(Task):
+    """Pick up the cube and place it on the yellow disc.
+
+    **Action.** As everywhere (`envs.interface.ACTION_MEANING`). Friction alone holds the cube.
+
+    **Observation.** `state` (18): joint positions 7 [rad], joint velocities 7 [rad/s], tool position 3 [m], gripper
+    opening 1 [m]. `environment_state` (10): cube position 3 [m], cube orientation 4 (wxyz), goal position 3 [m].
+
+    **Randomization.** Cube and goal uniform in x 0.40 to 0.60, y ±0.18 m, at least 0.1 m apart; cube yaw uniform in ±45°
+    (all that a cube has); tool start uniform in x 0.40 to 0.54, y ±0.12, z 0.16 to 0.26 m, gripper open.
+
+    **Success**, at a step: cube centre within 30 mm (xy) of the goal and 5 mm of its resting height, slower than 0.02 m/s,
+    touched by no finger pad, after it was at least 40 mm above rest earlier in the episode.
+
+    **Episode end.** At success (`terminate_on_success`), or after 150 control steps.
+
+    **Version history.** v0: first.
+    """
+
+    scene = "pick_place"
+    max_episode_steps = 150
+    colours: ClassVar[tuple[str, ...]] = ("red",)
+    state_layout = Layout((*ARM_FEATURES, Feature("gripper_opening", 1, "m", "gripper")))
+    environment_layout = Layout(
+        (
+            Feature("cube_position", 3, "m", "world"),
+            Feature("cube_orientation", 4, "wxyz", "world"),
+            Feature("goal_position", 3, "m", "world"),
+        )
+    )
+
+    def __init__(self, simulation: Simulation, controller: CartesianController) -> None:
+        """Attach the task to the slots of `simulation`."""
+        super().__init__(simulation, controller)
+        self._bodies = [simulation.free_body(f"cube_{colour}") for colour in self.colours]
+        self._pads = [
+            [simulation.sensor(f"{side}_pad_cube_{colour}") for side in ("left", "right")] for colour in self.colours
+        ]
+        self._target_index = np.zeros(self.num_envs, dtype=np.intp)
+        shape = (self.num_envs, len(self.colours))
+        self._lifted = np.zeros(shape, dtype=bool)
+        self._grasped = np.zeros(self.num_envs, dtype=bool)
+        self._approached = np.zeros(self.num_envs, dtype=bool)
+        self._dropped = np.zeros(self.num_envs, dtype=bool)
+        self._placed = np.zeros(self.num_envs, dtype=bool)
+
+    # Episodes
+
+    def begin_episode(self, slot: int, seed: int, options: Mapping[str, Any]) -> None:
+        """Draw arm start, cubes, goal, target and instruction."""
+        cubes, goal = _draw_places(seed, len(self.colours))
+        order = episode_stream(seed, "colours").permutation(len(self.colours))
+        yaws = episode_stream(seed, "yaws").uniform(-np.pi / 4, np.pi / 4, len(self.colours))
+        for (pose, _), place, yaw in zip(self._bodies, cubes[order], yaws, strict=True):
+            pose[slot] = [*place, CUBE_HALF, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+        self.simulation.marker_position[slot] = [*goal, 0.0]
+        self.controller.reset(slot, episode_stream(seed, "arm").uniform(*_START))
+        self.targets[slot] = self._choose_target(seed, options.get("target"))
+        self._target_index[slot] = self.colours.index(self.targets[slot])
+        self.instructions[slot] = options.get("instruction") or self.phrase(self.targets[slot], seed)
+
+    def _choose_target(self, seed: int, wanted: str | None) -> str:
+        if wanted is None:
+            return self.colours[int(episode_stream(seed, "target").integers(len(self.colours)))]
+        if wanted not in self.colours:
+            raise SimScaleError(f"no cube is {wanted!r}; this scene's cubes are: {', '.join(self.colours)}")
+        return wanted
+
+    def phrase(self, target: str, seed: int) -> str:
+        """Return the instruction that names the cube `target`; the wording may follow from `seed`."""
+        return f"pick up the {target} cube and place it on the goal"
+
+    def forget(self, mask: NDArray[np.bool_]) -> None:
+        """Forget what happened to the cubes."""
+        for memory in (self._lifted, self._grasped, self._approached, self._dropped, self._placed):
+            memory[mask] = False
+
+    def update(self, mask: NDArray[np.bool_]) -> None:
+        """Remember whether the tool came near, grasped, lifted, dropped and placed the target, and lifted others."""
+        heights = np.stack([pose[:, 2] for pose, _ in self._bodies], axis=1) - CUBE_HALF
+        self._lifted |= mask[:, None] & (heights >= LIFT_HEIGHT)
+        held = self._held()
+        self._approached |= mask & (distance(self.simulation.tool_position, self._target_position()) < _NEAR)
+        self._grasped |= mask & held
+        fell = self._of_target(self._lifted) & ~held & (self._of_target(heights) > CUBE_HALF)
+        self._dropped = np.where(mask, (self._dropped | fell) & ~held, self._dropped)
+        self._placed |= mask & self.success()
+
+    # What is so now
+
+    def _of_target(self, per_cube: NDArray[Any]) -> NDArray[Any]:
+        """Select each slot's target from `per_cube` (N, number of cubes, ...)."""
+        return per_cube[np.arange(self.num_envs), self._target_index]
+
+    def _target_pose(self) -> NDArray[np.float64]:
+        if len(self._bodies) == 1:
+            return self._bodies[0][0]
+        selected: NDArray[np.float64] = self._of_target(np.stack([pose for pose, _ in self._bodies], axis=1))
+        return selected
+
+    def _target_position(self) -> NDArray[np.float64]:
+        return self._target_pose()[:, :3]
+
+    def _pad_contacts(self) -> NDArray[np.bool_]:
+        """Return whether the left and the right pad touch the target, (N, 2)."""
+        touching = np.stack([np.stack(pads, axis=1) for pads in self._pads], axis=1) > 0
+        selected: NDArray[np.bool_] = self._of_target(touching)
+        return selected
+
+    def _held(self) -> NDArray[np.bool_]:
+        return self._pad_contacts().all(axis=1)
+
+    def _goal_distance(self) -> NDArray[np.float64]:
+        return distance(self._target_position()[:, :2], self.simulation.marker_position[:, :2])
+
+    def success(self) -> NDArray[np.bool_]:
+        """Return whether the target lies at rest on the disc, released, after it was lifted."""
+        velocity = self._of_target(np.stack([velocity for _, velocity in self._bodies], axis=1))[:, :3]
+        at_rest = np.abs(self._target_position()[:, 2] - CUBE_HALF) < REST_TOLERANCE
+        at_rest &= distance(velocity, np.zeros_like(velocity)) < REST_SPEED
+        released = ~self._pad_contacts().any(axis=1)
+        return (self._goal_distance() < GOAL_RADIUS) & at_rest & released & self._of_target(self._lifted)
+
+    def stage(self) -> NDArray[np.object_]:
+        """Return the furthest of "start", "approached", "grasped", "lifted", "placed"."""
+        words = np.full(self.num_envs, "start", dtype=object)
+        words[self._approached] = "approached"
+        words[self._grasped] = "grasped"
+        words[self._of_target(self._lifted)] = "lifted"
+        words[self._placed] = "placed"
+        return words
+
+    def failure(self) -> NDArray[np.object_]:
+        """Return why each episode would fail if it ended now, from what happened to the cubes.
+
+        "never_approached", "missed_grasp" (never lifted), "pushed" (on the goal without having been lifted),
+        "wrong_object" (another cube was lifted, not the target), "near_miss" (time ran out with the cube in hand),
+        "dropped" (fell from the gripper), "misplaced" (put down elsewhere), "placed_then_knocked".
+        """
+        lifted = self._of_target(self._lifted)
+        conditions = {
+            "placed_then_knocked": self._placed,
+            "near_miss": lifted & self._held(),
+            "dropped": lifted & self._dropped,
+            "misplaced": lifted,
+            "wrong_object": self._lifted.any(axis=1),
+            "pushed": self._goal_distance() < GOAL_RADIUS,
+            "missed_grasp": self._approached,
+        }
+        return np.select(list(conditions.values()), list(conditions), "never_approached").astype(object)
+
+    def dense_reward(self) -> NDArray[np.float64]:
+        """Return 0.2 for nearness to the cube, 0.3 once it was lifted, 0.3 for its nearness to the goal; 1 at success."""
+        near = np.clip(1.0 - 4.0 * distance(self.simulation.tool_position, self._target_position()), 0.0, 1.0)
+        lifted = self._of_target(self._lifted)
+        carried = lifted * (0.3 + 0.3 * np.clip(1.0 - 4.0 * self._goal_distance(), 0.0, 1.0))
+        return np.where(self.success(), 1.0, 0.2 * near + carried)
+
+    def distances(self) -> dict[str, NDArray[np.float64]]:
+        """Return `distance_tool_cube` and `distance_cube_goal` (horizontal)."""
+        return {
+            "distance_tool_cube": distance(self.simulation.tool_position, self._target_position()),
+            "distance_cube_goal": self._goal_distance(),
+        }
+
+    def observe(self) -> dict[str, NDArray[np.float32]]:
+        """Return `state` and `environment_state`."""
+        fingers = self.simulation.qpos[:, NUM_JOINTS : NUM_JOINTS + 2]
+        opening = fingers[:, :1] + fingers[:, 1:]
+        return {
+            "state": join_features([*self.arm_state(), opening]),
+            "environment_state": join_features(self.environment_parts()),
+        }
+
+    def environment_parts(self) -> list[NDArray[np.float64]]:
+        """Return the parts of `environment_layout`, each (N, size)."""
+        return [*(pose for pose, _ in self._bodies), self.simulation.marker_position]
+
+
+def _draw_places(seed: int, num_cubes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw horizontal places (num_cubes, 2) and a goal (2,), all at least `SEPARATION` apart, by rejection."""
+    cube_stream, goal_stream = episode_stream(seed, "places"), episode_stream(seed, "goal")
+    while True:  # some choices of cubes leave no room: then all are drawn again
+        places: list[NDArray[np.float64]] = []
+        for _ in range(_MAX_DRAWS):
+            stream = cube_stream if len(places) < num_cubes else goal_stream
+            place = stream.uniform(*_WORK_AREA)
+            if all(np.linalg.norm(place - other) >= SEPARATION for other in places):
+                places.append(place)
+            if len(places) == num_cubes + 1:
+                return np.array(places[:-1]), places[-1]

@@ -1,0 +1,49 @@
+"""Names of the environments and where their tasks live."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+import gymnasium as gym
+
+from envs.interface import SimScaleError
+
+if TYPE_CHECKING:
+    from envs.task import Task
+
+ENVIRONMENTS: dict[str, str] = {}
+"""Short name, as in `--env reach`, to environment id."""
+
+_TASKS: dict[str, str] = {}
+
+
+def register_task(name: str, env_id: str, task: str) -> None:
+    """Register a task as an environment, single and vector.
+
+    Args:
+        name: Short name for the commands, for example "reach".
+        env_id: Gymnasium id with its version, for example "SimScale/Reach-v0".
+        task: Where the task class lives, "module:Class"; imported when first needed.
+    """
+    ENVIRONMENTS[name] = env_id
+    _TASKS[env_id] = task
+    gym.register(
+        env_id,
+        entry_point="envs.gym_env:TaskEnv",
+        vector_entry_point="envs.vector_env:TaskVectorEnv",
+        kwargs={"env_id": env_id},
+    )
+
+
+def find_task(env_id: str) -> type[Task]:
+    """Return the task class behind `env_id`.
+
+    Raises:
+        SimScaleError: If no environment has this id.
+    """
+    if env_id not in _TASKS:
+        raise SimScaleError(f"unknown environment {env_id!r}; there are: {', '.join(_TASKS)}")
+    module, _, attribute = _TASKS[env_id].partition(":")
+    task: type[Task] = getattr(importlib.import_module(module), attribute)
+    return task

@@ -1,0 +1,96 @@
+"""Frames of a simulation: the fast observation profile that policies see, and the video profile for people.
+
+A GL backend is chosen here, before `mujoco` is first imported, and nothing is loaded until a frame is asked for:
+state-only use works on a machine without any GL.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import hashlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.interface import SimScaleError, asset_path
+
+if TYPE_CHECKING:
+    import mujoco
+
+    from envs.simulation import Simulation
+
+OBSERVATION_PROFILE = "observation: no shadows, no reflections, no skybox, no multisampling"
+PROFILE_DIGEST = hashlib.sha256(OBSERVATION_PROFILE.encode()).hexdigest()[:16]
+"""Stands in the contract of every policy that looks at images."""
+
+_INSTALL = "install software rendering (Debian or Ubuntu: apt-get install libegl1 libgl1) or use a policy without images"
+
+
+def choose_gl_backend() -> None:
+    """Set MUJOCO_GL to EGL, or else OSMesa, on a Linux machine without a display; must run before mujoco is imported."""
+    if "MUJOCO_GL" in os.environ or not sys.platform.startswith("linux") or os.environ.get("DISPLAY"):
+        return
+    for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
+        if ctypes.util.find_library(library):
+            os.environ["MUJOCO_GL"] = backend
+            return
+
+
+class SceneRenderer:
+    """Draws slots of one simulation at one size; holds one GL context."""
+
+    def __init__(self, simulation: Simulation, size: tuple[int, int], *, video: bool = False) -> None:
+        """Create a GL context.
+
+        Args:
+            simulation: What to draw.
+            size: Height and width of a frame [px].
+            video: Draw soft shadows and smooth edges, for people; otherwise the observation profile.
+
+        Raises:
+            SimScaleError: If no GL library works here, saying what to install.
+        """
+        import mujoco
+
+        self._simulation = simulation
+        self._model = _video_model(simulation) if video else simulation.model
+        self._data = mujoco.MjData(simulation.model)
+        try:
+            self._renderer = mujoco.Renderer(self._model, *size)
+        except (ImportError, RuntimeError, AttributeError, mujoco.FatalError) as error:
+            raise SimScaleError(f"cannot render ({' '.join(str(error).split())}); {_INSTALL}") from error
+        if not video:
+            for flag in ("SHADOW", "REFLECTION", "SKYBOX", "HAZE", "FOG"):
+                self._renderer.scene.flags[int(getattr(mujoco.mjtRndFlag, f"mjRND_{flag}"))] = 0
+
+    def draw(self, slot: int, cameras: tuple[str, ...], out: NDArray[np.uint8]) -> None:
+        """Draw `slot` as each of `cameras` sees it into `out` (H, W, 3 · cameras)."""
+        self._simulation.copy_data(slot, self._data)
+        for index, camera in enumerate(cameras):
+            self._renderer.update_scene(self._data, camera)
+            out[..., 3 * index : 3 * index + 3] = self._renderer.render()
+
+    def close(self) -> None:
+        """Free the GL context."""
+        self._renderer.close()
+
+
+def renderer_name() -> str:
+    """Return the GL renderer's own name of the current context, for the record; frames are equal only where it is."""
+    from OpenGL import GL
+
+    name: Any = GL.glGetString(GL.GL_RENDERER)
+    return name.decode() if name else "none"
+
+
+def _video_model(simulation: Simulation) -> mujoco.MjModel:
+    """Compile the same scene with the qualities that people like to look at."""
+    import mujoco
+
+    spec = mujoco.MjSpec.from_file(str(asset_path(f"{simulation.scene}.xml")))
+    quality = spec.visual.quality
+    quality.shadowsize, quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = 4096, 8, 40, 24, 4
+    return spec.compile()

@@ -1,0 +1,170 @@
+"""N simulations of one scene, stepped together: the only file that touches `mujoco.batch`.
+
+What the batch knows of the state is current after every call here: `step` computes kinematics and sensors at the
+new state, and `reset` is followed by a forward pass. Rows outside the mask of a call do not change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.interface import CONTROL_HZ, SimScaleError, asset_path
+from envs.rendering import choose_gl_backend
+
+choose_gl_backend()
+import mujoco  # noqa: E402  mujoco reads MUJOCO_GL when it is imported
+import mujoco.batch  # noqa: E402
+
+MAX_SPEED = 100.0
+"""A joint or body beyond this speed [m/s, rad/s] counts as a diverged simulation."""
+
+
+@lru_cache(maxsize=8)
+def load_scene(name: str) -> mujoco.MjModel:
+    """Compile `assets/<name>.xml` once per process and return it; treat the model as read-only."""
+    _keep_engine_quiet()
+    return mujoco.MjModel.from_xml_path(str(asset_path(f"{name}.xml")))
+
+
+def scene_digest(model: mujoco.MjModel) -> str:
+    """Return 16 hex digits that change when the compiled scene changes: bodies, geoms, looks, options, cameras.
+
+    Numbers count to six significant digits, so that the last bits of another machine's compiler do not matter.
+    """
+    digest = hashlib.sha256(model.names)
+    for name in sorted(_field_names(model, _MODEL_PREFIXES)):
+        digest.update(f"{name}{_rounded(getattr(model, name))}".encode())
+    for name in sorted(_field_names(model.opt, ("",))):
+        digest.update(f"{name}{_rounded(getattr(model.opt, name))}".encode())
+    return digest.hexdigest()[:16]
+
+
+_MODEL_PREFIXES = ("body_", "jnt_", "dof_", "geom_", "site_", "cam_", "light_", "mat_", "actuator_", "tendon_", "wrap_")
+_MODEL_PREFIXES += ("eq_", "sensor_", "exclude_", "qpos0")
+
+
+def _field_names(owner: object, prefixes: tuple[str, ...]) -> list[str]:
+    names = [name for name in dir(owner) if not name.startswith("_") and name.startswith(prefixes)]
+    return [name for name in names if isinstance(getattr(owner, name), (np.ndarray, int, float))]
+
+
+def _rounded(values: NDArray[np.generic] | float) -> list[str]:
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return [f"{value:.5e}" for value in flat + 0.0]  # + 0.0 turns -0.0 into 0.0
+
+
+def _keep_engine_quiet() -> None:
+    """Stop the engine from writing MUJOCO_LOG.TXT and stderr: warnings are read from the batch and end an episode."""
+    config = mujoco.MjLogConfig.get()
+    config.logto_file = False
+    config.logto_console = False
+    mujoco.MjLogConfig.set(config)
+
+
+class Simulation:
+    """N simulations of one scene with named, typed access to what controllers and tasks read and write.
+
+    Attributes:
+        scene: Stem of the scene's MJCF under assets/.
+        model: The compiled scene; read-only.
+        num_envs: Number of simulations, N.
+        qpos: Joint positions, (N, nq), live view of the state.
+        qvel: Joint velocities, (N, nv), live view.
+        ctrl: Actuator commands, (N, nu), live view.
+        marker_position: World position of the goal marker, (N, 3) [m], live view.
+        tool_position: World position of the point between the finger pads, (N, 3) [m], read-only.
+        tool_rotation: Rotation matrix of the tool, columns are its axes, (N, 3, 3), read-only.
+    """
+
+    def __init__(self, scene: str, num_envs: int, num_threads: int | None = None) -> None:
+        """Compile `scene` (the stem of an MJCF under assets/) and allocate `num_envs` simulations.
+
+        Args:
+            scene: Name of the scene, for example "reach".
+            num_envs: Number of simulations, at least 1.
+            num_threads: Threads that share them; by default one for each 4 simulations, at most one per CPU.
+        """
+        if num_envs < 1:
+            raise SimScaleError(f"num_envs must be at least 1, got {num_envs}")
+        self.scene = scene
+        self.model = load_scene(scene)
+        self.num_envs = num_envs
+        threads = num_threads or max(1, min(os.cpu_count() or 1, num_envs // 4))
+        self._batch = mujoco.batch.Batch(self.model, num_envs, nthread=threads, persistent=True)
+        self.num_substeps = self._count_substeps()
+        # A derived field that is bound after a call reads zero until the next one: bind everything here.
+        bind = self._batch.bind
+        self.qpos, self.qvel, self.ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
+        self._mocap_position = bind("mocap_pos")
+        tool = self.model.site("tool").id
+        self.tool_position = bind("site_xpos")[:, tool]
+        self.tool_rotation = bind("site_xmat")[:, tool].reshape(num_envs, 3, 3)
+        self._joint_axes, self._joint_anchors = bind("xaxis"), bind("xanchor")
+        self._sensors, self._warnings = bind("sensordata"), self._batch.warning
+        self._state_rows = self._batch.state
+
+    def _count_substeps(self) -> int:
+        substeps = 1.0 / (CONTROL_HZ * self.model.opt.timestep)
+        if abs(substeps - round(substeps)) > 1e-9:
+            raise SimScaleError(f"physics step {self.model.opt.timestep} s does not divide a control step of {1 / CONTROL_HZ} s")
+        return round(substeps)
+
+    @property
+    def marker_position(self) -> NDArray[np.float64]:
+        """World position of the goal marker, (N, 3) [m], a live view."""
+        return self._mocap_position[:, 0]
+
+    def step(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Advance the simulations in `mask` by one control step.
+
+        Returns:
+            Mask (N,) of those that diverged; they are back in the state from before the call.
+        """
+        before = self._state_rows.copy()
+        failed = np.zeros(self.num_envs, dtype=bool)
+        try:
+            self._batch.step(ids=mask, nstep=self.num_substeps, stage=int(mujoco.mjtStage.mjSTAGE_VEL))
+        except mujoco.batch.SimulationError as error:
+            failed[error.ids] = True
+        failed |= mask & self._diverged()
+        if failed.any():
+            self._state_rows[failed] = before[failed]
+            self._batch.forward(ids=failed)
+        return failed
+
+    def _diverged(self) -> NDArray[np.bool_]:
+        wild = ~(np.abs(self.qvel) < MAX_SPEED).all(axis=1)  # the negation also catches NaN
+        return wild | (self._warnings[:, :, 1].sum(axis=1) > 0) | ~np.isfinite(self.qpos).all(axis=1)
+
+    def reset(self, mask: NDArray[np.bool_]) -> None:
+        """Put the simulations in `mask` into the model's default state; write their state, then call `forward`."""
+        self._batch.reset(ids=mask, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+
+    def forward(self, mask: NDArray[np.bool_]) -> None:
+        """Compute everything that follows from the state of the simulations in `mask`."""
+        self._batch.forward(ids=mask)
+
+    def tool_jacobian(self, num_joints: int) -> NDArray[np.float64]:
+        """Return the tool's Jacobian for the first `num_joints` hinges, (N, 6, num_joints): linear rows, then angular."""
+        axes, anchors = self._joint_axes[:, :num_joints], self._joint_anchors[:, :num_joints]
+        linear = np.cross(axes, self.tool_position[:, None] - anchors)
+        return np.concatenate([linear, axes], axis=2).transpose(0, 2, 1)
+
+    def free_body(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return live views of a free body's pose (N, 7), position then wxyz quaternion, and velocity (N, 6)."""
+        joint = self.model.joint(name)
+        start, dof = int(joint.qposadr[0]), int(joint.dofadr[0])
+        return self.qpos[:, start : start + 7], self.qvel[:, dof : dof + 6]
+
+    def sensor(self, name: str) -> NDArray[np.float64]:
+        """Return a scalar sensor's readings, (N,), refreshed by every call."""
+        return self._sensors[:, int(self.model.sensor(name).adr[0])]
+
+    def copy_data(self, slot: int, data: mujoco.MjData) -> None:
+        """Copy simulation `slot` into `data`, for a renderer."""
+        self._batch.get_data(slot, data)
