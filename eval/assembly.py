@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from simscaleai.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from envs.vector_env import TaskVectorEnv
+
+_ANY_SIZE = (128, 128)  # of images that nobody looks at
 
 
 def environment_id(name: str) -> str:
@@ -28,6 +31,13 @@ def environment_id(name: str) -> str:
     return ENVIRONMENTS[name]
 
 
+def environment_contract(env_id: str) -> Contract:
+    """Return everything that the environment `env_id` can offer, images left out."""
+    from envs import describe
+
+    return describe(env_id)
+
+
 def build_policy(model: str, checkpoint: Path | None, env_id: str) -> Policy:
     """Return the policy `model` for the environment `env_id`.
 
@@ -39,16 +49,27 @@ def build_policy(model: str, checkpoint: Path | None, env_id: str) -> Policy:
     Raises:
         SimScaleError: If there is no such policy, or it does not serve the environment.
     """
-    from envs import describe
     from policies.registry import make_policy
 
-    return make_policy(model, checkpoint=checkpoint, environment=describe(env_id))
+    return make_policy(model, checkpoint=checkpoint, environment=environment_contract(env_id))
 
 
 def build_environment(
-    contract: Contract, env_id: str, num_envs: int, *, terminate_on_success: bool = True
+    contract: Contract,
+    env_id: str,
+    num_envs: int,
+    *,
+    offered: Contract | None = None,
+    terminate_on_success: bool = True,
 ) -> TaskVectorEnv:
-    """Return the environment that gives what a policy's contract requires, and nothing that it does not name.
+    """Return the environment for a policy: images on request, no autoreset.
+
+    Args:
+        contract: What the policy requires.
+        env_id: Full id of the environment.
+        num_envs: Number of slots.
+        offered: Cameras, image size and vectors that the environment gives, if more than the policy requires.
+        terminate_on_success: End an episode at its first success.
 
     Raises:
         ContractError: If the environment cannot be what the policy expects.
@@ -57,15 +78,25 @@ def build_environment(
 
     from envs.vector_env import TaskVectorEnv
 
+    offered = offered or contract
     env = TaskVectorEnv(
         env_id,
         num_envs,
-        cameras=contract.cameras,
-        **({"image_size": contract.image_size} if contract.image_size else {}),
-        environment_state=contract.environment_state is not None,
+        cameras=offered.cameras,
+        image_size=offered.image_size or _ANY_SIZE,
+        environment_state=offered.environment_state is not None,
         terminate_on_success=terminate_on_success,
         autoreset_mode=AutoresetMode.DISABLED,
         images_on_request=True,
     )
-    check_contract(contract, env.contract)
+    check_contract(contract, _seen_with(contract, env.contract))
     return env
+
+
+def _seen_with(contract: Contract, environment: Contract) -> Contract:
+    """Return `environment` without what a policy of `contract` does not look at."""
+    if contract.environment_state is None:
+        environment = replace(environment, environment_state=None)
+    if not contract.cameras:
+        environment = replace(environment, cameras=(), image_size=None, render_profile=None)
+    return environment

@@ -69,6 +69,9 @@ class _Loop:
         self, env: TaskVectorEnv, policy: Policy, plan: Sequence[EpisodeSpec], observers: Sequence[Observer]
     ) -> None:
         self._env, self._policy, self._plan, self._observers = env, policy, plan, observers
+        contract = policy.contract
+        self._policy_keys = (*contract.vectors, "image") if contract.cameras else tuple(contract.vectors)
+        self._has_images = bool(env.contract.cameras)
         self._waiting = deque(plan)
         # Episodes that were running when something was raised; they run one at a time, the first being the current.
         self._suspects: deque[EpisodeSpec] = deque()
@@ -115,7 +118,8 @@ class _Loop:
         specs = [starting.get(slot) for slot in slots]
         mask = np.array([spec is not None for spec in specs])
         options = {
-            "reset_mask": mask,
+            # The environment's first reset must cover every slot, also those that will idle.
+            "reset_mask": mask if self._observation else np.ones_like(mask),
             "target": [spec and spec.target for spec in specs],
             "instruction": [spec and spec.instruction for spec in specs],
         }
@@ -130,8 +134,9 @@ class _Loop:
         """Take one control step in every running slot and end the episodes that are over."""
         env_ids = np.array(sorted(self._specs), dtype=np.intp)
         try:
-            before = self._observation
-            rewards, terminated, truncated = self._step(env_ids)
+            before = self._observe(env_ids)
+            actions = self._act(before, env_ids)
+            rewards, terminated, truncated = self._step(actions, env_ids)
         except USER_MISTAKES:
             raise
         except _PolicyFault as fault:
@@ -144,26 +149,28 @@ class _Loop:
         for slot in env_ids[(terminated | truncated)[env_ids]].tolist():
             self._end(slot, *self._outcome(slot, timed_out=bool(truncated[slot])))
 
-    def _step(self, env_ids: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Observe, act and simulate; return reward, terminated and truncated of all slots."""
-        observation = self._observe(env_ids)
-        active = self._mask(env_ids)
-        actions = np.zeros((self._env.num_envs, ACTION_DIM), dtype=np.float32)
-        actions[env_ids] = _checked(_ask(self._policy.act, observation, env_ids), env_ids)
-        self._observation, rewards, terminated, truncated, self._info = self._env.step(actions, active=active)
-        return rewards, terminated, truncated
-
     def _observe(self, env_ids: NDArray[np.intp]) -> ObservationArrays:
-        """Return the rows of the slots `env_ids` of what the policy's contract names."""
-        contract = self._policy.contract
-        observation = {key: self._observation[key][env_ids] for key in contract.vectors}
-        if contract.cameras:
-            images = self._observation.get("image")
-            if images is None:
-                looking = env_ids[_ask(self._policy.needs_observation, env_ids)]
-                images = self._env.render_images(self._mask(looking))
-            observation["image"] = images[env_ids]
-        return observation
+        """Return what is known of all slots, with the images of those where somebody looks."""
+        if not self._has_images:
+            return self._observation
+        looking = env_ids
+        if not any(observer.needs_images for observer in self._observers):
+            looking = env_ids[_ask(self._policy.needs_observation, env_ids)]
+        return self._observation | {"image": self._env.render_images(self._mask(looking))}
+
+    def _act(self, observation: ObservationArrays, env_ids: NDArray[np.intp]) -> NDArray[np.float32]:
+        rows = {key: observation[key][env_ids] for key in self._policy_keys}
+        return _checked(_ask(self._policy.act, rows, env_ids), env_ids)
+
+    def _step(
+        self, actions: NDArray[np.float32], env_ids: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Simulate the slots `env_ids`; return reward, terminated and truncated of all slots."""
+        everywhere = np.zeros((self._env.num_envs, ACTION_DIM), dtype=np.float32)
+        everywhere[env_ids] = actions
+        active = self._mask(env_ids)
+        self._observation, rewards, terminated, truncated, self._info = self._env.step(everywhere, active=active)
+        return rewards, terminated, truncated
 
     def _mask(self, env_ids: NDArray[np.intp]) -> NDArray[np.bool_]:
         mask = np.zeros(self._env.num_envs, dtype=bool)
@@ -171,7 +178,7 @@ class _Loop:
         return mask
 
     def _count(self, env_ids: NDArray[np.intp], rewards: NDArray[np.float64], before: ObservationArrays) -> None:
-        executed = self._env.executed_actions
+        executed = self._env.executed_actions.copy()
         self._tally.add(env_ids, rewards, self._info["success"].astype(bool))
         self._tally.hash(env_ids, executed, self._env.qpos, self._env.qvel)
         step = Step(env_ids, before, executed, self._info)
@@ -212,7 +219,7 @@ class _Loop:
 
     def _result(self, slot: int, spec: EpisodeSpec, status: Status, failure: str | None) -> EpisodeResult:
         tally, info = self._tally, self._info
-        runs_on = not self._env.terminate_on_success
+        runs_on = not self._env._terminate_on_success
         target = info["target"][slot]
         return EpisodeResult(
             episode_index=spec.episode_index,

@@ -16,6 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from eval.assembly import build_environment, build_policy, environment_id
 from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, create_folder, run_command, seeds_text
 from eval.loop import rollout
@@ -126,12 +128,21 @@ class _Run:
         path = self.folder / EPISODES_FILE
         return read_results(path) if path.exists() else []
 
+    def _gl_renderer(self) -> str | None:
+        """Return the GL driver's name for what draws the policy's images, None if it sees none."""
+        if not self.policy.contract.cameras:
+            return None
+        from envs.rendering import renderer_name
+
+        self.env.render_images(np.zeros(self.env.num_envs, dtype=bool))  # makes sure that there is a GL context
+        return renderer_name()
+
     def _record(self, timing: dict[str, Any], summary: Summary | None) -> RunRecord:
         return RunRecord(
             config=config_to_json(self.config),
             resolved=self.resolved,
             source=source_state(),
-            fingerprint=fingerprint(None),
+            fingerprint=fingerprint(self._gl_renderer()),
             checkpoint_digest=getattr(self.policy, "checkpoint_digest", None),
             contract=self.policy.contract.to_json(),
             timing=timing,

@@ -24,7 +24,7 @@ class Step:
     env_ids: NDArray[np.intp]
     """The slots that were running, shape (n,)."""
     observation: ObservationArrays
-    """What was observed before acting, N rows each."""
+    """What was observed before acting, N rows each; `image` rows of slots where nobody looked are zero."""
     executed_actions: NDArray[np.float32]
     """What was sent to the robot after clipping, shape (N, 4)."""
     info: Mapping[str, NDArray[np.generic]]
@@ -38,6 +38,9 @@ class Observer:
     `on_episode_abandoned` if the episode is broken off; an abandoned episode that is still wanted starts anew later,
     perhaps in another slot. An observer never changes what it is shown, and its own errors end the run.
     """
+
+    needs_images: bool = False
+    """Whether `Step.observation` shall hold the images of all running slots, also where the policy does not look."""
 
     def on_run_start(self, env: TaskVectorEnv, plan: Sequence[EpisodeSpec]) -> None:
         """Prepare for the episodes of `plan` in `env`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +16,6 @@ from simscaleai.data import DatasetWriter
 if TYPE_CHECKING:
     from envs.vector_env import TaskVectorEnv
 
-LabelOf = Callable[[int], NDArray[np.float32]]
-"""Slot to the action (4,) that a learner shall imitate in the step just taken."""
-
 
 class DatasetRecorder(Observer):
     """Gathers the steps of each running episode and writes those episodes that are worth imitating.
@@ -26,15 +23,17 @@ class DatasetRecorder(Observer):
     Row t of an episode: what was observed before step t, the label, and the action that was executed.
     """
 
-    def __init__(self, writer: DatasetWriter, label_of: LabelOf, *, keep_failures: bool = False) -> None:
+    needs_images = True
+
+    def __init__(self, writer: DatasetWriter, labels: NDArray[np.float32], *, keep_failures: bool = False) -> None:
         """Record into `writer`.
 
         Args:
             writer: Where episodes go; the caller closes it.
-            label_of: Gives the label of a slot's last step.
+            labels: What a learner shall imitate in the step just taken, shape (N, 4); whoever acts keeps it current.
             keep_failures: Keep episodes that are no success, too.
         """
-        self._writer, self._label_of, self._keep_failures = writer, label_of, keep_failures
+        self._writer, self._labels, self._keep_failures = writer, labels, keep_failures
         self._episodes: dict[int, list[dict[str, NDArray[Any]]]] = {}
         self.discarded = 0
         """Number of episodes that were not kept."""
@@ -80,4 +79,4 @@ class DatasetRecorder(Observer):
         for index, camera in enumerate(self._cameras):
             image = step.observation["image"][slot, ..., 3 * index : 3 * index + 3]
             row[f"observation.images.{camera}"] = image
-        return row | {"action": self._label_of(slot), "executed_action": step.executed_actions[slot]}
+        return row | {"action": self._labels[slot].copy(), "executed_action": step.executed_actions[slot]}

@@ -1,0 +1,44 @@
+"""The console script: `simscale rollout …` is `python -m eval.rollout …`, from any folder.
+
+The script has no working directory on its path, so an unrelated `envs/` beside you cannot get in the way.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from eval.command import COMPLETE, WRONG_USAGE
+from simscaleai.errors import UnknownNameError
+
+COMMANDS = {
+    "rollout": ("eval.rollout", "evaluate a policy"),
+    "collect": ("eval.collect", "collect demonstrations"),
+    "record": ("eval.record", "film a policy"),
+    "train": ("simscaleai.train", "train a model on demonstrations"),
+}
+"""Command to the module whose `main` it runs, and what it does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command named first in `arguments` and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(_usage())
+        return COMPLETE if words else WRONG_USAGE
+    command, *rest = words
+    if command not in COMMANDS:
+        print(f"error: {UnknownNameError('command', command, COMMANDS)}", file=sys.stderr)
+        return WRONG_USAGE
+    module, _ = COMMANDS[command]
+    return int(import_module(module).main(rest, program=f"simscale {command}") or COMPLETE)
+
+
+def _usage() -> str:
+    lines = [f"  {name:<9} {purpose}" for name, (_, purpose) in COMMANDS.items()]
+    return "usage: simscale COMMAND [OPTIONS]\n\n" + "\n".join(lines) + "\n\nsimscale COMMAND --help shows the options."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
