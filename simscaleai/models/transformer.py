@@ -68,10 +68,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Te
     slow_backward = query.dtype == torch.bfloat16 and query.device.type == "cpu" and torch.is_grad_enabled()
     if not slow_backward:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    scores: Tensor = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(dim=-1) @ value
+    return scores.softmax(dim=-1).matmul(value)
 
 
 class TransformerBlock(nn.Module):
