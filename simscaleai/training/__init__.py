@@ -1,0 +1,1 @@
+"""Training of policies from demonstrations; the command is `python -m simscaleai.train`."""

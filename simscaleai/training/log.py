@@ -1,0 +1,74 @@
+"""What a training tells: rows of metrics.csv, and a progress bar or, where nobody watches, plain lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tqdm import tqdm
+
+from simscaleai.files import replace_file
+
+METRICS_FILE = "metrics.csv"
+COLUMNS = ("step", "loss", "auxiliary_loss", "gradient_norm", "learning_rate", "validation_loss", "minutes")
+
+
+class TrainingLog:
+    """Writes the metrics of one leg of a training and shows its progress."""
+
+    def __init__(self, folder: Path, *, start: int, steps: int) -> None:
+        """Continue `metrics.csv` after step `start`, dropping rows of steps that will be done again."""
+        path = folder / METRICS_FILE
+        replace_file(path, _kept_rows(path, start).encode())
+        self._file = path.open("a", newline="")
+        self._rows = csv.DictWriter(self._file, COLUMNS)
+        self._start, self._steps = start, steps
+        self._began = time.monotonic()
+        self._bar = tqdm(total=steps, initial=start, unit="step") if sys.stderr.isatty() else None
+
+    def advance(self) -> None:
+        """Count one step."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Record `metrics` after `step` steps."""
+        self._rows.writerow({"step": step} | {name: f"{value:.6g}" for name, value in metrics.items()})
+        self._file.flush()
+        shown = {name: f"{metrics[name]:.4g}" for name in ("loss", "validation_loss") if name in metrics}
+        if self._bar is not None:
+            self._bar.set_postfix(shown)
+        else:
+            self.say(self._line(step, shown))
+
+    def say(self, line: str) -> None:
+        """Print `line` without tearing the progress bar."""
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Finish file and bar."""
+        self._file.close()
+        if self._bar is not None:
+            self._bar.close()
+
+    def _line(self, step: int, shown: Mapping[str, str]) -> str:
+        rate = (step - self._start) / max(1e-9, time.monotonic() - self._began)
+        remaining = tqdm.format_interval((self._steps - step) / rate) if rate else "?"
+        values = "  ".join(f"{name} {value}" for name, value in shown.items())
+        return f"step {step}/{self._steps}  {values}  {rate:.3g} steps/s  {remaining} left"
+
+
+def _kept_rows(path: Path, last_step: int) -> str:
+    """Return the CSV text of the rows up to `last_step`, with the heading."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
+    rows.writeheader()
+    if last_step and path.exists():
+        with path.open(newline="") as file:
+            rows.writerows(row for row in csv.DictReader(file) if int(row["step"]) <= last_step)
+    return text.getvalue()

@@ -1,0 +1,310 @@
+"""The training loop.
+
+The weights after a step are a function of (configuration, dataset, step) on one machine: batches, image shifts, dropout
+and diffusion noise are drawn from generators seeded by (seed, step), so an interrupted training continues to the
+same weights, bit for bit, on a CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from simscaleai.checkpoint import CONFIG_FILE, save_checkpoint
+from simscaleai.data import Dataset, WindowSampler
+from simscaleai.data.windows import Batch
+from simscaleai.errors import SimScaleError
+from simscaleai.processing import Affine
+from simscaleai.training.batches import EpochOrder, Stream, generator, prefetch, split_episodes, torch_seed
+from simscaleai.training.config import TrainConfig
+from simscaleai.training.learner import AveragedModel, Learner, learning_rate_at, make_auxiliary, make_optimizer
+from simscaleai.training.log import TrainingLog
+from simscaleai.training.policy import build_policy
+from simscaleai.training.state import STATE_FILE, Progress, load_progress, restore_state, save_state
+
+VALIDATION_FRAMES = 2048
+"""At most so many held-out frames, evenly spread, are looked at in one validation."""
+
+MAY_DIFFER_ON_RESUME = ("dataset", "output", "threads", "max_minutes", "resume", "device")
+"""Settings that do not change what is learned; the dataset is compared by its digest."""
+
+
+class DivergedError(SimScaleError):
+    """The loss or its gradient is not finite any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What a training, or one leg of it, came to."""
+
+    step: int
+    """Optimiser steps done."""
+    steps: int
+    """Optimiser steps planned."""
+    minutes: float
+    """Time spent, over all legs."""
+    validation_loss: float | None
+    """Last loss on held-out episodes; None if there are none."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all planned steps are done."""
+        return self.step == self.steps
+
+
+def train(config: TrainConfig) -> TrainingResult:
+    """Train until all steps are done or the time is up; the checkpoint and the state are then in `config.output`.
+
+    Raises:
+        SimScaleError: If the dataset is unfit, the options contradict each other, or the output folder is taken.
+        DivergedError: If loss or gradient are not finite; the last checkpoint stays.
+    """
+    _check_output(config)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    dataset = Dataset(config.dataset)
+    _check_success(config, dataset)
+    with torch.random.fork_rng():
+        trainer = _Trainer(config, dataset)
+        return trainer.run()
+
+
+class _Trainer:
+    def __init__(self, config: TrainConfig, dataset: Dataset) -> None:
+        self.config, self.dataset = config, dataset
+        self.device = torch.device(config.device)
+        self.policy = build_policy(config, dataset)
+        self.sampler = WindowSampler(
+            dataset,
+            self.policy.contract,
+            self.policy.processor,
+            action_horizon=self.policy.action_horizon,
+            image_shift=config.image_shift,
+            truth=_truth(config, dataset),
+        )
+        training, held_out = split_episodes(len(dataset.episodes), config.validation_fraction, config.seed)
+        self.order = EpochOrder(dataset.frames_of(training), config.batch_size, config.seed)
+        self.validation_frames = _spread(dataset.frames_of(held_out))
+        self.learner = self._make_learner()
+        self.average = AveragedModel(self.learner.model, config.ema_decay)
+        self.optimizer = make_optimizer(self.learner, config.weight_decay)
+        self.step, self.minutes_before, self.began = 0, 0.0, time.monotonic()
+        self.validation_loss: float | None = None
+        if config.resume and (config.output / STATE_FILE).exists():
+            self._restore()
+
+    @property
+    def minutes(self) -> float:
+        return self.minutes_before + (time.monotonic() - self.began) / 60
+
+    def run(self) -> TrainingResult:
+        self.config.output.mkdir(parents=True, exist_ok=True)
+        log = TrainingLog(self.config.output, start=self.step, steps=self.config.steps)
+        log.say(self._summary())
+        batches = prefetch(self._batch, range(self.step, self.config.steps))
+        try:
+            for batch in batches:
+                last = self.step + 1 == self.config.steps or self._is_time_up()
+                self._advance(batch, log, last=last)
+                if last:
+                    break
+        finally:
+            batches.close()
+            log.close()
+        return TrainingResult(
+            step=self.step,
+            steps=self.config.steps,
+            minutes=self.minutes,
+            validation_loss=self.validation_loss,
+        )
+
+    def _advance(self, batch: Batch, log: TrainingLog, *, last: bool) -> None:
+        """Take one step, and whatever is due after it; everything is due after the last one."""
+        metrics = self._optimise(batch)
+        self.step += 1
+        log.advance()
+        at_checkpoint = last or self.step % self.config.checkpoint_interval == 0
+        if at_checkpoint and len(self.validation_frames):
+            self.validation_loss = metrics["validation_loss"] = self._validate()
+        if at_checkpoint or self.step % self.config.log_interval == 0:
+            log.write(self.step, metrics | {"minutes": self.minutes})
+        if at_checkpoint:
+            self._save()
+
+    def _optimise(self, batch: Batch) -> dict[str, float]:
+        """Take one optimiser step and return what is worth recording about it."""
+        config = self.config
+        torch.manual_seed(torch_seed(config.seed, Stream.TORCH, self.step))
+        rate = learning_rate_at(
+            self.step, highest=config.learning_rate, warmup_steps=config.warmup_steps, steps=config.steps
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.learner.train()
+        with self._autocast():
+            output = self.learner(_to_device(batch, self.device))
+        self.optimizer.zero_grad()
+        output["loss"].backward()
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), config.gradient_clip)
+        loss, gradient_norm = float(output["loss"].detach()), float(norm)
+        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+            raise DivergedError(
+                f"loss {loss} with gradient norm {gradient_norm} at step {self.step}: training stopped, the last "
+                f"checkpoint in {config.output} stays; try a lower --learning-rate"
+            )
+        self.optimizer.step()
+        self.average.update(self.learner.model, self.step)
+        metrics = {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": rate}
+        if "auxiliary_loss" in output:
+            metrics["auxiliary_loss"] = float(output["auxiliary_loss"].detach())
+        return metrics
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        """Return the loss of the averaged weights on held-out frames, always with the same noise."""
+        total = 0.0
+        for start in range(0, len(self.validation_frames), self.config.batch_size):
+            frames = self.validation_frames[start : start + self.config.batch_size]
+            torch.manual_seed(torch_seed(self.config.seed, Stream.VALIDATION, start))
+            with self._autocast():
+                output = self.average.model(_to_device(self.sampler.batch(frames), self.device))
+            total += float(output["loss"]) * len(frames)
+        return total / len(self.validation_frames)
+
+    def _batch(self, step: int) -> Batch:
+        return self.sampler.batch(self.order(step), generator(self.config.seed, Stream.IMAGE_SHIFT, step))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
+
+    def _is_time_up(self) -> bool:
+        limit = self.config.max_minutes
+        return limit is not None and (time.monotonic() - self.began) / 60 >= limit
+
+    def _make_learner(self) -> Learner:
+        model = self.policy.model.to(self.device)
+        auxiliary = None
+        if self.config.auxiliary_weight > 0:
+            example = _to_device(self.sampler.batch(self.order(0)[:2]), self.device)
+            auxiliary = make_auxiliary(model, example)
+        return Learner(model, auxiliary, self.config.auxiliary_weight).to(self.device)
+
+    def _restore(self) -> None:
+        progress = load_progress(self.config.output)
+        _check_same_training(self.config, self.dataset, progress)
+        restore_state(self.config.output, self.learner, self.average, self.optimizer)
+        self.step, self.minutes_before = progress.step, progress.minutes
+
+    def _save(self) -> None:
+        config = self.config
+        save_checkpoint(
+            config.output,
+            model=self.average.model,
+            model_name=config.model,
+            model_arguments=self.policy.model_arguments,
+            contract=self.policy.contract,
+            processor=self.policy.processor,
+            training=self._record(),
+            n_action_steps=config.n_action_steps or self.policy.action_horizon,
+            module=config.model if ":" in config.model else None,
+            half=config.half,
+        )
+        progress = Progress(
+            step=self.step, minutes=self.minutes, config=config.to_json(), dataset_digest=self.dataset.digest
+        )
+        save_state(config.output, progress, self.learner, self.average, self.optimizer)
+
+    def _record(self) -> dict[str, Any]:
+        """Return what the checkpoint says about its making."""
+        seeds = [int(record.metadata["seed"]) for record in self.dataset.episodes]
+        return {
+            "config": self.config.to_json(),
+            "dataset": {
+                "digest": self.dataset.digest,
+                "episodes": len(self.dataset.episodes),
+                "frames": self.dataset.num_frames,
+                "held_out_frames": len(self.validation_frames),
+            },
+            "seeds": {"first": min(seeds), "last": max(seeds), "count": len(set(seeds))},
+            "steps": self.step,
+            "validation_loss": self.validation_loss,
+            "minutes": round(self.minutes, 2),
+            "threads": torch.get_num_threads(),
+            "versions": _versions(),
+        }
+
+    def _summary(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.learner.model.parameters())
+        observed = "images" if self.policy.contract["cameras"] else "no images"
+        return (
+            f"{self.config.model}: {parameters:,} parameters, {observed}, {len(self.dataset.episodes)} episodes, "
+            f"{self.dataset.num_frames:,} frames, steps {self.step} to {self.config.steps}, {self.config.output}"
+        )
+
+
+def _check_output(config: TrainConfig) -> None:
+    taken = [name for name in (STATE_FILE, CONFIG_FILE) if (config.output / name).exists()]
+    if taken and not config.resume:
+        raise SimScaleError(f"{config.output} already holds {taken[0]}; add --resume or choose another --output")
+
+
+def _check_success(config: TrainConfig, dataset: Dataset) -> None:
+    failed = sum(not record.metadata["success"] for record in dataset.episodes)
+    if failed and not config.allow_failures:
+        raise SimScaleError(
+            f"{failed} of {len(dataset.episodes)} demonstrations did not succeed; collect successful ones only, or "
+            "add --allow-failures"
+        )
+
+
+def _check_same_training(config: TrainConfig, dataset: Dataset, progress: Progress) -> None:
+    now = config.to_json()
+    different = [
+        f"{name} was {progress.config.get(name)!r}, is {value!r}"
+        for name, value in now.items()
+        if name not in MAY_DIFFER_ON_RESUME and progress.config.get(name) != value
+    ]
+    if progress.dataset_digest != dataset.digest:
+        different.append("the dataset has changed")
+    if different:
+        raise SimScaleError(f"cannot continue {config.output}: {'; '.join(different)}; choose another --output")
+
+
+def _truth(config: TrainConfig, dataset: Dataset) -> Affine | None:
+    """Return the normalisation of the auxiliary head's target, if there is to be one."""
+    if config.auxiliary_weight == 0:
+        return None
+    if not dataset.contract.get("environment_state"):
+        raise SimScaleError("--auxiliary-weight needs a dataset with environment_state, the same in all folders")
+    return Affine.standardise(dataset.statistics["observation.environment_state"])
+
+
+def _spread(frames: Any) -> Any:
+    """Return at most `VALIDATION_FRAMES` of `frames`, evenly spread."""
+    places = np.linspace(0, len(frames), num=min(len(frames), VALIDATION_FRAMES), endpoint=False)
+    return frames[places.astype(np.intp)]
+
+
+def _to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+    moved["observations"] = {key: value.to(device) for key, value in batch["observations"].items()}
+    return moved
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("numpy", "torch", "simscaleai"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
