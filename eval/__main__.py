@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {UnknownNameError('command', command, COMMANDS)}", file=sys.stderr)
         return WRONG_USAGE
     module, _ = COMMANDS[command]
-    return int(import_module(module).main(rest, program=f"simscale {command}") or COMPLETE)
+    code: int = import_module(module).main(rest)
+    return code
 
 
 def _usage() -> str:

@@ -111,7 +111,8 @@ class NoisyPolicy:
             return actions
         noise = np.zeros_like(actions)
         noise[:, :3] = [self._generators[slot].normal(0, self._scale, 3) for slot in env_ids.tolist()]
-        return np.clip(actions + noise, -1, 1)
+        sent: NDArray[np.float32] = np.clip(actions + noise, -1, 1)
+        return sent
 
 
 def collect(config: CollectConfig) -> Summary:
@@ -137,14 +138,14 @@ def collect(config: CollectConfig) -> Summary:
         results = rollout(env, policy, plan, [recorder, Progress()])
     summary = summarise(results, len(plan))
     print(format_summary(summary))
-    print(f"discarded    {recorder.discarded} of {len(plan)} = {100 * recorder.discarded / len(plan):.1f} %")
-    print(f"dataset      {config.output}: {len(plan) - recorder.discarded} episodes", flush=True)
+    print(f"{'discarded':<20} {recorder.discarded}/{len(plan)}   {100 * recorder.discarded / len(plan):.1f} %")
+    print(f"{'dataset':<20} {config.output}: {len(plan) - recorder.discarded} episodes", flush=True)
     return summary
 
 
-def main(arguments: Sequence[str] | None = None, program: str = "python -m eval.collect") -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
-    return run_command(CollectConfig, _collect_and_judge, program, arguments)
+    return run_command(CollectConfig, _collect_and_judge, "python -m eval.collect", arguments)
 
 
 def _collect_and_judge(config: CollectConfig) -> int:

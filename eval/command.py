@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
 from eval.loop import USER_MISTAKES
 from simscaleai.errors import SimScaleError
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    Config = TypeVar("Config", bound=DataclassInstance)
+Config = TypeVar("Config")
 
 COMPLETE, EPISODE_ERRORS, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -60,9 +56,9 @@ def create_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def config_to_json(config: DataclassInstance) -> dict[str, Any]:
-    """Return a command's configuration as plain JSON data."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
+def config_to_json(config: object) -> dict[str, Any]:
+    """Return the fields of a command's configuration as plain JSON data."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(config).items()}
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

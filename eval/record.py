@@ -64,9 +64,9 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     return results
 
 
-def main(arguments: Sequence[str] | None = None, program: str = "python -m eval.record") -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
-    return run_command(RecordConfig, _record_and_judge, program, arguments)
+    return run_command(RecordConfig, _record_and_judge, "python -m eval.record", arguments)
 
 
 def _record_and_judge(config: RecordConfig) -> int:

@@ -128,7 +128,7 @@ class RunRecord:
     config: Mapping[str, Any]
     """The configuration as passed."""
     resolved: Mapping[str, Any]
-    """What it came to: full environment id, slots, seeds."""
+    """What it came to: full environment id, slots, episodes."""
     source: Mapping[str, Any] | None
     """Git commit and whether the tree differed from it; None outside a checkout."""
     fingerprint: Mapping[str, Any]

@@ -87,7 +87,7 @@ def run(config: RolloutConfig) -> RunRecord:
     folder = _output_folder(config)
     print(f"{config.model} in {env_id}: {len(plan)} episodes, {seeds_text([spec.seed for spec in plan])}")
     print(f"{num_envs} at a time; record in {folder}", flush=True)
-    resolved = {"environment": env_id, "num_envs": num_envs, "seeds": [spec.seed for spec in plan]}
+    resolved = {"environment": env_id, "num_envs": num_envs, "episodes": len(plan)}
     observers = [EpisodeLog(folder), Progress(), VideoRecorder(folder / "videos", range(config.video))]
     return _Run(config, env, policy, plan, folder, resolved).execute(observers)
 
@@ -120,8 +120,8 @@ class _Run:
         record = self._record({"started": started} | _speed(results, seconds), summary)
         path = record.write(self.folder)
         print(format_summary(summary))
-        print(f"time         {seconds:.1f} s, {len(results) / seconds:.2f} episodes/s")
-        print(f"record       {path}", flush=True)
+        print(f"{'time':<20} {seconds:.1f} s, {len(results) / seconds:.2f} episodes/s")
+        print(f"{'record':<20} {path}", flush=True)
         return record
 
     def _finished(self) -> list[EpisodeResult]:
@@ -176,9 +176,9 @@ def _run_and_judge(config: RolloutConfig) -> int:
     return EPISODE_ERRORS if summary and summary["errors"] else COMPLETE
 
 
-def main(arguments: Sequence[str] | None = None, program: str = "python -m eval.rollout") -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
-    return run_command(RolloutConfig, _run_and_judge, program, arguments)
+    return run_command(RolloutConfig, _run_and_judge, "python -m eval.rollout", arguments)
 
 
 if __name__ == "__main__":

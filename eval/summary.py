@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from eval.results import EpisodeResult
-from eval.statistics import Interval, clopper_pearson, wilson
+from eval.statistics import clopper_pearson, wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,23 +75,25 @@ def summarise(results: Sequence[EpisodeResult], planned: int) -> Summary:
 
 def format_summary(summary: Summary) -> str:
     """Return the figures as lines of text for people."""
-    n, k = summary.episodes, summary.successes
-    interval = Interval(*summary.wilson_95, level=0.95)
-    which = "at the end" if summary.success_held is not None else "ends the episode"
-    lines = [
-        f"success      {k}/{n} = {100 * summary.success_rate:.1f} %   "
-        f"Wilson 95 % [{100 * interval.low:.1f}, {100 * interval.high:.1f}] %   ({which})"
-    ]
-    if summary.success_held is not None:
-        lines.append(f"             at any step {summary.success_once}/{n}, held {summary.success_held}/{n}")
-    lines.append(f"mean steps   {summary.mean_steps:.1f}")
-    for name, count in summary.failures.items():
-        lines.append(f"  {count:>5} x {name}")
+    n = summary.episodes
+    runs_on = summary.success_held is not None
+    low, high = (100 * end for end in summary.wilson_95)
+    headline = (
+        f"{summary.successes}/{n}   {100 * summary.success_rate:.1f} %   95 % interval [{low:.1f}, {high:.1f}] (Wilson)"
+    )
+    rows = [("success at end" if runs_on else "success once", headline)]
+    if runs_on:
+        rows += [("success once", f"{summary.success_once}/{n}"), ("success held", f"{summary.success_held}/{n}")]
+    rows.append(("mean steps", f"{summary.mean_steps:.1f}"))
     if summary.errors:
         low, high = 100 * summary.success_rate, 100 * summary.rate_if_errors_succeeded
-        lines.append(
-            f"errors       {summary.errors} (counted as no success; the rate lies in [{low:.1f}, {high:.1f}] %)"
+        rows.append(
+            (
+                "errors",
+                f"{summary.errors}, counted as no success; had they run, a rate in [{low:.1f}, {high:.1f}] %",
+            )
         )
+    rows += [(f"  {name}", str(count)) for name, count in summary.failures.items()]
     if n < summary.planned:
-        lines.append(f"incomplete   {n} of {summary.planned} planned episodes ended")
-    return "\n".join(lines)
+        rows.append(("incomplete", f"{n} of {summary.planned} planned episodes ended"))
+    return "\n".join(f"{name:<20} {text}" for name, text in rows)

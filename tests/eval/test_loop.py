@@ -105,7 +105,7 @@ def test_observers_hear_everything_in_order(run):
 
 
 def test_images_are_drawn_only_where_the_policy_looks(run):
-    results, env, policy = run(plan_episodes(6), 3, cameras=("front",))
+    results, env, _ = run(plan_episodes(6), 3, cameras=("front",))
     blind, _, _ = run(plan_episodes(6), 3)
     looks = sum(int(mask.sum()) for mask in env.drawn)
     assert looks == sum((result.steps + 1) // 2 for result in results)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from eval.plan import (
@@ -23,7 +25,7 @@ def test_explicit_seeds_keep_their_order():
 
 def test_purposes_have_disjoint_seeds():
     ranges = [TEST_SEEDS, DEMONSTRATION_SEEDS, VALIDATION_SEEDS, DEVELOPMENT_SEEDS]
-    assert all(before.stop <= after.start for before, after in zip(ranges, ranges[1:], strict=False))
+    assert all(before.stop <= after.start for before, after in pairwise(ranges))
     assert PUBLISHED_SEEDS.start in TEST_SEEDS
     assert PUBLISHED_SEEDS[-1] == 900_999
 
