@@ -48,10 +48,9 @@ def make_auxiliary(model: nn.Module, example: Mapping[str, Any]) -> nn.Module:
     if not (hasattr(model, "encode") and hasattr(model, "decode")):
         raise SimScaleError("--auxiliary-weight needs a model with encode() and decode(), as bc and vla have")
     with torch.no_grad():
-        features = model.encode(example["observations"], example["language"])
-    return nn.Sequential(
-        nn.Linear(features.shape[1], 256), nn.GELU(), nn.Linear(256, example["environment_state"].shape[1])
-    )
+        features: Tensor = model.encode(example["observations"], example["language"])  # type: ignore[operator]
+    truth_dim = example["environment_state"].shape[1]
+    return nn.Sequential(nn.Linear(features.shape[1], 256), nn.GELU(), nn.Linear(256, truth_dim))
 
 
 def make_optimizer(learner: nn.Module, weight_decay: float) -> torch.optim.AdamW:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 
 from tqdm import tqdm
 
@@ -27,19 +28,24 @@ class TrainingLog:
         self._file = path.open("a", newline="")
         self._rows = csv.DictWriter(self._file, COLUMNS)
         self._start, self._steps = start, steps
+        self._since_row: list[Mapping[str, float]] = []
         self._began = time.monotonic()
         self._bar = tqdm(total=steps, initial=start, unit="step") if sys.stderr.isatty() else None
 
-    def advance(self) -> None:
-        """Count one step."""
+    def advance(self, metrics: Mapping[str, float]) -> None:
+        """Count one step, whose `metrics` enter the means of the next row."""
+        self._since_row.append(metrics)
         if self._bar is not None:
             self._bar.update()
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Record `metrics` after `step` steps."""
+    def write(self, step: int, present: Mapping[str, float]) -> None:
+        """Write the row of `step`: means over the steps since the last row, and `present` values."""
+        names = self._since_row[0] if self._since_row else ()
+        metrics = {name: fmean(row[name] for row in self._since_row) for name in names} | dict(present)
+        self._since_row.clear()
         self._rows.writerow({"step": step} | {name: f"{value:.6g}" for name, value in metrics.items()})
         self._file.flush()
-        shown = {name: f"{metrics[name]:.4g}" for name in ("loss", "validation_loss") if name in metrics}
+        shown: dict[str, str] = {name: f"{metrics[name]:.4g}" for name in ("loss", "validation_loss") if name in metrics}
         if self._bar is not None:
             self._bar.set_postfix(shown)
         else:

@@ -131,19 +131,20 @@ class _Trainer:
         """Take one step, and whatever is due after it; everything is due after the last one."""
         metrics = self._optimise(batch)
         self.step += 1
-        log.advance()
+        log.advance(metrics)
+        present = {"minutes": self.minutes}
         at_checkpoint = last or self.step % self.config.checkpoint_interval == 0
         if at_checkpoint and len(self.validation_frames):
-            self.validation_loss = metrics["validation_loss"] = self._validate()
+            self.validation_loss = present["validation_loss"] = self._validate()
         if at_checkpoint or self.step % self.config.log_interval == 0:
-            log.write(self.step, metrics | {"minutes": self.minutes})
+            log.write(self.step, present)
         if at_checkpoint:
             self._save()
 
     def _optimise(self, batch: Batch) -> dict[str, float]:
         """Take one optimiser step and return what is worth recording about it."""
         config = self.config
-        torch.manual_seed(torch_seed(config.seed, Stream.TORCH, self.step))
+        self._seed_torch(Stream.TORCH, self.step)
         rate = learning_rate_at(
             self.step, highest=config.learning_rate, warmup_steps=config.warmup_steps, steps=config.steps
         )
@@ -174,7 +175,7 @@ class _Trainer:
         total = 0.0
         for start in range(0, len(self.validation_frames), self.config.batch_size):
             frames = self.validation_frames[start : start + self.config.batch_size]
-            torch.manual_seed(torch_seed(self.config.seed, Stream.VALIDATION, start))
+            self._seed_torch(Stream.VALIDATION, start)
             with self._autocast():
                 output = self.average.model(_to_device(self.sampler.batch(frames), self.device))
             total += float(output["loss"]) * len(frames)
@@ -182,6 +183,13 @@ class _Trainer:
 
     def _batch(self, step: int) -> Batch:
         return self.sampler.batch(self.order(step), generator(self.config.seed, Stream.IMAGE_SHIFT, step))
+
+    def _seed_torch(self, stream: Stream, position: int) -> None:
+        """Seed the generators of dropout and noise (`torch.manual_seed` would reach all devices, far slower)."""
+        seed = torch_seed(self.config.seed, stream, position)
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
