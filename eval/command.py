@@ -5,6 +5,7 @@ Exit codes: 0 complete, 1 some episodes are `error`, 2 wrong usage, 130 interrup
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,7 +59,8 @@ def create_folder(folder: Path) -> None:
 
 def config_to_json(config: object) -> dict[str, Any]:
     """Return the fields of a command's configuration as plain JSON data."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(config).items()}
+    plain: dict[str, Any] = json.loads(json.dumps(vars(config), default=str))
+    return plain
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from envs.interface import CAMERAS
 from eval.assembly import build_environment, build_policy, environment_id
 from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, run_command
 from eval.loop import rollout
@@ -17,6 +18,7 @@ from eval.observers.progress import Progress
 from eval.observers.video import VideoRecorder, video_path
 from eval.plan import plan_seeds
 from eval.results import EpisodeResult
+from simscaleai.errors import UnknownNameError
 
 _MOST_AT_ONCE = 4
 """Episodes filmed side by side: each holds an encoder process."""
@@ -48,6 +50,8 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     Raises:
         SimScaleError: If the configuration is mistaken.
     """
+    if config.camera not in CAMERAS:
+        raise UnknownNameError("camera", config.camera, CAMERAS)
     plan = plan_seeds(config.seeds)
     env_id = environment_id(config.env)
     policy = build_policy(config.model, config.checkpoint, env_id)

@@ -42,7 +42,7 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain JSON data."""
-        return asdict(self)
+        return asdict(self) | {"wilson_95": list(self.wilson_95)}
 
 
 def summarise(results: Sequence[EpisodeResult], planned: int) -> Summary:

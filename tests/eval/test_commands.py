@@ -1,0 +1,202 @@
+"""The commands as users meet them: what they print, what they leave, and how they end."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from eval import __main__, collect, record, rollout
+from eval.results import RunRecord, read_results
+from simscaleai.data import Dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW = ["--env", "reach", "--episodes", "3", "--seed", "3000000000"]
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def policy_module(workdir, monkeypatch):
+    """Makes `act` of `--model` from source: the body of a function of observation, env_ids and self."""
+
+    def write(name, body):
+        lines = "\n".join(f"        {line}" for line in body.splitlines())
+        (workdir / f"{name}.py").write_text(
+            "import numpy as np\nfrom policies.baselines import ZeroPolicy\n\n\n"
+            f"class Policy(ZeroPolicy):\n    def act(self, observation, env_ids):\n{lines}\n"
+        )
+        monkeypatch.syspath_prepend(str(workdir))
+        return f"{name}:Policy"
+
+    return write
+
+
+def test_rollout_leaves_a_run_folder_and_says_where(workdir, capsys):
+    assert rollout.main(["--model", "scripted", *FEW, "--output", "runs/x"]) == 0
+    out = capsys.readouterr().out
+    assert "scripted in SimScale/Reach-v0: 3 episodes, seeds 3000000000 to 3000000002" in out
+    assert "success once         3/3   100.0 %   95 % interval [43.9, 100.0] (Wilson)" in out
+    assert re.search(r"^record +runs/x/run\.json$", out, re.MULTILINE)
+    results = read_results(Path("runs/x/episodes.jsonl"))
+    assert [(result.episode_index, result.seed) for result in results] == [(i, 3_000_000_000 + i) for i in range(3)]
+    run = RunRecord.read(Path("runs/x"))
+    assert run.config["model"] == "scripted"
+    assert run.resolved == {"environment": "SimScale/Reach-v0", "num_envs": 3, "episodes": 3}
+    assert run.summary["successes"] == 3
+    assert run.timing["seconds"] > 0
+    assert run.fingerprint["libraries"]["mujoco"]
+    assert run.fingerprint["gl_renderer"] is None
+    assert list(run.contract["environments"]) == ["SimScale/Reach-v0"]
+    assert sorted(path.name for path in Path("runs/x").iterdir()) == ["episodes.jsonl", "run.json"]
+
+
+def test_the_same_command_gives_the_same_bytes(workdir):
+    for name, num_envs in (("a", "1"), ("b", "3")):
+        assert rollout.main(["--model", "random", *FEW, "--num-envs", num_envs, "--output", name]) == 0
+    assert Path("a/episodes.jsonl").read_bytes() == Path("b/episodes.jsonl").read_bytes()
+
+
+def test_default_output_is_the_next_free_number(workdir):
+    for _ in range(2):
+        assert rollout.main(["--model", "scripted", *FEW]) == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["scripted-reach-001", "scripted-reach-002"]
+
+
+def test_python_call_returns_the_record_on_disk(workdir):
+    config = rollout.RolloutConfig(model="zero", env="reach", seeds=(5, 9), output=Path("run"))
+    run = rollout.run(config)
+    assert run == RunRecord.read(Path("run"))
+    assert [result.seed for result in read_results(Path("run/episodes.jsonl"))] == [5, 9]
+    assert run.summary["failures"]
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "message"),
+    [
+        (rollout.main, ["--model", "scripte", "--env", "reach"], "Unknown policy 'scripte'. Did you mean 'scripted'?"),
+        (rollout.main, ["--model", "zero", "--env", "reech"], "Unknown environment 'reech'. Did you mean 'reach'?"),
+        (rollout.main, ["--model", "zero", "--episodes", "0"], "at least 1 episode, got 0"),
+        (rollout.main, ["--model", "zero", "--seeds", "1", "1"], "each seed once"),
+        (rollout.main, ["--model", "zero", "--num-envs", "0"], "num_envs"),
+        (rollout.main, ["--model", "zero", "--output", "full"], "full is not empty; choose another --output"),
+        (rollout.main, ["--model", "zero", "--output", "full/file"], "full/file is a file"),
+        (rollout.main, ["--model", "no_module:Policy"], "no_module"),
+        (collect.main, ["--output", "d", "--seed", "0"], "kept for evaluation"),
+        (collect.main, ["--output", "full"], "full is not empty"),
+        (collect.main, ["--output", "d", "--cameras", "back"], "unknown camera 'back'"),
+        (record.main, ["--model", "zero", "--output", "v", "--camera", "back"], "Unknown camera 'back'"),
+        (__main__.main, ["rollot"], "Unknown command 'rollot'. Did you mean 'rollout'?"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(workdir, capsys, main, arguments, message):
+    (workdir / "full").mkdir()
+    (workdir / "full" / "file").write_text("")
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_wrong_flags_are_exit_code_2(workdir):
+    with pytest.raises(SystemExit) as ended:
+        rollout.main(["--modle", "zero"])
+    assert ended.value.code == 2
+
+
+def test_an_interrupted_run_keeps_and_sums_up_what_has_ended(policy_module, capsys):
+    policy = policy_module(
+        "interrupting",
+        "self.steps = getattr(self, 'steps', 0) + 1\n"
+        "if self.steps > 70:\n    raise KeyboardInterrupt\n"
+        "return np.full((len(env_ids), 4), np.nan if self.steps == 1 else 0, dtype=np.float32)",
+    )
+    assert rollout.main(["--model", policy, *FEW, "--num-envs", "1", "--output", "run"]) == 130
+    assert len(read_results(Path("run/episodes.jsonl"))) in (1, 2)
+    assert RunRecord.read(Path("run")).summary["failures"]["invalid_action"] == 1
+    assert re.search(r"incomplete +\d of 3 planned episodes ended", capsys.readouterr().out)
+
+
+def test_a_policy_that_raises_loses_its_episodes_and_the_run_completes(policy_module, caplog):
+    policy = policy_module("raising", "raise RuntimeError('no idea')")
+    assert rollout.main(["--model", policy, *FEW, "--output", "run"]) == 0
+    assert RunRecord.read(Path("run")).summary["failures"] == {"policy_exception": 3}
+    assert "no idea" in caplog.text
+
+
+def test_an_episode_that_cannot_be_run_is_exit_code_1(workdir, monkeypatch):
+    from envs.vector_env import TaskVectorEnv
+
+    def fail(self, actions, active):
+        raise OSError("the machine is on fire")
+
+    monkeypatch.setattr(TaskVectorEnv, "step", fail)
+    assert rollout.main(["--model", "zero", *FEW, "--output", "run"]) == 1
+    assert RunRecord.read(Path("run")).summary["errors"] == 3
+
+
+def test_videos_of_a_run_and_of_chosen_seeds(workdir, capsys):
+    assert rollout.main(["--model", "scripted", *FEW, "--output", "run", "--video", "1"]) == 0
+    (result, *_) = read_results(Path("run/episodes.jsonl"))
+    assert [path.name for path in Path("run/videos").iterdir()] == ["episode_000000.mp4"]
+    assert imageio_ffmpeg.count_frames_and_secs("run/videos/episode_000000.mp4")[0] == result.steps + 1
+    arguments = ["--model", "scripted", "--env", "reach", "--seeds", "3000000000", "--output", "videos", "--size", "64"]
+    assert record.main(arguments) == 0
+    frames, _ = imageio_ffmpeg.count_frames_and_secs("videos/episode_000000.mp4")
+    assert frames == result.steps + 1
+    assert f"seed 3000000000: success after {result.steps} steps" in capsys.readouterr().out
+
+
+def test_collect_makes_a_dataset_with_clean_labels_and_says_what_it_discarded(workdir, capsys):
+    arguments = ["--env", "pick-place", "--episodes", "4", "--image-size", "32", "--action-noise", "0.3"]
+    assert collect.main([*arguments, "--output", "noisy"]) == 0
+    dataset = Dataset("noisy")
+    kept = len(dataset.episodes)
+    assert re.search(rf"discarded +{4 - kept}/4", capsys.readouterr().out)
+    assert {record.metadata["seed"] for record in dataset.episodes} <= set(range(1_000_000_000, 1_000_000_004))
+    assert dataset.contract["cameras"] == ["front", "wrist"]
+    episode = load_file(next(Path("noisy/episodes").iterdir()))
+    noise = episode["executed_action"] - episode["action"]
+    free = np.abs(episode["executed_action"][:, :3]) < 1
+    assert 0.15 < noise[:, :3][free].std() < 0.45
+    assert (noise[:, 3] == 0).all()
+    assert np.abs(episode["executed_action"]).max() <= 1
+    assert episode["observation.images.wrist"].shape[1:] == (32, 32, 3)
+    assert episode["observation.images.front"].std() > 1
+    assert json.loads(Path("noisy/dataset.json").read_text())["provenance"]["action_noise"] == 0.3
+
+
+def test_collected_episodes_do_not_depend_on_the_number_of_slots(workdir):
+    for name, num_envs in (("a", "1"), ("b", "4")):
+        arguments = ["--env", "reach", "--episodes", "4", "--cameras", "--action-noise", "0.2", "--num-envs", num_envs]
+        assert collect.main([*arguments, "--output", name]) == 0
+    assert {r.episode_index: r.sha256 for r in Dataset("a").episodes} == {
+        r.episode_index: r.sha256 for r in Dataset("b").episodes
+    }
+
+
+@pytest.mark.parametrize("command", ["eval.rollout", "eval.collect", "eval.record", "eval"])
+def test_help_is_quick(command):
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "usage:" in done.stdout
+    assert time.monotonic() - began < 2.0
+
+
+def test_console_script_mirrors_the_commands(workdir):
+    assert __main__.main(["rollout", "--model", "zero", *FEW, "--output", "run"]) == 0
+    assert RunRecord.read(Path("run")).summary["episodes"] == 3
+    assert __main__.main([]) == 2
