@@ -22,7 +22,7 @@ REST_TOLERANCE = 0.005
 REST_SPEED = 0.02
 """A cube slower than this is at rest [m/s]."""
 LIFT_HEIGHT = 0.04
-"""The cube must have been this far above rest before [m]; a cube that was only pushed does not count."""
+"""The cube must have been this far above rest before, between both pads [m]; pushing or tossing it does not count."""
 SEPARATION = 0.10
 """Cubes and goal start at least this far apart, horizontally [m]."""
 
@@ -44,7 +44,7 @@ class PickPlace(Task):
     (all that a cube has); tool start uniform in x 0.40 to 0.54, y ±0.12, z 0.16 to 0.26 m, gripper open.
 
     **Success**, at a step: cube centre within 30 mm (xy) of the goal and 5 mm of its resting height, slower than 0.02 m/s,
-    touched by no finger pad, after it was at least 40 mm above rest earlier in the episode.
+    touched by no finger pad, after both pads held it at least 40 mm above rest earlier in the episode.
 
     **Episode end.** At success (`terminate_on_success`), or after 150 control steps.
 
@@ -112,7 +112,7 @@ class PickPlace(Task):
     def update(self, mask: NDArray[np.bool_]) -> None:
         """Remember whether the tool came near, grasped, lifted, dropped and placed the target, and lifted others."""
         heights = np.stack([pose[:, 2] for pose, _ in self._bodies], axis=1) - CUBE_HALF
-        self._lifted |= mask[:, None] & (heights >= LIFT_HEIGHT)
+        self._lifted |= mask[:, None] & self._pad_contacts().all(axis=2) & (heights >= LIFT_HEIGHT)
         held = self._held()
         self._approached |= mask & (distance(self.simulation.tool_position, self._target_position()) < _NEAR)
         self._grasped |= mask & held
@@ -136,13 +136,12 @@ class PickPlace(Task):
         return self._target_pose()[:, :3]
 
     def _pad_contacts(self) -> NDArray[np.bool_]:
-        """Return whether the left and the right pad touch the target, (N, 2)."""
-        touching = np.stack([np.stack(pads, axis=1) for pads in self._pads], axis=1) > 0
-        selected: NDArray[np.bool_] = self._of_target(touching)
-        return selected
+        """Return whether the left and the right pad touch each cube, (N, number of cubes, 2)."""
+        return np.stack([np.stack(pads, axis=1) for pads in self._pads], axis=1) > 0
 
     def _held(self) -> NDArray[np.bool_]:
-        return self._pad_contacts().all(axis=1)
+        selected: NDArray[np.bool_] = self._of_target(self._pad_contacts()).all(axis=1)
+        return selected
 
     def _goal_distance(self) -> NDArray[np.float64]:
         return distance(self._target_position()[:, :2], self.simulation.marker_position[:, :2])
@@ -152,7 +151,7 @@ class PickPlace(Task):
         velocity = self._of_target(np.stack([velocity for _, velocity in self._bodies], axis=1))[:, :3]
         at_rest = np.abs(self._target_position()[:, 2] - CUBE_HALF) < REST_TOLERANCE
         at_rest &= distance(velocity, np.zeros_like(velocity)) < REST_SPEED
-        released = ~self._pad_contacts().any(axis=1)
+        released = ~self._of_target(self._pad_contacts()).any(axis=1)
         return (self._goal_distance() < GOAL_RADIUS) & at_rest & released & self._of_target(self._lifted)
 
     def stage(self) -> NDArray[np.object_]:

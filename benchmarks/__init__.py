@@ -1,0 +1,1 @@
+"""What is fast and how we know; what was certified. Every file is a command: `python -m benchmarks.<name>`."""

@@ -1,0 +1,127 @@
+"""The freeze gate: which physics to simulate, by the experts' success, grasp stability and speed.
+
+    python -m benchmarks.physics_candidates --episodes 200
+
+Every candidate differs from the shipped scene in the options named. Writes benchmarks/results/physics_candidates.csv.
+Development seeds only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+import envs.simulation
+from envs.interface import asset_path
+from envs.vector_env import TaskVectorEnv
+from policies.scripted import EXPERTS
+
+ENV_ID = "SimScale/PickPlaceLanguage-v0"
+SLOTS = 32
+FIRST_SEED = 3_000_100_000
+RESULTS = Path(__file__).parent / "results" / "physics_candidates.csv"
+
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "implicitfast 2 ms": {"timestep": 0.002, "integrator": mujoco.mjtIntegrator.mjINT_IMPLICITFAST},
+    "implicitfast 2.5 ms": {"timestep": 0.0025, "integrator": mujoco.mjtIntegrator.mjINT_IMPLICITFAST},
+    "implicitfast 5 ms": {"timestep": 0.005, "integrator": mujoco.mjtIntegrator.mjINT_IMPLICITFAST},
+    "implicitfast 5 ms noslip": {
+        "timestep": 0.005,
+        "integrator": mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
+        "noslip_iterations": 3,
+    },
+    "discrete 2 ms": {"timestep": 0.002, "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE},
+    "discrete 2.5 ms": {"timestep": 0.0025, "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE},
+    "discrete 5 ms": {"timestep": 0.005, "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE},
+    "discrete 5 ms sleep": {
+        "timestep": 0.005,
+        "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE,
+        "enableflags": int(mujoco.mjtEnableBit.mjENBL_SLEEP),
+    },
+    "discrete 5 ms pyramidal": {
+        "timestep": 0.005,
+        "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE,
+        "cone": mujoco.mjtCone.mjCONE_PYRAMIDAL,
+        "impratio": 1.0,
+    },
+    "discrete 10 ms": {"timestep": 0.01, "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE},
+}
+
+
+def scene_loader(options: dict[str, Any]) -> Callable[[str], mujoco.MjModel]:
+    """Return a replacement of `envs.simulation.load_scene` that compiles scenes with other physics options."""
+
+    def load(name: str) -> mujoco.MjModel:
+        spec = mujoco.MjSpec.from_file(str(asset_path(f"{name}.xml")))
+        for option, value in options.items():
+            setattr(spec.option, option, value)
+        return spec.compile()
+
+    return load
+
+
+def run_expert(episodes: int, noise: float) -> tuple[float, float, float]:
+    """Return success rate, mean steps, and environment steps per second of the expert under action noise."""
+    env = TaskVectorEnv(ENV_ID, SLOTS, environment_state=True, autoreset_mode=AutoresetMode.SAME_STEP)
+    expert = EXPERTS[ENV_ID](env.contract)
+    rng = np.random.default_rng(FIRST_SEED)
+    observation, _ = env.reset(seed=FIRST_SEED)
+    ids, outcomes, steps, start = np.arange(SLOTS), [], 0, time.perf_counter()
+    while len(outcomes) < episodes:
+        actions = expert.act(observation, ids) + noise * rng.standard_normal((SLOTS, 4)).astype(np.float32)
+        observation, _, terminated, truncated, info = env.step(actions)
+        steps += SLOTS
+        ended = terminated | truncated
+        if ended.any():
+            outcomes.extend(info["final_info"]["success"][ended].tolist())
+    return float(np.mean(outcomes)), steps / len(outcomes), steps / (time.perf_counter() - start)
+
+
+def grasp_creep(seconds: float = 3.0) -> tuple[float, float]:
+    """Lift cubes, hold them still, and return the mean and the largest slip in the hand [mm]."""
+    env = TaskVectorEnv(ENV_ID, 64, environment_state=True, autoreset_mode=AutoresetMode.DISABLED)
+    expert = EXPERTS[ENV_ID](env.contract)
+    observation, info = env.reset(seed=FIRST_SEED)
+    ids, lifted = np.arange(64), np.zeros(64, dtype=bool)
+    for _ in range(40):
+        actions = expert.act(observation, ids)
+        actions[lifted] = (0.0, 0.0, 0.0, -1.0)
+        observation, _, terminated, truncated, info = env.step(actions, active=~lifted | (info["stage"] == "lifted"))
+        lifted |= info["stage"] == "lifted"
+        if (terminated | truncated).any():
+            break
+    in_hand = expert.target_position(observation["environment_state"]) - observation["state"][:, 14:17]
+    for _ in range(int(20 * seconds)):
+        observation, *_ = env.step(np.tile(np.float32([0, 0, 0, -1]), (64, 1)), active=lifted)
+    moved = expert.target_position(observation["environment_state"]) - observation["state"][:, 14:17] - in_hand
+    slip = 1000 * np.linalg.norm(moved[lifted], axis=1)
+    return float(slip.mean()), float(slip.max())
+
+
+def main() -> None:
+    """Measure every candidate and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--episodes", type=int, default=200)
+    episodes = parser.parse_args().episodes
+    header = ["candidate", "episodes", "success", "success under noise 0.5", "steps", "mean slip mm/3s", "max slip mm/3s", "steps/s"]
+    rows = []
+    for name, options in CANDIDATES.items():
+        envs.simulation.load_scene = scene_loader(options)  # type: ignore[assignment]
+        success, steps, speed = run_expert(episodes, noise=0.0)
+        noisy, _, _ = run_expert(episodes, noise=0.5)
+        rows.append([name, episodes, success, noisy, round(steps, 1), *(round(slip, 2) for slip in grasp_creep()), round(speed)])
+        print(*rows[-1], sep=" | ", flush=True)
+    with RESULTS.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+if __name__ == "__main__":
+    main()
