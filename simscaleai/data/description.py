@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from simscaleai.data.episode_file import DatasetError
@@ -76,7 +77,7 @@ class Description:
         """Return the number of steps of an episode that has exactly the described features.
 
         Raises:
-            DatasetError: If it has others, no steps, or arrays of different lengths.
+            DatasetError: If it has others, no steps, arrays of different lengths, or values that are not finite.
         """
         if arrays.keys() != self.features.keys():
             raise DatasetError(f"the episode has {sorted(arrays)}, the dataset {sorted(self.features)}")
@@ -86,6 +87,8 @@ class Description:
                 raise DatasetError(
                     f"{key!r} is {values.dtype} {values.shape}, the dataset holds {feature.dtype} (T, *{feature.shape})"
                 )
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise DatasetError(f"{key!r} holds a value that is not finite")
         lengths = {len(values) for values in arrays.values()}
         if len(lengths) != 1 or 0 in lengths:
             raise DatasetError(f"all arrays of an episode need one length of at least 1, got {sorted(lengths)}")

@@ -127,4 +127,5 @@ class TrainConfig:
     def _check_range(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
         if not low <= value <= high:
-            raise SimScaleError(f"--{name.replace('_', '-')} must lie in [{low:g}, {high:g}], got {value}")
+            wanted = f"be at least {low:g}" if high == math.inf else f"lie in [{low:g}, {high:g}]"
+            raise SimScaleError(f"--{name.replace('_', '-')} must {wanted}, got {value}")

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simscaleai.data import Dataset, DatasetError, DatasetWriter
+
+
+def test_episodes_come_back_as_written(
+    tmp_path: Path, make_contract: Any, make_episode: Any, make_metadata: Any
+) -> None:
+    contract = make_contract(cameras=("front", "wrist"))
+    written = [make_episode(contract, seed=index, length=4 + index) for index in range(3)]
+    with DatasetWriter(tmp_path, contract, provenance={"noise": (0.0, 0.1)}) as writer:
+        for index, arrays in enumerate(written):
+            writer.write_episode(arrays, make_metadata(index, target=None), index)
+    dataset = Dataset(tmp_path)
+    assert dataset.contract == contract
+    assert [record.metadata["seed"] for record in dataset.episodes] == [10**9, 10**9 + 1, 10**9 + 2]
+    for index, arrays in enumerate(written):
+        read = dataset.episode(index)
+        assert read.keys() == arrays.keys()
+        for key, values in arrays.items():
+            assert read[key].dtype == values.dtype
+            np.testing.assert_array_equal(read[key], values)
+    description = json.loads((tmp_path / "dataset.json").read_text())
+    assert description["fps"] == 20
+    assert description["provenance"] == {"noise": [0.0, 0.1]}
+    assert description["features"]["observation.state"] == {
+        "dtype": "float32",
+        "shape": [3],
+        "layout": contract["state"],
+    }
+
+
+def test_the_order_of_writing_leaves_no_trace(
+    tmp_path: Path, make_contract: Any, make_episode: Any, make_metadata: Any
+) -> None:
+    contract = make_contract()
+    for name, order in (("ascending", [0, 1, 2, 3]), ("mixed", [2, 0, 3, 1])):
+        with DatasetWriter(tmp_path / name, contract) as writer:
+            for index in order:
+                writer.write_episode(make_episode(contract, seed=index), make_metadata(index), index)
+    ascending, mixed = (tmp_path / name / "dataset.json" for name in ("ascending", "mixed"))
+    assert ascending.read_text() == mixed.read_text()
+    assert Dataset(tmp_path / "ascending").digest == Dataset(tmp_path / "mixed").digest
+
+
+def test_statistics_are_those_of_all_steps(tmp_path: Path, make_contract: Any, make_dataset: Any) -> None:
+    dataset = Dataset(make_dataset(tmp_path, make_contract(), episodes=5))
+    stored = json.loads((tmp_path / "dataset.json").read_text())["statistics"]
+    assert stored.keys() == {"action", "executed_action", "observation.state", "observation.environment_state"}
+    for key, found in stored.items():
+        rows = np.concatenate([dataset.episode(i)[key] for i in range(5)]).astype(np.float64)
+        assert found["count"] == len(rows)
+        for name in ("min", "max", "mean", "std"):
+            np.testing.assert_allclose(found[name], getattr(rows, name)(0), rtol=1e-12, atol=1e-14)
+
+
+def test_existing_data_needs_resume(tmp_path: Path, make_contract: Any, make_dataset: Any) -> None:
+    make_dataset(tmp_path, make_contract())
+    with pytest.raises(DatasetError, match="already holds a dataset"):
+        DatasetWriter(tmp_path, make_contract())
+
+
+@pytest.mark.parametrize(
+    ("changes", "provenance", "text"),
+    [
+        ({"control_hz": 10}, {}, "another contract: control_hz differs .*there 20, now 10"),
+        ({}, {"noise": 0.2}, "another provenance: noise differs"),
+    ],
+)
+def test_resuming_something_else_is_refused(
+    tmp_path: Path, make_contract: Any, make_dataset: Any, changes: Any, provenance: Any, text: str
+) -> None:
+    make_dataset(tmp_path, make_contract())
+    with pytest.raises(DatasetError, match=text):
+        DatasetWriter(tmp_path, make_contract(**changes), provenance=provenance, resume=True)
+
+
+def write_all(folder: Path, contract: Any, make_episode: Any, make_metadata: Any, episodes: int = 4) -> None:
+    """What a collecting program does, started as often as it takes."""
+    with DatasetWriter(folder, contract, resume=True) as writer:
+        for index in range(episodes):
+            if index not in writer.finished:
+                writer.write_episode(make_episode(contract, seed=index), make_metadata(index), index)
+
+
+@pytest.mark.parametrize("dies_at", range(6))
+def test_dying_at_any_write_and_resuming_gives_the_same_dataset(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_contract: Any,
+    make_episode: Any,
+    make_metadata: Any,
+    dies_at: int,
+) -> None:
+    contract = make_contract()
+    write_all(tmp_path / "whole", contract, make_episode, make_metadata)
+    calls = iter(range(99))
+    real = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if next(calls) == dies_at:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    # A process that is killed runs no close(), and may leave half a line behind.
+    with monkeypatch.context() as patch:
+        patch.setattr("simscaleai.files.os.replace", replace)
+        patch.setattr(DatasetWriter, "close", lambda self: self._index.close())
+        with pytest.raises(KeyboardInterrupt):
+            write_all(tmp_path / "broken", contract, make_episode, make_metadata)
+    if (tmp_path / "broken" / "episodes.jsonl").exists():
+        with (tmp_path / "broken" / "episodes.jsonl").open("a") as file:
+            file.write('{"episode_index": 3, "file": "epis')
+    write_all(tmp_path / "broken", contract, make_episode, make_metadata)
+    for name in ("dataset.json", "episodes.jsonl"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert Dataset(tmp_path / "broken").digest == Dataset(tmp_path / "whole").digest
+
+
+def test_a_file_without_a_line_is_written_anew(
+    tmp_path: Path, make_contract: Any, make_episode: Any, make_metadata: Any
+) -> None:
+    contract = make_contract()
+    (tmp_path / "episodes").mkdir()
+    (tmp_path / "episodes" / "episode_000000.safetensors").write_bytes(b"half a file")
+    with DatasetWriter(tmp_path, contract, resume=True) as writer:
+        assert writer.finished == frozenset()
+        writer.write_episode(make_episode(contract, seed=0), make_metadata(0), 0)
+    assert Dataset(tmp_path).num_frames == 6
+
+
+def drop(key: str) -> Callable[[Any], None]:
+    return lambda arrays: arrays.pop(key)
+
+
+def change(key: str, values: Any) -> Callable[[Any], None]:
+    return lambda arrays: arrays.update({key: values})
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (drop("observation.environment_state"), "observation.environment_state"),
+        (drop("action"), "action"),
+        (change("observation.state", np.zeros((6, 4), np.float32)), r"\(6, 4\)"),
+        (change("observation.state", np.zeros((5, 3), np.float32)), r"one length.*\[5, 6\]"),
+        (change("action", np.full((6, 4), np.nan, np.float32)), "'action' holds a value that is not finite"),
+    ],
+)
+def test_an_episode_that_does_not_fit_is_refused(
+    tmp_path: Path, make_contract: Any, make_episode: Any, make_metadata: Any, spoil: Any, text: str, first: bool
+) -> None:
+    contract = make_contract()
+    arrays = make_episode(contract, seed=1)
+    spoil(arrays)
+    with DatasetWriter(tmp_path, contract) as writer:
+        if not first:
+            writer.write_episode(make_episode(contract, seed=0), make_metadata(0), 0)
+        with pytest.raises(DatasetError, match=text):
+            writer.write_episode(arrays, make_metadata(1), 1)
+        assert 1 not in writer.finished
+
+
+def test_an_episode_is_written_once_and_says_where_it_is_from(
+    tmp_path: Path, make_contract: Any, make_episode: Any, make_metadata: Any
+) -> None:
+    contract = make_contract()
+    with DatasetWriter(tmp_path, contract) as writer:
+        writer.write_episode(make_episode(contract, seed=0), make_metadata(0), 0)
+        with pytest.raises(DatasetError, match="already holds episode 0"):
+            writer.write_episode(make_episode(contract, seed=0), make_metadata(0), 0)
+        with pytest.raises(DatasetError, match="episode 1 lacks success"):
+            writer.write_episode(make_episode(contract, seed=1), {"seed": 1, "environment": "x", "instruction": ""}, 1)
