@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from envs.interface import CAMERAS, ObservationArrays
 from eval.assembly import build_environment, build_policy, environment_contract, environment_id
-from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, run_command, seeds_text
+from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, plan_text, run_command
 from eval.loop import rollout
 from eval.observers.dataset import DatasetRecorder
 from eval.observers.progress import Progress
@@ -129,13 +129,17 @@ def collect(config: CollectConfig) -> Summary:
     offered = replace(environment_contract(env_id), cameras=config.cameras, image_size=size)
     env = build_environment(demonstrator.contract, env_id, num_envs, offered=offered)
     create_folder(config.output)
-    print(f"{config.model} in {env_id}: {len(plan)} episodes, {seeds_text([spec.seed for spec in plan])}")
+    print(f"{config.model} in {env_id}: {plan_text(plan)}")
     print(f"{num_envs} at a time; dataset in {config.output}", flush=True)
     policy = NoisyPolicy(demonstrator, config.action_noise, num_envs)
     provenance = {"policy": config.model, "action_noise": config.action_noise, "seed": config.seed}
     with DatasetWriter(config.output, env.contract.to_json(), provenance=provenance) as writer:
         recorder = DatasetRecorder(writer, policy.labels, keep_failures=config.keep_failures)
-        results = rollout(env, policy, plan, [recorder, Progress()])
+        try:
+            results = rollout(env, policy, plan, [recorder, Progress()])
+        except KeyboardInterrupt:
+            print(f"{'dataset':<20} {config.output}: {len(writer.finished)} episodes so far", flush=True)
+            raise
     summary = summarise(results, len(plan))
     print(format_summary(summary))
     print(f"{'discarded':<20} {recorder.discarded}/{len(plan)}   {100 * recorder.discarded / len(plan):.1f} %")

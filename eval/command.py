@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import tyro
 
 from eval.loop import USER_MISTAKES
+from eval.plan import EpisodeSpec
 from simscaleai.errors import SimScaleError
 
 Config = TypeVar("Config")
@@ -63,9 +64,11 @@ def config_to_json(config: object) -> dict[str, Any]:
     return plain
 
 
-def seeds_text(seeds: Sequence[int]) -> str:
-    """Return `seeds` in a few words."""
-    first, last = seeds[0], seeds[-1]
-    if len(seeds) > 1 and list(seeds) == list(range(first, last + 1)):
-        return f"seeds {first} to {last}"
-    return "seeds " + " ".join(map(str, seeds[:10])) + (" …" if len(seeds) > 10 else "")
+def plan_text(plan: Sequence[EpisodeSpec]) -> str:
+    """Return how many episodes `plan` has and their seeds, in a few words."""
+    seeds = [spec.seed for spec in plan]
+    if len(seeds) == 1:
+        return f"1 episode, seed {seeds[0]}"
+    if seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{len(seeds)} episodes, seeds {seeds[0]} to {seeds[-1]}"
+    return f"{len(seeds)} episodes, seeds {' '.join(map(str, seeds[:10]))}{' …' if len(seeds) > 10 else ''}"

@@ -82,13 +82,18 @@ class _Loop:
         self._info: dict[str, NDArray[np.generic]] = {}
 
     def run(self) -> list[EpisodeResult]:
-        for observer in self._observers:
-            observer.on_run_start(self._env, self._plan)
         try:
-            while self._start_next():
-                self._advance()
+            return self._run()
         finally:
             self._abandon_all()
+            for observer in self._observers:
+                observer.close()
+
+    def _run(self) -> list[EpisodeResult]:
+        for observer in self._observers:
+            observer.on_run_start(self._env, self._plan)
+        while self._start_next():
+            self._advance()
         results = sorted(self._results, key=lambda result: result.episode_index)
         for observer in self._observers:
             observer.on_run_end(results)

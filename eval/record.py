@@ -12,7 +12,7 @@ from pathlib import Path
 
 from envs.interface import CAMERAS
 from eval.assembly import build_environment, build_policy, environment_id
-from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, run_command
+from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, plan_text, run_command
 from eval.loop import rollout
 from eval.observers.progress import Progress
 from eval.observers.video import VideoRecorder, video_path
@@ -57,7 +57,7 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     policy = build_policy(config.model, config.checkpoint, env_id)
     env = build_environment(policy.contract, env_id, min(_MOST_AT_ONCE, len(plan)))
     create_folder(config.output)
-    print(f"{config.model} in {env_id}: {len(plan)} episodes; videos in {config.output}", flush=True)
+    print(f"{config.model} in {env_id}: {plan_text(plan)}; videos in {config.output}", flush=True)
     size = (config.size, config.size)
     recorder = VideoRecorder(config.output, range(len(plan)), camera=config.camera, size=size)
     results = rollout(env, policy, plan, [recorder, Progress()])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eval.assembly import build_environment, build_policy, environment_id
-from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, create_folder, run_command, seeds_text
+from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, create_folder, plan_text, run_command
 from eval.loop import rollout
 from eval.observers.base import Observer
 from eval.observers.log import EpisodeLog
@@ -85,7 +85,7 @@ def run(config: RolloutConfig) -> RunRecord:
     num_envs = min(config.num_envs, len(plan))
     env = build_environment(policy.contract, env_id, num_envs, terminate_on_success=config.terminate_on_success)
     folder = _output_folder(config)
-    print(f"{config.model} in {env_id}: {len(plan)} episodes, {seeds_text([spec.seed for spec in plan])}")
+    print(f"{config.model} in {env_id}: {plan_text(plan)}")
     print(f"{num_envs} at a time; record in {folder}", flush=True)
     resolved = {"environment": env_id, "num_envs": num_envs, "episodes": len(plan)}
     observers = [EpisodeLog(folder), Progress(), VideoRecorder(folder / "videos", range(config.video))]

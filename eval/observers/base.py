@@ -59,3 +59,6 @@ class Observer:
 
     def on_run_end(self, results: Sequence[EpisodeResult]) -> None:
         """See the results of the complete plan, sorted by episode."""
+
+    def close(self) -> None:
+        """Release what is held; called last, also when the run breaks off."""

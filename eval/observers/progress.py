@@ -50,7 +50,7 @@ class Progress(Observer):
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._print_line()
 
-    def on_run_end(self, results: Sequence[EpisodeResult]) -> None:
+    def close(self) -> None:
         """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
