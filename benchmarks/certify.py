@@ -22,7 +22,18 @@ from eval.summary import summarise
 SEEDS = {"development": range(3_000_000_000, 3_000_001_000), "published": PUBLISHED_SEEDS}
 POLICIES = ("scripted", "pusher", "random", "zero")
 SLOTS = 32
-HEADER = ("environment", "scene", "policy", "first seed", "episodes", "successes", "low 95 %", "high 95 %", "mean steps", "failures")
+HEADER = (
+    "environment",
+    "scene",
+    "policy",
+    "first seed",
+    "episodes",
+    "successes",
+    "low 95 %",
+    "high 95 %",
+    "mean steps",
+    "failures",
+)
 
 
 def certificate_row(name: str, policy_name: str, seeds: range) -> list[object]:
@@ -34,7 +45,18 @@ def certificate_row(name: str, policy_name: str, seeds: range) -> list[object]:
     low, high = (round(end, 4) for end in summary.wilson_95)
     failures = " ".join(f"{name}:{count}" for name, count in summary.failures.items())
     digest = env.contract.environments[env_id]
-    return [env_id, digest, policy_name, seeds[0], len(seeds), summary.successes, low, high, round(summary.mean_steps, 1), failures]
+    return [
+        env_id,
+        digest,
+        policy_name,
+        seeds[0],
+        len(seeds),
+        summary.successes,
+        low,
+        high,
+        round(summary.mean_steps, 1),
+        failures,
+    ]
 
 
 def main() -> None:

@@ -111,13 +111,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=200)
     episodes = parser.parse_args().episodes
-    header = ["candidate", "episodes", "success", "success under noise 0.5", "steps", "mean slip mm/3s", "max slip mm/3s", "steps/s"]
+    header = [
+        "candidate",
+        "episodes",
+        "success",
+        "success under noise 0.5",
+        "steps",
+        "mean slip mm/3s",
+        "max slip mm/3s",
+        "steps/s",
+    ]
     rows = []
     for name, options in CANDIDATES.items():
         envs.simulation.load_scene = scene_loader(options)  # type: ignore[assignment]
         success, steps, speed = run_expert(episodes, noise=0.0)
         noisy, _, _ = run_expert(episodes, noise=0.5)
-        rows.append([name, episodes, success, noisy, round(steps, 1), *(round(slip, 2) for slip in grasp_creep()), round(speed)])
+        rows.append(
+            [name, episodes, success, noisy, round(steps, 1), *(round(slip, 2) for slip in grasp_creep()), round(speed)]
+        )
         print(*rows[-1], sep=" | ", flush=True)
     with RESULTS.open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])

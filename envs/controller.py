@@ -101,11 +101,11 @@ class CartesianController:
         # J⁺(e − J p) + p: the least-squares step plus what of the posture step the tool does not feel.
         residual = error[..., None] - jacobian @ posture[..., None]
         normal = jacobian @ transposed + _DAMPING**2 * np.eye(6)
-        step = (transposed @ np.linalg.solve(normal, residual))[..., 0] + posture
-        return np.clip(joints + step, self._lowest, self._highest)
+        commands = joints + posture + (transposed @ np.linalg.solve(normal, residual))[..., 0]
+        return np.asarray(np.clip(commands, self._lowest, self._highest))
 
 
 def _tilt_error(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rotation vector (N, 3) that turns the tool's axes towards `_TOOL_DOWN`, first order."""
     crosses = np.cross(rotation.transpose(0, 2, 1), _TOOL_DOWN.T[None])
-    return 0.5 * (crosses[:, 0] + crosses[:, 1] + crosses[:, 2])
+    return np.asarray(0.5 * (crosses[:, 0] + crosses[:, 1] + crosses[:, 2]))

@@ -17,15 +17,17 @@ class TaskEnv(gym.Env[ObservationArrays, NDArray[np.float32]]):
     """One slot of a task as a `gymnasium.Env`.
 
     The task's class says what is done, seen and drawn: `envs.reach.Reach`, `envs.pick_place.PickPlace`,
-    `envs.pick_place_language.PickPlaceLanguage`. The same seed and actions give the same episode, bit for bit, as in any
-    slot of `TaskVectorEnv`.
+    `envs.pick_place_language.PickPlaceLanguage`. The same seed and actions give the same episode, bit for bit, as in
+    any slot of `TaskVectorEnv`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}  # noqa: RUF012  Gymnasium's name and type
 
     def __init__(self, env_id: str, *, render_mode: str | None = None, **options: Any) -> None:
         """Make the environment; `options` are those of `TaskVectorEnv`."""
-        self._vector = TaskVectorEnv(env_id, 1, autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **options)
+        self._vector = TaskVectorEnv(
+            env_id, 1, autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **options
+        )
         self.render_mode = render_mode
         self.action_space = self._vector.single_action_space
         self.observation_space = self._vector.single_observation_space
@@ -46,10 +48,10 @@ class TaskEnv(gym.Env[ObservationArrays, NDArray[np.float32]]):
         observation, reward, terminated, truncated, info = self._vector.step(action[None])
         return _first_row(observation), float(reward[0]), bool(terminated[0]), bool(truncated[0]), _first_info(info)
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """Return a frame in the video profile (480, 480, 3), or None without a render mode."""
         frames = self._vector.render()
-        return frames and frames[0]
+        return None if frames is None else frames[0]
 
     def close(self) -> None:
         """Free the GL contexts."""

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 CONTROL_HZ = 20
@@ -164,7 +163,7 @@ class Contract:
         unknown = values.keys() - cls.__dataclass_fields__.keys()
         if missing or unknown:
             raise SimScaleError(
-                f"a contract lacks {sorted(missing)} and has unknown {sorted(unknown)}; it was written by another version"
+                f"a contract lacks {sorted(missing)} and has unknown {sorted(unknown)}; another version wrote it"
             )
         values["state"] = Layout.from_json(values["state"])
         if values.get("environment_state"):
@@ -215,5 +214,5 @@ def _readable(value: object) -> str:
     return repr(value)
 
 
-ObservationArrays = dict[str, np.ndarray]
+ObservationArrays = dict[str, NDArray[Any]]
 """Observation key to an array with one row per environment slot."""

@@ -22,7 +22,7 @@ REST_TOLERANCE = 0.005
 REST_SPEED = 0.02
 """A cube slower than this is at rest [m/s]."""
 LIFT_HEIGHT = 0.04
-"""The cube must have been this far above rest before, between both pads [m]; pushing or tossing it does not count."""
+"""The cube must have been held this far above rest before [m]; pushing or tossing it does not count."""
 SEPARATION = 0.10
 """Cubes and goal start at least this far apart, horizontally [m]."""
 
@@ -37,14 +37,14 @@ class PickPlace(Task):
 
     **Action.** As everywhere (`envs.interface.ACTION_MEANING`). Friction alone holds the cube.
 
-    **Observation.** `state` (18): joint positions 7 [rad], joint velocities 7 [rad/s], tool position 3 [m], gripper
-    opening 1 [m]. `environment_state` (10): cube position 3 [m], cube orientation 4 (wxyz), goal position 3 [m].
+    **Observation.** `state` (18): joint positions 7 [rad], joint velocities 7 [rad/s], tool position 3 [m],
+    gripper opening 1 [m]. `environment_state` (10): cube position 3 [m], orientation 4 (wxyz), goal position 3 [m].
 
-    **Randomization.** Cube and goal uniform in x 0.40 to 0.60, y ±0.18 m, at least 0.1 m apart; cube yaw uniform in ±45°
-    (all that a cube has); tool start uniform in x 0.40 to 0.54, y ±0.12, z 0.16 to 0.26 m, gripper open.
+    **Randomization.** Cube and goal uniform in x 0.40 to 0.60, y ±0.18 m, at least 0.1 m apart; cube yaw uniform in
+    ±45° (all that a cube has); tool start uniform in x 0.40 to 0.54, y ±0.12, z 0.16 to 0.26 m, gripper open.
 
-    **Success**, at a step: cube centre within 30 mm (xy) of the goal and 5 mm of its resting height, slower than 0.02 m/s,
-    touched by no finger pad, after both pads held it at least 40 mm above rest earlier in the episode.
+    **Success**, at a step: cube centre within 30 mm (xy) of the goal and 5 mm of its resting height, slower than
+    0.02 m/s, touched by no finger pad, after both pads held it at least 40 mm above rest earlier in the episode.
 
     **Episode end.** At success (`terminate_on_success`), or after 150 control steps.
 
@@ -112,8 +112,9 @@ class PickPlace(Task):
     def update(self, mask: NDArray[np.bool_]) -> None:
         """Remember whether the tool came near, grasped, lifted, dropped and placed the target, and lifted others."""
         heights = np.stack([pose[:, 2] for pose, _ in self._bodies], axis=1) - CUBE_HALF
-        self._lifted |= mask[:, None] & self._pad_contacts().all(axis=2) & (heights >= LIFT_HEIGHT)
-        held = self._held()
+        between_pads = np.asarray(self._pad_contacts().all(axis=2))
+        self._lifted |= mask[:, None] & between_pads & (heights >= LIFT_HEIGHT)
+        held = self._of_target(between_pads)
         self._approached |= mask & (distance(self.simulation.tool_position, self._target_position()) < _NEAR)
         self._grasped |= mask & held
         fell = self._of_target(self._lifted) & ~held & (self._of_target(heights) > CUBE_HALF)
@@ -140,8 +141,7 @@ class PickPlace(Task):
         return np.stack([np.stack(pads, axis=1) for pads in self._pads], axis=1) > 0
 
     def _held(self) -> NDArray[np.bool_]:
-        selected: NDArray[np.bool_] = self._of_target(self._pad_contacts()).all(axis=1)
-        return selected
+        return np.asarray(self._of_target(self._pad_contacts()).all(axis=1))
 
     def _goal_distance(self) -> NDArray[np.float64]:
         return distance(self._target_position()[:, :2], self.simulation.marker_position[:, :2])
@@ -152,7 +152,8 @@ class PickPlace(Task):
         at_rest = np.abs(self._target_position()[:, 2] - CUBE_HALF) < REST_TOLERANCE
         at_rest &= distance(velocity, np.zeros_like(velocity)) < REST_SPEED
         released = ~self._of_target(self._pad_contacts()).any(axis=1)
-        return (self._goal_distance() < GOAL_RADIUS) & at_rest & released & self._of_target(self._lifted)
+        on_goal = self._goal_distance() < GOAL_RADIUS
+        return np.asarray(on_goal & at_rest & released & self._of_target(self._lifted))
 
     def stage(self) -> NDArray[np.object_]:
         """Return the furthest of "start", "approached", "grasped", "lifted", "placed"."""
@@ -183,7 +184,7 @@ class PickPlace(Task):
         return np.select(list(conditions.values()), list(conditions), "never_approached").astype(object)
 
     def dense_reward(self) -> NDArray[np.float64]:
-        """Return 0.2 for nearness to the cube, 0.3 once it was lifted, 0.3 for its nearness to the goal; 1 at success."""
+        """Return 0.2 for nearness to the cube, 0.3 once lifted, 0.3 for its nearness to the goal; 1 at success."""
         near = np.clip(1.0 - 4.0 * distance(self.simulation.tool_position, self._target_position()), 0.0, 1.0)
         lifted = self._of_target(self._lifted)
         carried = lifted * (0.3 + 0.3 * np.clip(1.0 - 4.0 * self._goal_distance(), 0.0, 1.0))

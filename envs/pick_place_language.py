@@ -27,14 +27,14 @@ class PickPlaceLanguage(PickPlace):
 
     **Action.** As everywhere (`envs.interface.ACTION_MEANING`). Friction alone holds the cube.
 
-    **Observation.** `state` (18): as in PickPlace. `environment_state` (27): for each of the red, green and blue cube its
-    position 3 [m] and orientation 4 (wxyz); goal position 3 [m]; one-hot target 3. The target is nowhere else but in the
-    instruction.
+    **Observation.** `state` (18): as in PickPlace. `environment_state` (27): for each of the red, green and blue cube
+    its position 3 [m] and orientation 4 (wxyz); goal position 3 [m]; one-hot target 3. Otherwise the target is known
+    from the instruction alone.
 
-    **Randomization.** As in PickPlace, with three cubes and the goal pairwise at least 0.1 m apart, the colours in random
-    order, the target uniform among them, the wording uniform among `TEMPLATES`. Places, colour order, goal, target and
-    wording come from independent streams of the seed, and `reset(options={"target": …, "instruction": …})` overrides the
-    last two: the same scene can be run with all three targets.
+    **Randomization.** As in PickPlace, with three cubes and the goal pairwise at least 0.1 m apart, the colours in
+    random order, the target uniform among them, the wording uniform among `TEMPLATES`. Places, colour order, goal,
+    target and wording come from independent streams of the seed, and `reset(options={"target": …, "instruction": …})`
+    overrides the last two: the same scene can be run with all three targets.
 
     **Success.** As in PickPlace, for the named cube.
 

@@ -26,11 +26,11 @@ OBSERVATION_PROFILE = "observation: no shadows, no reflections, no skybox, no mu
 PROFILE_DIGEST = hashlib.sha256(OBSERVATION_PROFILE.encode()).hexdigest()[:16]
 """Stands in the contract of every policy that looks at images."""
 
-_INSTALL = "install software rendering (Debian or Ubuntu: apt-get install libegl1 libgl1) or use a policy without images"
+_INSTALL = "install software rendering (Debian: apt-get install libegl1 libgl1) or use a policy without images"
 
 
 def choose_gl_backend() -> None:
-    """Set MUJOCO_GL to EGL, or else OSMesa, on a Linux machine without a display; must run before mujoco is imported."""
+    """Set MUJOCO_GL to EGL, else OSMesa, on a Linux machine without a display; runs before mujoco is imported."""
     if "MUJOCO_GL" in os.environ or not sys.platform.startswith("linux") or os.environ.get("DISPLAY"):
         return
     for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):

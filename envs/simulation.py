@@ -44,8 +44,10 @@ def scene_digest(model: mujoco.MjModel) -> str:
     return digest.hexdigest()[:16]
 
 
-_MODEL_PREFIXES = ("body_", "jnt_", "dof_", "geom_", "site_", "cam_", "light_", "mat_", "actuator_", "tendon_", "wrap_")
-_MODEL_PREFIXES += ("eq_", "sensor_", "exclude_", "qpos0")
+_MODEL_PREFIXES = (
+    *("body_", "jnt_", "dof_", "geom_", "site_", "cam_", "light_", "mat_"),
+    *("actuator_", "tendon_", "wrap_", "eq_", "sensor_", "exclude_", "qpos0"),
+)
 
 
 def _field_names(owner: object, prefixes: tuple[str, ...]) -> list[str]:
@@ -99,25 +101,24 @@ class Simulation:
         self.num_substeps = self._count_substeps()
         # A derived field that is bound after a call reads zero until the next one: bind everything here.
         bind = self._batch.bind
-        self.qpos, self.qvel, self.ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
-        self._mocap_position = bind("mocap_pos")
-        tool = self.model.site("tool").id
-        self.tool_position = bind("site_xpos")[:, tool]
-        self.tool_rotation = bind("site_xmat")[:, tool].reshape(num_envs, 3, 3)
+        self.qpos: NDArray[np.float64] = bind("qpos")
+        self.qvel: NDArray[np.float64] = bind("qvel")
+        self.ctrl: NDArray[np.float64] = bind("ctrl")
+        self.marker_position: NDArray[np.float64] = bind("mocap_pos")[:, 0]
+        tool = int(self.model.site("tool").id)
+        self.tool_position: NDArray[np.float64] = bind("site_xpos")[:, tool]
+        self.tool_rotation: NDArray[np.float64] = bind("site_xmat")[:, tool].reshape(num_envs, 3, 3)
         self._joint_axes, self._joint_anchors = bind("xaxis"), bind("xanchor")
-        self._sensors, self._warnings = bind("sensordata"), self._batch.warning
-        self._state_rows = self._batch.state
+        self._sensors: NDArray[np.float64] = bind("sensordata")
+        self._warnings: NDArray[np.int32] = self._batch.warning
+        self._state_rows: NDArray[np.float64] = self._batch.state
 
     def _count_substeps(self) -> int:
-        substeps = 1.0 / (CONTROL_HZ * self.model.opt.timestep)
+        timestep = float(self.model.opt.timestep)
+        substeps = 1.0 / (CONTROL_HZ * timestep)
         if abs(substeps - round(substeps)) > 1e-9:
-            raise SimScaleError(f"physics step {self.model.opt.timestep} s does not divide a control step of {1 / CONTROL_HZ} s")
+            raise SimScaleError(f"physics step {timestep} s does not divide a control step of {1 / CONTROL_HZ} s")
         return round(substeps)
-
-    @property
-    def marker_position(self) -> NDArray[np.float64]:
-        """World position of the goal marker, (N, 3) [m], a live view."""
-        return self._mocap_position[:, 0]
 
     def step(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Advance the simulations in `mask` by one control step.
@@ -138,8 +139,8 @@ class Simulation:
         return failed
 
     def _diverged(self) -> NDArray[np.bool_]:
-        wild = ~(np.abs(self.qvel) < MAX_SPEED).all(axis=1)  # the negation also catches NaN
-        return wild | (self._warnings[:, :, 1].sum(axis=1) > 0) | ~np.isfinite(self.qpos).all(axis=1)
+        slow = (np.abs(self.qvel) < MAX_SPEED).all(axis=1)  # NaN is not below anything
+        return np.asarray(~(slow & np.isfinite(self.qpos).all(axis=1) & (self._warnings[:, :, 1].sum(axis=1) == 0)))
 
     def reset(self, mask: NDArray[np.bool_]) -> None:
         """Put the simulations in `mask` into the model's default state; write their state, then call `forward`."""
@@ -150,7 +151,7 @@ class Simulation:
         self._batch.forward(ids=mask)
 
     def tool_jacobian(self, num_joints: int) -> NDArray[np.float64]:
-        """Return the tool's Jacobian for the first `num_joints` hinges, (N, 6, num_joints): linear rows, then angular."""
+        """Return the tool's Jacobian for the first `num_joints` hinges, (N, 6, num_joints): linear, then angular."""
         axes, anchors = self._joint_axes[:, :num_joints], self._joint_anchors[:, :num_joints]
         linear = np.cross(axes, self.tool_position[:, None] - anchors)
         return np.concatenate([linear, axes], axis=2).transpose(0, 2, 1)
@@ -162,7 +163,7 @@ class Simulation:
         return self.qpos[:, start : start + 7], self.qvel[:, dof : dof + 6]
 
     def sensor(self, name: str) -> NDArray[np.float64]:
-        """Return a scalar sensor's readings, (N,), refreshed by every call."""
+        """Return a scalar sensor's readings, (N,), a live view refreshed by every call."""
         return self._sensors[:, int(self.model.sensor(name).adr[0])]
 
     def copy_data(self, slot: int, data: mujoco.MjData) -> None:

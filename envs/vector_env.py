@@ -25,13 +25,13 @@ _OPTIONS = ("reset_mask", "target", "instruction")
 class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[Any]]):
     """N slots of one task, simulated together.
 
-    A slot's episode is a pure function of its seed and its actions: the same for any `num_envs`, whatever the other slots
-    do. All three autoreset modes of Gymnasium work; the time limit lives here, since native vector environments take no
-    wrappers. An evaluator uses `AutoresetMode.DISABLED`, resets the slots of a mask, and steps the slots of a mask:
-    a slot outside the mask is not simulated, and its row of every result holds.
+    A slot's episode is a pure function of its seed and its actions: the same for any `num_envs`, whatever the other
+    slots do. All three autoreset modes of Gymnasium work; the time limit lives here, since native vector environments
+    take no wrappers. An evaluator uses `AutoresetMode.DISABLED`, resets the slots of a mask, and steps the slots of a
+    mask: a slot outside the mask is not simulated, and its row of every result holds.
 
-    A slot whose action is not finite, or whose simulation diverges, ends its episode at that step (`terminated`, `info["failure"]`)
-    in the state from before it; other slots do not notice.
+    A slot whose action is not finite, or whose simulation diverges, ends its episode at that step (`terminated`,
+    `info["failure"]`) in the state from before it; other slots do not notice.
 
     Example:
         >>> env = TaskVectorEnv("SimScale/PickPlace-v0", 16, cameras=("front",), image_size=(96, 96))
@@ -90,6 +90,7 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         self._renderers: dict[tuple[tuple[int, int], bool], SceneRenderer] = {}
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float32)
         self.single_observation_space = self._make_observation_space()
+        self._observation_keys = tuple(self.single_observation_space)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._slot_rngs = [np.random.default_rng() for _ in range(num_envs)]
@@ -143,9 +144,9 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         """Begin new episodes.
 
         Args:
-            seed: One for each slot; an int s means s + i for slot i. A slot without a seed draws one from its own stream.
-            options: "reset_mask" (N,) bool: the slots to reset, by default all. "target", "instruction": for every slot,
-                or one per slot (None: drawn from the seed); see the task.
+            seed: One for each slot; an int s means s + i for slot i. A slot without a seed draws one from its own.
+            options: "reset_mask" (N,) bool: the slots to reset, by default all. "target", "instruction": for every
+                slot, or one per slot (None: drawn from the seed); see the task.
 
         Returns:
             Observation (N, ...) and info, rows of slots that were not reset unchanged.
@@ -220,7 +221,7 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         self, actions: NDArray[np.float32], running: NDArray[np.bool_]
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
         """Simulate the slots in `running`; return terminated, truncated and reward."""
-        finite = np.isfinite(actions).all(axis=1)
+        finite = np.asarray(np.isfinite(actions).all(axis=1))
         clipped = np.clip(np.where(finite[:, None], actions, 0.0), -1.0, 1.0).astype(np.float32)
         live = running & finite
         self.executed_actions = np.where(running[:, None], clipped, self.executed_actions)
@@ -233,7 +234,7 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         self._faults[running & ~finite] = "invalid_action"
         self._faults[diverged] = "diverged"
         faulty = (running & ~finite) | diverged
-        success = self.task.success() & running & ~faulty
+        success = np.asarray(self.task.success() & running & ~faulty)
         terminated = faulty | (success & self._terminate_on_success)
         truncated = running & ~terminated & (self._elapsed >= self._max_episode_steps)
         reward = self.task.dense_reward() if self._dense else success.astype(np.float64)
@@ -273,27 +274,31 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
             return mask
         if (mask & self._ended).any():
             slots = np.flatnonzero(mask & self._ended).tolist()
-            raise SimScaleError(f"slots {slots} have ended; reset them (options={{'reset_mask': …}}) or leave them out of active")
+            raise SimScaleError(
+                f"slots {slots} have ended; reset them (options={{'reset_mask': …}}) or leave them out of active"
+            )
         return mask
 
     def _check_mask(self, name: str, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
             shape = getattr(mask, "shape", None)
             dtype = getattr(mask, "dtype", type(mask).__name__)
-            raise SimScaleError(f"{name} must be a bool array of shape ({self.num_envs},), got shape {shape} and dtype {dtype}")
+            raise SimScaleError(
+                f"{name} must be a bool array of shape ({self.num_envs},), got shape {shape} and dtype {dtype}"
+            )
         return mask.copy()
 
     # Observe
 
     def _observe(self) -> ObservationArrays:
         arrays = self.task.observe()
-        observation = {key: arrays[key] for key in self.single_observation_space if key in arrays}
-        if "image" in self.single_observation_space.keys():
+        observation: ObservationArrays = {key: arrays[key] for key in self._observation_keys if key in arrays}
+        if "image" in self._observation_keys:
             observation["image"] = self.render_images(np.ones(self.num_envs, dtype=bool))
         return observation
 
     def _make_info(self, ended: NDArray[np.bool_]) -> Info:
-        success = self.task.success() & (self._faults == "")
+        success = np.asarray(self.task.success() & (self._faults == ""))
         failure = np.full(self.num_envs, "", dtype=object)
         classes = self.task.failure() if (ended & ~success).any() else failure
         lost = ended & ~success
@@ -316,7 +321,9 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
             renderer.draw(int(slot), self._cameras, images[slot])
         return images
 
-    def render_frame(self, slot: int, *, camera: str = "front", size: tuple[int, int] = (480, 480)) -> NDArray[np.uint8]:
+    def render_frame(
+        self, slot: int, *, camera: str = "front", size: tuple[int, int] = (480, 480)
+    ) -> NDArray[np.uint8]:
         """Draw `slot` in the video profile, (H, W, 3)."""
         frame = np.empty((*size, 3), dtype=np.uint8)
         self._renderer(size, video=True).draw(slot, (camera,), frame)
@@ -328,7 +335,7 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
             self._renderers[key] = SceneRenderer(self._simulation, size, video=video)
         return self._renderers[key]
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:  # type: ignore[override]
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Return each slot's frame in the video profile, or None without a render mode."""
         if self.render_mode is None:
             return None
@@ -353,7 +360,9 @@ def _per_slot_options(options: Mapping[str, Any], num_envs: int) -> list[dict[st
         value = options.get(name)
         values = [value] * num_envs if value is None or isinstance(value, str) else list(value)
         if len(values) != num_envs:
-            raise SimScaleError(f"option {name!r} needs one text for all slots or {num_envs}, one per slot; got {len(values)}")
+            raise SimScaleError(
+                f"option {name!r} needs one text for all slots or {num_envs}, one per slot; got {len(values)}"
+            )
         for row, each in zip(rows, values, strict=True):
             row[name] = each
     return rows

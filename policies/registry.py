@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -49,26 +50,26 @@ def _learned_policy(model: str, checkpoint: Path | None, environment: Contract) 
     if checkpoint is None and Path(model).is_dir():
         return PolicyAdapter(load_checkpoint(Path(model)))
     folder = checkpoint or _shipped_checkpoint(model, environment)
-    loaded = load_checkpoint(folder, model_name=model if ":" in model else None)
+    loaded = load_checkpoint(folder, module=model if ":" in model else None)
     _check_model_name(model, loaded, folder)
     return PolicyAdapter(loaded)
 
 
 def _check_model_name(model: str, loaded: Checkpoint, folder: Path) -> None:
     if loaded.model_name != model:
-        raise SimScaleError(f"{folder} holds a {loaded.model_name!r} model, not {model!r}; say --model {loaded.model_name}")
+        name = loaded.model_name
+        raise SimScaleError(f"{folder} holds a {name!r} model, not {model!r}; say --model {name}")
 
 
 def _shipped_checkpoint(model: str, environment: Contract) -> Path:
     """Return the shipped checkpoint of `model` whose contract lists the environment."""
-    from simscaleai.checkpoint import read_config
     from simscaleai.models.registry import list_models
 
     (env_id,) = environment.environments
     if model not in list_models():
         raise UnknownNameError("policy", model, [*SCRIPTED, *list_models()])
     for folder in shipped_checkpoints():
-        config = read_config(folder)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["model_name"] == model and env_id in config["contract"]["environments"]:
             return folder
     raise SimScaleError(f"no shipped {model!r} checkpoint serves {env_id}; train one and name it with --checkpoint")

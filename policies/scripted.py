@@ -59,9 +59,8 @@ class ReachExpert(Expert):
 class PickPlaceExpert(Expert):
     """Grasps the target cube from above, carries it over the goal, puts it down, opens, and rises.
 
-    With `tool` the tool's position and `away` the horizontal distance of what it should be above, the height is a funnel:
-    low only where `away` is small. Which of the moves is due follows from the cube's position, the tool's, and the
-    gripper's opening alone.
+    The height is a funnel: low only where the tool is nearly above what it should be above. Which of the moves is due
+    follows from the cube's position, the tool's, and the gripper's opening alone.
     """
 
     def act(self, observation: ObservationArrays, env_ids: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -100,7 +99,8 @@ class LanguageTarget:
 
     def target_position(self, truth: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the position (n, 3) of the cube to move, from `environment_state` (n, E)."""
-        cubes = np.stack([self._truth.get(truth, f"{colour}_cube_position") for colour in ("red", "green", "blue")], axis=1)
+        colours = ("red", "green", "blue")
+        cubes = np.stack([self._truth.get(truth, f"{colour}_cube_position") for colour in colours], axis=1)
         target = self._truth.get(truth, "target")
         chosen: NDArray[np.float32] = np.take_along_axis(cubes, target.argmax(axis=1)[:, None, None], axis=1)[:, 0]
         return chosen

@@ -1,0 +1,154 @@
+"""Runs a model on rows of observations so that no row's result depends on the others.
+
+Matrix products round differently for different batch sizes, and on some sizes for different numbers of threads. Rows
+are therefore run in tiles of one fixed size, padded; a probe at load time shows whether the model keeps its rows apart,
+and one that does not runs a row at a time.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simscaleai.errors import SimScaleError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+TILE = 8
+"""Rows of one call; multiples of 4 round alike at any number of threads."""
+
+Observations = Mapping[str, "torch.Tensor"]
+
+
+class RowInference:
+    """Calls `model.predict` row-wise: the chunk of a row is a function of its inputs, its seed and its call index."""
+
+    def __init__(self, model: nn.Module, *, uses_language: bool, probe: Observations) -> None:
+        """Attach to `model` and find out how it may be run.
+
+        Args:
+            model: Has `predict(obs, ...)`, with `language` if `uses_language`, with `noise` if `noise_shape` says so.
+            uses_language: Whether to hand the instructions on.
+            probe: Observations of `TILE` rows, to see whether the model keeps its rows apart.
+        """
+        self._model = model
+        self._uses_language = uses_language
+        shape = getattr(model, "noise_shape", lambda rows: None)(TILE)
+        self._noise_shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
+        if uses_language and "language" not in inspect.signature(model.predict).parameters:  # type: ignore[arg-type]
+            raise SimScaleError(f"the contract says language, but {type(model).__name__}.predict takes no 'language'")
+        self.runs_tiles = self._keeps_rows_apart(probe)
+
+    def predict(self, observations: Observations, texts: Sequence[str], streams: Sequence[_Stream]) -> NDArray[Any]:
+        """Return one chunk for each row, (n, H, A), in model space.
+
+        Args:
+            observations: Tensors with n rows.
+            texts: Instruction of each row.
+            streams: Noise stream of each row; advanced by one call.
+        """
+        import torch
+
+        size = TILE if self.runs_tiles else 1
+        run = self._run_tile if self.runs_tiles else self._run_single
+        chunks = [
+            run(
+                {key: rows[start : start + size] for key, rows in observations.items()},
+                *_part(start, size, texts, streams),
+            )
+            for start in range(0, len(texts), size)
+        ]
+        return np.asarray(torch.cat(chunks).numpy())
+
+    def _run_tile(self, observations: Observations, texts: Sequence[str], streams: Sequence[_Stream]) -> torch.Tensor:
+        rows = len(texts)
+        padded = {key: _pad(values) for key, values in observations.items()}
+        noise = None
+        if self._noise_shape is not None:
+            noise = _pad_noise([stream.normal(self._noise_shape) for stream in streams])
+        return self._call(padded, [*texts, *[texts[0]] * (TILE - rows)], noise)[:rows]
+
+    def _run_single(self, observations: Observations, texts: Sequence[str], streams: Sequence[_Stream]) -> torch.Tensor:
+        """Run one row on its own, with torch's generator seeded by the row's stream for models that sample."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(streams[0].integer())
+            return self._call(observations, texts, None)
+
+    def _call(self, observations: Observations, texts: Sequence[str], noise: torch.Tensor | None) -> torch.Tensor:
+        keywords: dict[str, Any] = {"language": list(texts)} if self._uses_language else {}
+        if noise is not None:
+            keywords["noise"] = noise
+        actions: torch.Tensor = self._model.predict(dict(observations), **keywords)  # type: ignore[operator]
+        rows = len(next(iter(observations.values())))
+        if actions.ndim not in (2, 3) or len(actions) != rows:
+            raise SimScaleError(
+                f"predict returned shape {tuple(actions.shape)}, expected ({rows}, A) or ({rows}, H, A)"
+            )
+        return actions.detach().float().cpu().reshape(rows, -1, actions.shape[-1])
+
+    def _keeps_rows_apart(self, probe: Observations) -> bool:
+        """Return whether permuting the rows permutes the result, to the last bit, and repeating it changes nothing."""
+        import torch
+
+        texts = [f"probe {row}" for row in range(TILE)]
+        order = torch.tensor([3, 7, 0, 5, 1, 6, 2, 4])
+        noise = None if self._noise_shape is None else _probe_noise(self._noise_shape)
+        plain = self._call(probe, texts, noise)
+        moved = {key: values[order] for key, values in probe.items()}
+        permuted = self._call(moved, [texts[row] for row in order], None if noise is None else noise[:, order])
+        alone = {key: values[:1].expand_as(values).contiguous() for key, values in probe.items()}
+        same_noise = None if noise is None else noise[:, :1].expand_as(noise).contiguous()
+        repeated = self._call(alone, texts[:1] * TILE, same_noise)
+        return bool(torch.equal(plain[order], permuted) and torch.equal(repeated, plain[:1].expand_as(repeated)))
+
+
+class _Stream:
+    """Random numbers of one episode, from its seed alone."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng([seed, 0x504F4C])  # apart from the environment's streams of the same seed
+
+    def normal(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return one row's noise for a tile's noise `shape` (steps + 1, TILE, H · A)."""
+        return self._rng.standard_normal((shape[0], shape[2]), dtype=np.float32)
+
+    def integer(self) -> int:
+        return int(self._rng.integers(2**63 - 1))
+
+
+def episode_stream(seed: int) -> _Stream:
+    """Return the noise stream of the episode `seed`."""
+    return _Stream(seed)
+
+
+def _part(start: int, size: int, *sequences: Sequence[Any]) -> list[Sequence[Any]]:
+    return [sequence[start : start + size] for sequence in sequences]
+
+
+def _pad(values: torch.Tensor) -> torch.Tensor:
+    """Fill a tile up with copies of its first row."""
+    import torch
+
+    missing = TILE - len(values)
+    return values if missing == 0 else torch.cat([values, values[:1].expand(missing, *values.shape[1:])])
+
+
+def _pad_noise(rows: list[NDArray[np.float32]]) -> torch.Tensor:
+    import torch
+
+    filled = rows + rows[:1] * (TILE - len(rows))
+    return torch.from_numpy(np.stack(filled, axis=1))
+
+
+def _probe_noise(shape: tuple[int, ...]) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
