@@ -143,11 +143,16 @@ class _Run:
             resolved=self.resolved,
             source=source_state(),
             fingerprint=fingerprint(self._gl_renderer()),
-            checkpoint_digest=getattr(self.policy, "checkpoint_digest", None),
+            checkpoint_digest=_checkpoint_digest(self.policy),
             contract=self.policy.contract.to_json(),
             timing=timing,
             summary=None if summary is None else summary.to_json(),
         )
+
+
+def _checkpoint_digest(policy: Policy) -> str | None:
+    checkpoint = getattr(policy, "checkpoint", None)  # only learned policies have one
+    return None if checkpoint is None else str(checkpoint.digest)
 
 
 def _speed(results: Sequence[EpisodeResult], seconds: float) -> dict[str, float]:
