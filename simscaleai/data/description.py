@@ -16,8 +16,12 @@ from simscaleai.files import replace_file
 
 FORMAT = "simscaleai-dataset"
 FORMAT_VERSION = 1
+CONTRACT_FIELDS = ("environments", "state", "action", "control_hz")
+"""What a contract cannot do without."""
 REQUIRED_METADATA = ("seed", "environment", "instruction", "success")
-"""What every episode says about itself, beside its index, file, length and digest."""
+"""What every episode says about itself, beside `OWN_FIELDS`."""
+OWN_FIELDS = ("episode_index", "file", "length", "sha256")
+"""What the writer says about every episode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,8 @@ class Description:
                 raise DatasetError(f"the contract promises {key!r}; the episode has {sorted(arrays)}")
             if arrays[key].shape[1:] != shapes.get(key, arrays[key].shape[1:]):
                 raise DatasetError(f"{key!r} has shape {arrays[key].shape}, the contract says (T, *{shapes[key]})")
+        if arrays["action"].ndim != 2:
+            raise DatasetError(f"'action' must have shape (T, A), got {arrays['action'].shape}")
         features = {
             key: Feature(dtype=values.dtype.name, shape=values.shape[1:], layout=layouts.get(key))
             for key, values in sorted(arrays.items())
@@ -118,7 +124,7 @@ class EpisodeRecord:
     def from_line(cls, line: str) -> EpisodeRecord:
         """Rebuild a record from `to_line`."""
         values = json.loads(line)
-        own = {name: values.pop(name) for name in ("episode_index", "file", "length", "sha256")}
+        own = {name: values.pop(name) for name in OWN_FIELDS}
         if not (isinstance(own["episode_index"], int) and isinstance(own["length"], int) and own["length"] > 0):
             raise ValueError("episode_index and length must be whole numbers")
         if Path(own["file"]).is_absolute() or ".." in Path(own["file"]).parts:
@@ -154,6 +160,8 @@ def read_description(folder: Path) -> Description:
             for key, entry in data["features"].items()
         }
         rest = {name: data[name] for name in ("contract", "provenance", "statistics")}
+        for name in CONTRACT_FIELDS:
+            rest["contract"][name]
         return Description(features=features, **rest)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise DatasetError(f"{path} is damaged: {type(error).__name__} {error}; collect the dataset anew") from None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import resource
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simscaleai.data.description import EpisodeRecord, read_description, read_index
+from simscaleai.data.description import Description, EpisodeRecord, Feature, read_description, read_index
 from simscaleai.data.episode_file import Arrays, DatasetError, map_arrays, read_header
 from simscaleai.data.joining import join_contracts
 from simscaleai.data.statistics import VectorStatistics, compute_statistics, merge_statistics
@@ -31,23 +32,15 @@ class Dataset:
         Raises:
             DatasetError: If a folder holds no dataset or no episode, a file is damaged, or datasets do not join.
         """
-        paths = [Path(folders)] if isinstance(folders, str | Path) else [Path(folder) for folder in folders]
-        self.folders = tuple(paths)
-        self._descriptions = [read_description(folder) for folder in paths]
-        indices = [read_index(folder) for folder in paths]
-        for folder, records in zip(paths, indices, strict=True):
-            if not records:
-                raise DatasetError(f"{folder} holds no finished episode")
-        self.contract = join_contracts(
-            {str(folder): description.contract for folder, description in zip(paths, self._descriptions, strict=True)}
-        )
+        paths = [folders] if isinstance(folders, str | Path) else list(folders)
+        self._sources = [_Source.open(Path(folder)) for folder in paths]
+        self.contract = join_contracts({str(source.folder): source.description.contract for source in self._sources})
         """What observations and actions mean, as plain JSON data."""
-        self.keys = frozenset.intersection(*(frozenset(description.features) for description in self._descriptions))
-        """The arrays that every episode has."""
-        self.episodes: tuple[EpisodeRecord, ...] = tuple(record for records in indices for record in records)
-        self._paths = [
-            folder / record.file for folder, records in zip(paths, indices, strict=True) for record in records
-        ]
+        self.features = _shared_features([source.description for source in self._sources])
+        """The arrays that mean the same in every episode."""
+        self.episodes = tuple(record for source in self._sources for record in source.records)
+        """The episodes, folder by folder, by their index."""
+        self._paths = [source.folder / record.file for source in self._sources for record in source.records]
         self._headers = [read_header(path) for path in self._paths]
         self._check_headers()
         lengths = np.array([record.length for record in self.episodes])
@@ -55,6 +48,8 @@ class Dataset:
         """The frame after the last of each episode."""
         self.episode_of_frame = np.repeat(np.arange(len(lengths)), lengths)
         """Position in `episodes` of each frame's episode."""
+        self._starts = self.episode_ends - lengths
+        self._vectors: Arrays = {}
         self._open = lru_cache(maxsize=_most_open_maps())(self._map_episode)
 
     @property
@@ -64,19 +59,25 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the episodes' digests in order: what exactly was read."""
-        return hashlib.sha256("\n".join(record.sha256 for record in self.episodes).encode()).hexdigest()
+        """SHA-256 over the contract and the episodes' lines, which hold their files' digests: what exactly was read."""
+        lines = [json.dumps(self.contract, sort_keys=True), *(record.to_line() for record in self.episodes)]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """How the demonstrations of each folder were made."""
+        return [source.description.provenance for source in self._sources]
 
     @cached_property
     def statistics(self) -> dict[str, VectorStatistics]:
         """Statistics of each float vector that all episodes have; computed where a writer was not closed."""
-        sources = [self._statistics_of(number) for number in range(len(self.folders))]
-        shared = set.intersection(*(set(source) for source in sources)) & self.keys
-        return {
-            key: reduce(merge_statistics, [source[key] for source in sources])
-            for key in sorted(shared)
-            if len({len(source[key]["mean"]) for source in sources}) == 1
-        }
+        firsts = np.cumsum([0] + [len(source.records) for source in self._sources])
+        parts = [
+            source.stored_statistics() or compute_statistics(self._open(first + i) for i in range(len(source.records)))
+            for source, first in zip(self._sources, firsts.tolist(), strict=False)
+        ]
+        shared = [key for key in parts[0] if key in self.features]
+        return {key: reduce(merge_statistics, [part[key] for part in parts]) for key in shared}
 
     def episode(self, number: int) -> Arrays:
         """Return read-only views of all arrays of the episode at position `number` of `episodes`."""
@@ -89,50 +90,65 @@ class Dataset:
     def vectors(self, key: str) -> NDArray[Any]:
         """Return array `key` of all frames, shape (num_frames, ...), held in memory from the first call on."""
         if key not in self._vectors:
-            if key not in self.keys:
-                raise DatasetError(f"the dataset has no {key!r} in every episode; there are {sorted(self.keys)}")
+            if key not in self.features:
+                raise DatasetError(f"the dataset has no {key!r} in every episode; there are {sorted(self.features)}")
             parts = [self._open(number)[key] for number in range(len(self.episodes))]
             self._vectors[key] = np.concatenate(parts)
         return self._vectors[key]
 
     def gather(self, key: str, frames: NDArray[np.intp]) -> NDArray[Any]:
         """Return array `key` at `frames`, shape (len(frames), ...), copied straight from the memory maps."""
-        place = self._headers[0][key]
-        gathered = np.empty((len(frames), *place.shape[1:]), place.dtype)
+        feature = self.features[key]
+        gathered = np.empty((len(frames), *feature.shape), feature.dtype)
         episodes = self.episode_of_frame[frames]
-        steps = frames - (self.episode_ends[episodes] - self._lengths[episodes])
+        steps = frames - self._starts[episodes]
         for row, (episode, step) in enumerate(zip(episodes.tolist(), steps.tolist(), strict=True)):
             gathered[row] = self._open(episode)[key][step]
         return gathered
-
-    @cached_property
-    def _vectors(self) -> Arrays:
-        return {}
-
-    @cached_property
-    def _lengths(self) -> NDArray[np.intp]:
-        return np.diff(self.episode_ends, prepend=0)
 
     def _map_episode(self, number: int) -> Arrays:
         return map_arrays(self._paths[number], self._headers[number])
 
     def _check_headers(self) -> None:
         for path, header, record in zip(self._paths, self._headers, self.episodes, strict=True):
-            if not self.keys <= header.keys():
-                raise DatasetError(f"{path} lacks {sorted(self.keys - header.keys())}")
-            for key in self.keys:
-                if header[key].shape[:1] != (record.length,):
-                    raise DatasetError(f"{path} holds {key} {header[key].shape}, the index says {record.length} steps")
+            for key, feature in self.features.items():
+                if key not in header:
+                    raise DatasetError(f"{path} lacks {key!r}, which dataset.json promises")
+                place, shape = header[key], (record.length, *feature.shape)
+                if place.dtype != feature.dtype or place.shape != shape:
+                    raise DatasetError(f"{path} holds {key} {place.dtype} {place.shape}, not {feature.dtype} {shape}")
 
-    def _statistics_of(self, source: int) -> dict[str, VectorStatistics]:
-        folder, stored = self.folders[source], self._descriptions[source].statistics
-        numbers = [i for i, path in enumerate(self._paths) if path.is_relative_to(folder)]
-        frames = sum(self.episodes[i].length for i in numbers)
-        if stored and all(entry["count"] == frames for entry in stored.values()):
-            return stored
-        return compute_statistics(self._open(i) for i in numbers)
+
+@dataclass(frozen=True)
+class _Source:
+    """One folder."""
+
+    folder: Path
+    description: Description
+    records: list[EpisodeRecord]
+
+    @classmethod
+    def open(cls, folder: Path) -> _Source:
+        source = cls(folder, read_description(folder), read_index(folder))
+        if not source.records:
+            raise DatasetError(f"{folder} holds no finished episode")
+        return source
+
+    def stored_statistics(self) -> dict[str, VectorStatistics] | None:
+        """Return the writer's statistics, unless episodes came or went since."""
+        stored, frames = self.description.statistics, sum(record.length for record in self.records)
+        return stored if stored and all(entry["count"] == frames for entry in stored.values()) else None
+
+
+def _shared_features(descriptions: Sequence[Description]) -> dict[str, Feature]:
+    first, *others = (description.features for description in descriptions)
+    return {key: feature for key, feature in first.items() if all(other.get(key) == feature for other in others)}
 
 
 def _most_open_maps() -> int:
     """Each map keeps a file descriptor: use at most half of what the process may have."""
+    try:
+        import resource
+    except ImportError:  # Windows, where descriptors are not scarce
+        return 4096
     return int(min(4096, max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simscaleai.data.description import (
+    OWN_FIELDS,
     REQUIRED_METADATA,
     Description,
     EpisodeRecord,
@@ -83,11 +84,7 @@ class DatasetWriter:
         Raises:
             DatasetError: If the episode exists or does not fit the dataset.
         """
-        missing = [name for name in REQUIRED_METADATA if name not in metadata]
-        if missing:
-            raise DatasetError(f"the metadata of episode {episode_index} lacks {', '.join(missing)}")
-        if episode_index in self._finished:
-            raise DatasetError(f"{self.folder} already holds episode {episode_index}")
+        self._check_new(metadata, episode_index)
         if not self._description.features:
             self._description = self._description.with_features_of(arrays)
             write_description(self.folder, self._description)
@@ -120,6 +117,16 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _check_new(self, metadata: Mapping[str, Any], episode_index: int) -> None:
+        missing = [name for name in REQUIRED_METADATA if name not in metadata]
+        if missing:
+            raise DatasetError(f"the metadata of episode {episode_index} lacks {', '.join(missing)}")
+        reserved = [name for name in OWN_FIELDS if name in metadata]
+        if reserved:
+            raise DatasetError(f"the metadata of episode {episode_index} must not name {', '.join(reserved)}")
+        if episode_index in self._finished:
+            raise DatasetError(f"{self.folder} already holds episode {episode_index}")
 
     def _open_existing(self, given: Description, resume: bool) -> Description:
         if not resume:

@@ -45,7 +45,9 @@ class TrainingLog:
         self._since_row.clear()
         self._rows.writerow({"step": step} | {name: f"{value:.6g}" for name, value in metrics.items()})
         self._file.flush()
-        shown: dict[str, str] = {name: f"{metrics[name]:.4g}" for name in ("loss", "validation_loss") if name in metrics}
+        shown: dict[str, str] = {
+            name: f"{metrics[name]:.4g}" for name in ("loss", "validation_loss") if name in metrics
+        }
         if self._bar is not None:
             self._bar.set_postfix(shown)
         else:

@@ -29,6 +29,8 @@ class Progress:
     """Optimiser steps done."""
     minutes: float
     """Time spent, over all legs."""
+    validation_loss: float | None
+    """Last loss on held-out episodes."""
     config: dict[str, Any]
     """What it was asked to do."""
     dataset_digest: str

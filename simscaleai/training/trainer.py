@@ -7,11 +7,10 @@ same weights, bit for bit, on a CPU with the same number of threads.
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,23 +18,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simscaleai.checkpoint import CONFIG_FILE, save_checkpoint
+from simscaleai.checkpoint import save_checkpoint
 from simscaleai.data import Dataset, WindowSampler
 from simscaleai.data.windows import Batch
 from simscaleai.errors import SimScaleError
 from simscaleai.processing import Affine
 from simscaleai.training.batches import EpochOrder, Stream, generator, prefetch, split_episodes, torch_seed
+from simscaleai.training.conditions import check_output, check_same_training, check_success
 from simscaleai.training.config import TrainConfig
 from simscaleai.training.learner import AveragedModel, Learner, learning_rate_at, make_auxiliary, make_optimizer
 from simscaleai.training.log import TrainingLog
 from simscaleai.training.policy import build_policy
+from simscaleai.training.record import training_record
 from simscaleai.training.state import STATE_FILE, Progress, load_progress, restore_state, save_state
 
 VALIDATION_FRAMES = 2048
 """At most so many held-out frames, evenly spread, are looked at in one validation."""
-
-MAY_DIFFER_ON_RESUME = ("dataset", "output", "threads", "max_minutes", "resume", "device")
-"""Settings that do not change what is learned; the dataset is compared by its digest."""
 
 
 class DivergedError(SimScaleError):
@@ -68,20 +66,17 @@ def train(config: TrainConfig) -> TrainingResult:
         SimScaleError: If the dataset is unfit, the options contradict each other, or the output folder is taken.
         DivergedError: If loss or gradient are not finite; the last checkpoint stays.
     """
-    _check_output(config)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    check_output(config)
     dataset = Dataset(config.dataset)
-    _check_success(config, dataset)
-    with torch.random.fork_rng():
-        trainer = _Trainer(config, dataset)
-        return trainer.run()
+    check_success(config, dataset)
+    with torch.random.fork_rng(), _threads(config.threads):
+        return _Trainer(config, dataset).run()
 
 
 class _Trainer:
     def __init__(self, config: TrainConfig, dataset: Dataset) -> None:
         self.config, self.dataset = config, dataset
-        self.device = torch.device(config.device)
+        self.device = _device(config.device)
         self.policy = build_policy(config, dataset)
         self.sampler = WindowSampler(
             dataset,
@@ -156,18 +151,20 @@ class _Trainer:
         self.optimizer.zero_grad()
         output["loss"].backward()
         norm = nn.utils.clip_grad_norm_(self.learner.parameters(), config.gradient_clip)
-        loss, gradient_norm = float(output["loss"].detach()), float(norm)
-        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
-            raise DivergedError(
-                f"loss {loss} with gradient norm {gradient_norm} at step {self.step}: training stopped, the last "
-                f"checkpoint in {config.output} stays; try a lower --learning-rate"
-            )
+        losses = {name: float(output[name].detach()) for name in ("loss", "auxiliary_loss") if name in output}
+        metrics = losses | {"gradient_norm": float(norm), "learning_rate": rate}
+        self._check_finite(metrics)
         self.optimizer.step()
         self.average.update(self.learner.model, self.step)
-        metrics = {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": rate}
-        if "auxiliary_loss" in output:
-            metrics["auxiliary_loss"] = float(output["auxiliary_loss"].detach())
         return metrics
+
+    def _check_finite(self, metrics: Mapping[str, float]) -> None:
+        loss, norm = metrics["loss"], metrics["gradient_norm"]
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise DivergedError(
+                f"loss {loss} with gradient norm {norm} at step {self.step}: training stopped, the last checkpoint "
+                f"in {self.config.output}, if there is one, stays; try a lower --learning-rate"
+            )
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -208,9 +205,10 @@ class _Trainer:
 
     def _restore(self) -> None:
         progress = load_progress(self.config.output)
-        _check_same_training(self.config, self.dataset, progress)
+        check_same_training(self.config, self.dataset, progress)
         restore_state(self.config.output, self.learner, self.average, self.optimizer)
         self.step, self.minutes_before = progress.step, progress.minutes
+        self.validation_loss = progress.validation_loss
 
     def _save(self) -> None:
         config = self.config
@@ -221,34 +219,21 @@ class _Trainer:
             model_arguments=self.policy.model_arguments,
             contract=self.policy.contract,
             processor=self.policy.processor,
-            training=self._record(),
+            training=training_record(
+                config, self.dataset, step=self.step, minutes=self.minutes, validation_loss=self.validation_loss
+            ),
             n_action_steps=config.n_action_steps or self.policy.action_horizon,
             module=config.model if ":" in config.model else None,
             half=config.half,
         )
         progress = Progress(
-            step=self.step, minutes=self.minutes, config=config.to_json(), dataset_digest=self.dataset.digest
+            step=self.step,
+            minutes=self.minutes,
+            validation_loss=self.validation_loss,
+            config=config.to_json(),
+            dataset_digest=self.dataset.digest,
         )
         save_state(config.output, progress, self.learner, self.average, self.optimizer)
-
-    def _record(self) -> dict[str, Any]:
-        """Return what the checkpoint says about its making."""
-        seeds = [int(record.metadata["seed"]) for record in self.dataset.episodes]
-        return {
-            "config": self.config.to_json(),
-            "dataset": {
-                "digest": self.dataset.digest,
-                "episodes": len(self.dataset.episodes),
-                "frames": self.dataset.num_frames,
-                "held_out_frames": len(self.validation_frames),
-            },
-            "seeds": {"first": min(seeds), "last": max(seeds), "count": len(set(seeds))},
-            "steps": self.step,
-            "validation_loss": self.validation_loss,
-            "minutes": round(self.minutes, 2),
-            "threads": torch.get_num_threads(),
-            "versions": _versions(),
-        }
 
     def _summary(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.learner.model.parameters())
@@ -259,32 +244,23 @@ class _Trainer:
         )
 
 
-def _check_output(config: TrainConfig) -> None:
-    taken = [name for name in (STATE_FILE, CONFIG_FILE) if (config.output / name).exists()]
-    if taken and not config.resume:
-        raise SimScaleError(f"{config.output} already holds {taken[0]}; add --resume or choose another --output")
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use `count` threads for a while; None leaves the number alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def _check_success(config: TrainConfig, dataset: Dataset) -> None:
-    failed = sum(not record.metadata["success"] for record in dataset.episodes)
-    if failed and not config.allow_failures:
-        raise SimScaleError(
-            f"{failed} of {len(dataset.episodes)} demonstrations did not succeed; collect successful ones only, or "
-            "add --allow-failures"
-        )
-
-
-def _check_same_training(config: TrainConfig, dataset: Dataset, progress: Progress) -> None:
-    now = config.to_json()
-    different = [
-        f"{name} was {progress.config.get(name)!r}, is {value!r}"
-        for name, value in now.items()
-        if name not in MAY_DIFFER_ON_RESUME and progress.config.get(name) != value
-    ]
-    if progress.dataset_digest != dataset.digest:
-        different.append("the dataset has changed")
-    if different:
-        raise SimScaleError(f"cannot continue {config.output}: {'; '.join(different)}; choose another --output")
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for CUDA
+        reason = str(error).splitlines()[0]
+        raise SimScaleError(f"--device {name} cannot be used: {reason}") from None
 
 
 def _truth(config: TrainConfig, dataset: Dataset) -> Affine | None:
@@ -306,13 +282,3 @@ def _to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]
     moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
     moved["observations"] = {key: value.to(device) for key, value in batch["observations"].items()}
     return moved
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in ("numpy", "torch", "simscaleai"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions

@@ -76,6 +76,30 @@ def test_joined_datasets_read_as_one(tmp_path: Path, make_contract: Any, make_da
         joined.vectors("observation.environment_state")
 
 
+def test_truth_of_another_layout_is_left_out(tmp_path: Path, make_contract: Any, make_dataset: Any) -> None:
+    other = make_contract(environment_state=[{"name": "obstacle", "size": 2, "unit": "m", "frame": "world"}])
+    folders = [make_dataset(tmp_path / "a", make_contract()), make_dataset(tmp_path / "b", other)]
+    joined = Dataset(folders)
+    assert joined.contract["environment_state"] is None
+    assert joined.features.keys() == {"observation.state", "action", "executed_action"}
+    assert joined.statistics.keys() == joined.features.keys()
+
+
+def test_the_digest_covers_arrays_instructions_and_contract(
+    tmp_path: Path, make_contract: Any, make_dataset: Any
+) -> None:
+    folders = [
+        make_dataset(tmp_path / "a", make_contract()),
+        make_dataset(tmp_path / "b", make_contract()),
+        make_dataset(tmp_path / "c", make_contract(), first_seed=9),
+        make_dataset(tmp_path / "d", make_contract(), instruction="go"),
+        make_dataset(tmp_path / "e", make_contract(control_hz=10)),
+    ]
+    first, same, *others = (Dataset(folder).digest for folder in folders)
+    assert first == same
+    assert len({first, *others}) == 4
+
+
 def test_equal_truth_survives_joining(tmp_path: Path, make_contract: Any, make_dataset: Any) -> None:
     folders = [make_dataset(tmp_path / name, make_contract(), episodes=1) for name in ("a", "b")]
     assert Dataset(folders).contract == make_contract()
@@ -141,6 +165,7 @@ EPISODE = "episodes/episode_000001.safetensors"
         spoil("dataset.json", lambda data: b"[]"),
         spoil("dataset.json", lambda data: data.replace(b'"format_version": 1', b'"format_version": 2')),
         spoil("dataset.json", lambda data: data.replace(b'"features"', b'"featurez"')),
+        spoil("dataset.json", lambda data: data.replace(b'"environments"', b'"environmentz"')),
         spoil("episodes.jsonl", lambda data: data.replace(b"{", b"", 1)),
         spoil("episodes.jsonl", lambda data: data + data.splitlines(keepends=True)[0]),
         edit("episodes.jsonl", length=7),

@@ -154,6 +154,7 @@ def change(key: str, values: Any) -> Callable[[Any], None]:
         (drop("action"), "action"),
         (change("observation.state", np.zeros((6, 4), np.float32)), r"\(6, 4\)"),
         (change("observation.state", np.zeros((5, 3), np.float32)), r"one length.*\[5, 6\]"),
+        (change("action", np.zeros(6, np.float32)), "action"),
         (change("action", np.full((6, 4), np.nan, np.float32)), "'action' holds a value that is not finite"),
     ],
 )
@@ -181,3 +182,5 @@ def test_an_episode_is_written_once_and_says_where_it_is_from(
             writer.write_episode(make_episode(contract, seed=0), make_metadata(0), 0)
         with pytest.raises(DatasetError, match="episode 1 lacks success"):
             writer.write_episode(make_episode(contract, seed=1), {"seed": 1, "environment": "x", "instruction": ""}, 1)
+        with pytest.raises(DatasetError, match="must not name file"):
+            writer.write_episode(make_episode(contract, seed=1), make_metadata(1, file="x"), 1)

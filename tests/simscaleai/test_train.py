@@ -17,13 +17,18 @@ from torch import Tensor, nn
 from simscaleai.checkpoint import load_checkpoint
 from simscaleai.data import Dataset
 from simscaleai.errors import SimScaleError
-from simscaleai.models import register_model
+from simscaleai.models import registry
 from simscaleai.train import main
 from simscaleai.training.config import TrainConfig
 from simscaleai.training.trainer import DivergedError, train
 
 CAMERAS = ("front", "wrist")
 SMALL_VLA = ("embed_dim=16", "num_heads=2", "num_layers=1", "patch_size=8", "lang_num_layers=1", "dropout=0.1")
+
+
+@pytest.fixture(autouse=True)
+def crashing_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._MODELS, "test_crashing", Crashing)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +68,6 @@ class CrashError(Exception):
     """Stands for a power cut."""
 
 
-@register_model("test_crashing")
 class Crashing(nn.Module):
     """A small network with dropout whose forward pass fails when told to."""
 
@@ -83,10 +87,11 @@ class Crashing(nn.Module):
 
 def test_training_learns_and_its_checkpoint_acts(tmp_path: Path, states: Path) -> None:
     output = tmp_path / "out"
-    result = train(config_for(states, output, steps=400, ema_decay=0.95, learning_rate=3e-3, image_shift=0))
+    config = config_for(states, output, steps=400, checkpoint_interval=100, ema_decay=0.95, learning_rate=3e-3)
+    result = train(config)
     assert result.finished
     losses = [float(row["validation_loss"]) for row in metrics_of(output) if row["validation_loss"]]
-    assert losses[-1] < 0.2 * losses[0]
+    assert losses[-1] < 0.02
     checkpoint = load_checkpoint(output)
     dataset = Dataset(states)
     arrays = {"state": dataset.vectors("observation.state")}
@@ -217,6 +222,41 @@ def test_kill_9_and_resume_gives_the_same_bits(tmp_path: Path, images: Path) -> 
     assert_same_training(tmp_path / "whole", tmp_path / "broken")
 
 
+def test_resuming_what_is_finished_changes_nothing(tmp_path: Path, states: Path) -> None:
+    config = config_for(states, tmp_path / "out", resume=True)
+    first = train(config)
+    digest = load_checkpoint(tmp_path / "out").digest
+    again = train(config)
+    assert (again.step, again.validation_loss) == (first.step, first.validation_loss)
+    assert load_checkpoint(tmp_path / "out").digest == digest
+
+
+def test_a_model_of_ones_own_trains_without_registration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "class Mine(nn.Module):\n"
+        "    def __init__(self, state_dim, action_dim, width=2):\n"
+        "        super().__init__()\n"
+        "        self.layers = nn.Sequential(nn.Linear(state_dim, width), nn.Linear(width, action_dim))\n"
+        "    def forward(self, batch):\n"
+        "        predicted = self.layers(batch['observations']['state'])\n"
+        "        return {'loss': nn.functional.mse_loss(predicted, batch['actions'])}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    train(config_for(states, tmp_path / "out", model="mine:Mine", model_arguments=("width=5",)))
+    checkpoint = load_checkpoint(tmp_path / "out", module="mine:Mine")
+    assert checkpoint.model_arguments == {"state_dim": 3, "action_dim": 4, "width": 5}
+    assert checkpoint.contract["language"] is False
+
+
+def test_the_number_of_threads_is_given_back(tmp_path: Path, states: Path) -> None:
+    train(config_for(states, tmp_path / "out", steps=1, threads=2))
+    assert torch.get_num_threads() == 1
+    assert load_checkpoint(tmp_path / "out").training["threads"] == 2
+
+
 def test_training_leaves_torch_random_numbers_alone(tmp_path: Path, states: Path) -> None:
     before = torch.random.get_rng_state()
     train(config_for(states, tmp_path / "out", steps=2))
@@ -294,6 +334,7 @@ def test_a_diverging_training_keeps_its_last_checkpoint(
         ({"preset": "small"}, "embed_dim"),
         ({"model": "test_crashing", "action_horizon": 2}, "predicts 1 actions at once"),
         ({"model": "test_crashing", "auxiliary_weight": 1.0}, "encode"),
+        ({"device": "abacus"}, "--device abacus cannot be used"),
         ({"dataset": ("nowhere",)}, "nowhere is no dataset"),
     ],
 )
