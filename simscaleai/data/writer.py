@@ -85,10 +85,12 @@ class DatasetWriter:
             DatasetError: If the episode exists or does not fit the dataset.
         """
         self._check_new(metadata, episode_index)
-        if not self._description.features:
-            self._description = self._description.with_features_of(arrays)
-            write_description(self.folder, self._description)
-        length = self._description.check(arrays)
+        first = not self._description.features
+        description = self._description.with_features_of(arrays) if first else self._description
+        length = description.check(arrays)
+        if first:
+            write_description(self.folder, description)
+            self._description = description
         file = f"episodes/episode_{episode_index:06d}.safetensors"
         digest = write_episode_file(self.folder / file, arrays)
         record = EpisodeRecord(

@@ -170,6 +170,8 @@ def test_an_episode_that_does_not_fit_is_refused(
         with pytest.raises(DatasetError, match=text):
             writer.write_episode(arrays, make_metadata(1), 1)
         assert 1 not in writer.finished
+        writer.write_episode(make_episode(contract, seed=1), make_metadata(1), 1)
+    assert len(Dataset(tmp_path).episodes) == (1 if first else 2)
 
 
 def test_an_episode_is_written_once_and_says_where_it_is_from(

@@ -378,6 +378,17 @@ def test_the_command_tells_what_it_did(tmp_path: Path, states: Path, capsys: pyt
     assert str(tmp_path / "out") in printed
 
 
+def test_interrupting_the_command_says_how_to_continue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: Crashing, batch: Any) -> dict[str, Tensor]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Crashing, "forward", interrupted)
+    assert main(["--model", "test_crashing", "--dataset", str(states), "--output", str(tmp_path / "out")]) == 130
+    assert "--resume" in capsys.readouterr().err
+
+
 def test_help_needs_no_torch() -> None:
     code = (
         "import sys\nfrom simscaleai.train import main\n"
