@@ -18,7 +18,7 @@ from policies.chunking import ChunkQueue, TemporalEnsemble
 from simscaleai.errors import SimScaleError
 
 if TYPE_CHECKING:
-    from policies.inference import _Stream
+    from policies.inference import EpisodeNoise
     from simscaleai.checkpoint import Checkpoint
 
 
@@ -47,7 +47,7 @@ class PolicyAdapter:
             checkpoint.model, uses_language=self.contract.language, probe=self._processor.observations(self._probe())
         )
         self._chunks = _make_chunks(checkpoint, n_action_steps, ensemble_decay)
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, EpisodeNoise] = {}
         self._instructions: dict[int, str] = {}
         self._unseen: set[int] = set()
 
@@ -57,13 +57,13 @@ class PolicyAdapter:
         Raises:
             SimScaleError: If the policy uses language and an instruction is empty.
         """
-        from policies.inference import episode_stream
+        from policies.inference import EpisodeNoise
 
         for slot, seed, instruction in zip(env_ids.tolist(), seeds, instructions, strict=True):
             if self.contract.language and not instruction.strip():
                 raise SimScaleError(f"the policy follows instructions, but the one of episode seed {seed} is empty")
             self._chunks.clear(slot)
-            self._streams[slot] = episode_stream(seed)
+            self._streams[slot] = EpisodeNoise(seed)
             self._instructions[slot] = instruction
             self._unseen.add(slot)
 

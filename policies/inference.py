@@ -23,7 +23,26 @@ if TYPE_CHECKING:
 TILE = 8
 """Rows of one call; multiples of 4 round alike at any number of threads."""
 
+_NOISE_STREAM = 0x504F4C
+"""Keeps the noise apart from the environment's streams, which start from the same episode seed."""
+
 Observations = Mapping[str, "torch.Tensor"]
+
+
+class EpisodeNoise:
+    """Random numbers of one episode, from its seed alone; one draw for each call of the model."""
+
+    def __init__(self, seed: int) -> None:
+        """Start the stream of the episode `seed`."""
+        self._rng = np.random.default_rng([seed, _NOISE_STREAM])
+
+    def normal(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return one row (steps + 1, H · A) of the noise that a tile of `shape` (steps + 1, TILE, H · A) needs."""
+        return self._rng.standard_normal((shape[0], shape[2]), dtype=np.float32)
+
+    def integer(self) -> int:
+        """Return a seed for a generator."""
+        return int(self._rng.integers(2**63 - 1))
 
 
 class RowInference:
@@ -45,7 +64,9 @@ class RowInference:
             raise SimScaleError(f"the contract says language, but {type(model).__name__}.predict takes no 'language'")
         self.runs_tiles = self._keeps_rows_apart(probe)
 
-    def predict(self, observations: Observations, texts: Sequence[str], streams: Sequence[_Stream]) -> NDArray[Any]:
+    def predict(
+        self, observations: Observations, texts: Sequence[str], streams: Sequence[EpisodeNoise]
+    ) -> NDArray[Any]:
         """Return one chunk for each row, (n, H, A), in model space.
 
         Args:
@@ -66,7 +87,9 @@ class RowInference:
         ]
         return np.asarray(torch.cat(chunks).numpy())
 
-    def _run_tile(self, observations: Observations, texts: Sequence[str], streams: Sequence[_Stream]) -> torch.Tensor:
+    def _run_tile(
+        self, observations: Observations, texts: Sequence[str], streams: Sequence[EpisodeNoise]
+    ) -> torch.Tensor:
         rows = len(texts)
         padded = {key: _pad(values) for key, values in observations.items()}
         noise = None
@@ -74,7 +97,9 @@ class RowInference:
             noise = _pad_noise([stream.normal(self._noise_shape) for stream in streams])
         return self._call(padded, [*texts, *[texts[0]] * (TILE - rows)], noise)[:rows]
 
-    def _run_single(self, observations: Observations, texts: Sequence[str], streams: Sequence[_Stream]) -> torch.Tensor:
+    def _run_single(
+        self, observations: Observations, texts: Sequence[str], streams: Sequence[EpisodeNoise]
+    ) -> torch.Tensor:
         """Run one row on its own, with torch's generator seeded by the row's stream for models that sample."""
         import torch
 
@@ -108,25 +133,6 @@ class RowInference:
         same_noise = None if noise is None else noise[:, :1].expand_as(noise).contiguous()
         repeated = self._call(alone, texts[:1] * TILE, same_noise)
         return bool(torch.equal(plain[order], permuted) and torch.equal(repeated, plain[:1].expand_as(repeated)))
-
-
-class _Stream:
-    """Random numbers of one episode, from its seed alone."""
-
-    def __init__(self, seed: int) -> None:
-        self._rng = np.random.default_rng([seed, 0x504F4C])  # apart from the environment's streams of the same seed
-
-    def normal(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Return one row's noise for a tile's noise `shape` (steps + 1, TILE, H · A)."""
-        return self._rng.standard_normal((shape[0], shape[2]), dtype=np.float32)
-
-    def integer(self) -> int:
-        return int(self._rng.integers(2**63 - 1))
-
-
-def episode_stream(seed: int) -> _Stream:
-    """Return the noise stream of the episode `seed`."""
-    return _Stream(seed)
 
 
 def _part(start: int, size: int, *sequences: Sequence[Any]) -> list[Sequence[Any]]:

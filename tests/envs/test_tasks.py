@@ -54,17 +54,21 @@ def test_cubes_and_goal_start_apart_within_the_work_area(cube_env_id):
 def test_the_same_scene_runs_with_all_three_targets():
     env = make(LANGUAGE, 3)
     observation, info = env.reset(seed=[SEED] * 3, options={"target": ["red", "green", "blue"]})
-    np.testing.assert_array_equal(observation["environment_state"][:, :-3], observation["environment_state"][[0] * 3, :-3])
+    np.testing.assert_array_equal(
+        observation["environment_state"][:, :-3], observation["environment_state"][[0] * 3, :-3]
+    )
     np.testing.assert_array_equal(observation["environment_state"][:, -3:], np.eye(3))
     assert all(colour in text for colour, text in zip(["red", "green", "blue"], info["instruction"], strict=True))
-    assert len({text.replace(colour, "") for text, colour in zip(info["instruction"], info["target"], strict=True)}) == 1
+    assert (
+        len({text.replace(colour, "") for text, colour in zip(info["instruction"], info["target"], strict=True)}) == 1
+    )
 
 
 def test_an_instruction_can_be_given_and_an_unknown_target_is_named():
     env = make(LANGUAGE)
     _, info = env.reset(seed=SEED, options={"instruction": "tidy up the green thing", "target": "green"})
     assert info["instruction"][0] == "tidy up the green thing"
-    with pytest.raises(SimScaleError, match="no cube is 'pink'.*red, green, blue"):
+    with pytest.raises(SimScaleError, match=r"no cube is 'pink'.*red, green, blue"):
         env.reset(seed=SEED, options={"target": "pink"})
 
 
@@ -147,7 +151,7 @@ def test_lifting_another_cube_is_wrong_object():
 def test_without_termination_an_episode_runs_on_after_success():
     env = make("SimScale/Reach-v0", terminate_on_success=False)
     observation, _ = env.reset(seed=SEED)
-    _, info = act_as_expert(env, observation, until=lambda info: bool(info["success"][0]))
+    _, _info = act_as_expert(env, observation, until=lambda info: bool(info["success"][0]))
     _, reward, terminated, *_ = env.step(np.zeros((1, 4), np.float32))
     assert (reward[0], terminated[0]) == (1.0, False)
 
