@@ -86,6 +86,8 @@ class ActionModel(nn.Module):
 
     def _check_noise(self, noise: Tensor | None, batch_size: int) -> None:
         expected = self.noise_shape(batch_size)
+        if noise is not None and expected is None:
+            raise SimScaleError("the model is deterministic and takes no noise")
         if noise is not None and tuple(noise.shape) != expected:
             raise SimScaleError(f"noise must have shape {expected}, got {tuple(noise.shape)}")
 

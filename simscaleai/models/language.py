@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from simscaleai.errors import SimScaleError
-from simscaleai.models.transformer import INIT_STD, Transformer
+from simscaleai.models.transformer import EMBEDDING_STD, Transformer
 
 CHARACTERS = " abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
 PADDING = 0
@@ -66,7 +66,7 @@ class SimpleLanguageEncoder(nn.Module):
         self.vocab_size, self.max_text_len = vocab_size, max_text_len
         self.embedding = nn.Embedding(vocab_size, embed_dim)
         self.positions = nn.Parameter(torch.empty(1, max_text_len, embed_dim))
-        nn.init.trunc_normal_(self.positions, std=INIT_STD)
+        nn.init.trunc_normal_(self.positions, std=EMBEDDING_STD)
         self.dropout = nn.Dropout(dropout)
         self.transformer = Transformer(embed_dim, num_heads, num_layers, mlp_ratio, dropout)
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from torch import nn
 
 
-def mlp_layers(input_dim: int, hidden_dim: int, n_layers: int, dropout: float) -> list[nn.Module]:
-    """Return `n_layers` of Linear, GELU, Dropout from `input_dim` to `hidden_dim`."""
+def mlp_layers(
+    input_dim: int, hidden_dim: int, n_layers: int, dropout: float, *, normalize: bool = False
+) -> list[nn.Module]:
+    """Return `n_layers` of Linear, LayerNorm if `normalize`, GELU, Dropout from `input_dim` to `hidden_dim`."""
     layers: list[nn.Module] = []
     for _ in range(n_layers):
-        layers += [nn.Linear(input_dim, hidden_dim), nn.GELU(), nn.Dropout(dropout)]
+        layers.append(nn.Linear(input_dim, hidden_dim))
+        if normalize:
+            layers.append(nn.LayerNorm(hidden_dim))
+        layers += [nn.GELU(), nn.Dropout(dropout)]
         input_dim = hidden_dim
     return layers

@@ -13,7 +13,14 @@ from torch.nn import functional
 from simscaleai.errors import SimScaleError
 
 INIT_STD = 0.02
-"""Standard deviation of the truncated normal from which weights and embeddings start."""
+"""Standard deviation of the truncated normal from which the weights of linear layers start."""
+
+EMBEDDING_STD = 0.1
+"""The same for learned positions and the CLS token.
+
+Larger than the weights', so that a token says early where it stands: a small network that has to find a blob in an
+image leaves the plateau of the mean answer in about half the steps.
+"""
 
 
 class SelfAttention(nn.Module):
@@ -120,8 +127,8 @@ class Transformer(nn.Module):
 
 
 def initialize_weights(module: nn.Module) -> None:
-    """Start one module the ViT way: truncated normal (std 0.02) weights, zero biases, LayerNorm 1 and 0."""
-    if isinstance(module, nn.Linear | nn.Embedding):
+    """Start one linear or normalisation layer the ViT way: truncated normal weights, zero biases, LayerNorm 1 and 0."""
+    if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=INIT_STD)
     elif isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from simscaleai.errors import SimScaleError
-from simscaleai.models.transformer import INIT_STD, Transformer
+from simscaleai.models.transformer import EMBEDDING_STD, Transformer
 
 
 class PatchEmbedding(nn.Module):
@@ -25,7 +25,7 @@ class PatchEmbedding(nn.Module):
         self.num_patches = (image_size // patch_size) ** 2
         self.projection = nn.Linear(in_channels * patch_size**2, embed_dim)
         self.positions = nn.Parameter(torch.empty(1, self.num_patches, embed_dim))
-        nn.init.trunc_normal_(self.positions, std=INIT_STD)
+        nn.init.trunc_normal_(self.positions, std=EMBEDDING_STD)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return patch tokens, row by row from the top left corner."""
@@ -53,7 +53,7 @@ class VisionEncoder(nn.Module):
         super().__init__()
         self.patch_embedding = PatchEmbedding(image_size, patch_size, in_channels, embed_dim)
         self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dim))
-        nn.init.trunc_normal_(self.cls_token, std=INIT_STD)
+        nn.init.trunc_normal_(self.cls_token, std=EMBEDDING_STD)
         self.dropout = nn.Dropout(dropout)
         self.transformer = Transformer(embed_dim, num_heads, num_layers, mlp_ratio, dropout)
 

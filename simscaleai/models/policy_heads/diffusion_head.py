@@ -43,7 +43,7 @@ class DiffusionActionHead(nn.Module):
     signal's amplitude at the last timestep, so sampling from pure noise starts off the trained distribution. Measured
     on two modes with shares 0.70 and 0.30, ten denoising steps, 4096 samples: the cosine schedule gives 0.70 to 0.72
     to the first, the linear one 0.60 to 0.63 (and no more with all 100 steps); 2 % and 0.5 % of the samples lie
-    between the modes (0.4 % and 0.2 % with 20 steps). Regression answers 0.4 of the way between them every time.
+    between the modes (0.4 % and 0.2 % with 20 steps). Regression answers their mean every time.
     """
 
     def __init__(

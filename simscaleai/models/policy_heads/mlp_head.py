@@ -9,7 +9,11 @@ from simscaleai.models.mlp import mlp_layers
 
 
 class MLPActionHead(nn.Module):
-    """Multi-layer perceptron from features (B, input_dim) to actions (B, action_dim)."""
+    """Multi-layer perceptron from features (B, input_dim) to actions (B, action_dim).
+
+    Hidden layers are normalised: with the small initial weights of the VLA, the signal of a plain stack vanishes, and
+    the whole network stays at the mean action for hundreds of steps.
+    """
 
     def __init__(
         self,
@@ -31,7 +35,7 @@ class MLPActionHead(nn.Module):
             tanh_output: Whether to squash the output into [-1, 1].
         """
         super().__init__()
-        self.hidden = nn.Sequential(*mlp_layers(input_dim, hidden_dim, n_layers, dropout))
+        self.hidden = nn.Sequential(*mlp_layers(input_dim, hidden_dim, n_layers, dropout, normalize=True))
         self.output = nn.Linear(hidden_dim if n_layers else input_dim, action_dim)
         self.tanh_output = tanh_output
 
