@@ -33,6 +33,12 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
     A slot whose action is not finite, or whose simulation diverges, ends its episode at that step (`terminated`,
     `info["failure"]`) in the state from before it; other slots do not notice.
 
+    Attributes:
+        env_id: Registered id.
+        task: The task; its instructions and targets are those of the running episodes.
+        terminate_on_success: Whether an episode ends at its first success.
+        executed_actions: What the controller was sent at the last step, after clipping, (N, 4).
+
     Example:
         >>> env = TaskVectorEnv("SimScale/PickPlace-v0", 16, cameras=("front",), image_size=(96, 96))
         >>> observation, info = env.reset(seed=0)
@@ -84,7 +90,7 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         self.task = task_class(self._simulation, self._controller)
         self._cameras, self._image_size = tuple(cameras), (int(image_size[0]), int(image_size[1]))
         self._environment_state, self._images_on_request = environment_state, images_on_request
-        self._terminate_on_success, self._dense = terminate_on_success, reward == "dense"
+        self.terminate_on_success, self._dense = terminate_on_success, reward == "dense"
         self._max_episode_steps = max_episode_steps or task_class.max_episode_steps
         self._autoreset_mode = autoreset_mode
         self._renderers: dict[tuple[tuple[int, int], bool], SceneRenderer] = {}
@@ -235,7 +241,7 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         self._faults[diverged] = "diverged"
         faulty = (running & ~finite) | diverged
         success = np.asarray(self.task.success() & running & ~faulty)
-        terminated = faulty | (success & self._terminate_on_success)
+        terminated = faulty | (success & self.terminate_on_success)
         truncated = running & ~terminated & (self._elapsed >= self._max_episode_steps)
         reward = self.task.dense_reward() if self._dense else success.astype(np.float64)
         return terminated, truncated, np.where(running & ~faulty, reward, 0.0)

@@ -224,7 +224,7 @@ class _Loop:
 
     def _result(self, slot: int, spec: EpisodeSpec, status: Status, failure: str | None) -> EpisodeResult:
         tally, info = self._tally, self._info
-        runs_on = not self._env._terminate_on_success
+        runs_on = not self._env.terminate_on_success
         target = info["target"][slot]
         return EpisodeResult(
             episode_index=spec.episode_index,

@@ -14,7 +14,6 @@ class PointEnv:
 
     def __init__(self, num_envs, *, cameras=(), terminate_on_success=True, limit=30):
         self.num_envs, self.terminate_on_success, self.limit = num_envs, terminate_on_success, limit
-        self._terminate_on_success = terminate_on_success
         size = (4, 6) if cameras else None
         self.contract = Contract(
             environments={"Point-v0": "0"},
