@@ -16,18 +16,18 @@ OPEN_GRIPPER = 0.04
 WORKSPACE = (np.array([0.28, -0.32, 0.015]), np.array([0.70, 0.32, 0.45]))
 """Lowest and highest Cartesian target [m]; the floor keeps the fingertips 2 mm above the table."""
 
-_LEASH = 0.05  # the target stays this near to the tool [m]: no wind-up against an obstacle
+_LEASH = 0.05  # the target stays this near to the end effector [m]: no wind-up against an obstacle
 _DAMPING = 0.02  # of the least squares; keeps joint steps bounded near singular arm shapes
 _POSTURE_GAIN = 0.1  # share of the way to the resting posture taken per step in the null space
-_TOOL_DOWN = np.diag([1.0, -1.0, -1.0])
+_HAND_DOWN = np.diag([1.0, -1.0, -1.0])
 
 _SHOULDER_HEIGHT = 0.333  # lengths of the published kinematics [m]
 _UPPER_ARM, _FOREARM, _ELBOW_OFFSET = 0.316, 0.384, 0.0825
-_WRIST_OFFSET, _TOOL_LENGTH = 0.088, 0.107 + 0.1034
+_WRIST_OFFSET, _HAND_LENGTH = 0.088, 0.107 + 0.1034
 
 
-def joints_for_tool(position: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the elbow-up arm posture (7,) [rad] that holds the tool at `position`, axis down, fingers along y.
+def joints_for_position(position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the elbow-up arm posture (7,) [rad] for the end effector at `position`, axis down, fingers along y.
 
     Joints 3 and 5 are zero, so that shoulder, elbow and wrist lie in one vertical plane, a triangle in closed form.
 
@@ -37,7 +37,7 @@ def joints_for_tool(position: NDArray[np.float64]) -> NDArray[np.float64]:
     x, y, z = (float(value) for value in position)
     heading = math.atan2(y, x)
     reach = math.hypot(x, y) - _WRIST_OFFSET
-    rise = z + _TOOL_LENGTH - _SHOULDER_HEIGHT
+    rise = z + _HAND_LENGTH - _SHOULDER_HEIGHT
     upper, fore = math.hypot(_UPPER_ARM, _ELBOW_OFFSET), math.hypot(_FOREARM, _ELBOW_OFFSET)
     distance = math.hypot(reach, rise)
     shoulder_angle = math.acos((upper**2 + distance**2 - fore**2) / (2 * upper * distance))
@@ -50,7 +50,7 @@ def joints_for_tool(position: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class CartesianController:
-    """Moves a Cartesian target by each action and follows it with the arm, tool axis down, fingers along y.
+    """Moves a Cartesian target by each action and follows it with the arm, hand pointing down, fingers along y.
 
     The target is the controller's memory; it belongs to the slot and is reset with it. One damped least-squares step
     per control step turns the pose error into joint commands; the null space pulls towards a resting posture.
@@ -62,19 +62,19 @@ class CartesianController:
         """Control the arms of `simulation`."""
         self._simulation = simulation
         self.target = np.zeros((simulation.num_envs, 3))
-        self._resting_joints = joints_for_tool(np.array([0.45, 0.0, 0.22]))
+        self._resting_joints = joints_for_position(np.array([0.45, 0.0, 0.22]))
         ranges = simulation.model.jnt_range[:NUM_JOINTS]
         self._lowest, self._highest = ranges[:, 0], ranges[:, 1]
 
-    def reset(self, slot: int, tool_position: NDArray[np.float64]) -> None:
-        """Write into `slot` the posture that holds the tool at `tool_position` (3,) [m], gripper open, at rest."""
-        joints = joints_for_tool(tool_position)
+    def reset(self, slot: int, ee_position: NDArray[np.float64]) -> None:
+    """Moves a Cartesian target by each action and follows it with the arm, hand pointing down, fingers along y.
+        joints = joints_for_position(ee_position)
         simulation = self._simulation
         simulation.qpos[slot, :NUM_JOINTS] = joints
         simulation.qpos[slot, NUM_JOINTS : NUM_JOINTS + 2] = OPEN_GRIPPER
         simulation.ctrl[slot, :NUM_JOINTS] = joints
         simulation.ctrl[slot, NUM_JOINTS] = OPEN_GRIPPER
-        self.target[slot] = tool_position
+        self.target[slot] = ee_position
 
     def apply(self, actions: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
         """Command the arms of the slots in `mask`.
@@ -83,9 +83,9 @@ class CartesianController:
             actions: Clipped actions (N, 4).
             mask: Slots to command (N,).
         """
-        tool = self._simulation.tool_position
+        ee = self._simulation.ee_position
         target = self.target + METRES_PER_STEP * actions[:, :3].astype(np.float64)
-        target = np.clip(target, tool - _LEASH, tool + _LEASH)
+        target = np.clip(target, ee - _LEASH, ee + _LEASH)
         target = np.clip(target, *WORKSPACE)
         self.target[mask] = target[mask]
         self._simulation.ctrl[mask, :NUM_JOINTS] = self._joint_commands(self.target)[mask]
@@ -94,11 +94,11 @@ class CartesianController:
     def _joint_commands(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
         simulation = self._simulation
         joints = simulation.qpos[:, :NUM_JOINTS]
-        error = np.concatenate([target - simulation.tool_position, _tilt_error(simulation.tool_rotation)], axis=1)
-        jacobian = simulation.tool_jacobian(NUM_JOINTS)
+        error = np.concatenate([target - simulation.ee_position, _tilt_error(simulation.ee_rotation)], axis=1)
+        jacobian = simulation.ee_jacobian(NUM_JOINTS)
         transposed = jacobian.transpose(0, 2, 1)
         posture = _POSTURE_GAIN * (self._resting_joints - joints)
-        # J⁺(e − J p) + p: the least-squares step plus what of the posture step the tool does not feel.
+        # J⁺(e − J p) + p: the least-squares step plus what of the posture step the end effector does not feel.
         residual = error[..., None] - jacobian @ posture[..., None]
         normal = jacobian @ transposed + _DAMPING**2 * np.eye(6)
         commands = joints + posture + (transposed @ np.linalg.solve(normal, residual))[..., 0]
@@ -106,6 +106,6 @@ class CartesianController:
 
 
 def _tilt_error(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rotation vector (N, 3) that turns the tool's axes towards `_TOOL_DOWN`, first order."""
-    crosses = np.cross(rotation.transpose(0, 2, 1), _TOOL_DOWN.T[None])
+    """Return the rotation vector (N, 3) that turns the end effector's axes towards `_HAND_DOWN`, first order."""
+    crosses = np.cross(rotation.transpose(0, 2, 1), _HAND_DOWN.T[None])
     return np.asarray(0.5 * (crosses[:, 0] + crosses[:, 1] + crosses[:, 2]))

@@ -26,7 +26,7 @@ LIFT_HEIGHT = 0.04
 SEPARATION = 0.10
 """Cubes and goal start at least this far apart, horizontally [m]."""
 
-_NEAR = 0.05  # the tool has approached a cube within this distance [m]
+_NEAR = 0.05  # the end effector has approached a cube within this distance [m]
 _WORK_AREA = (np.array([0.40, -0.18]), np.array([0.60, 0.18]))
 _START = (np.array([0.40, -0.12, 0.16]), np.array([0.54, 0.12, 0.26]))
 _MAX_DRAWS = 200
@@ -37,11 +37,11 @@ class PickPlace(Task):
 
     **Action.** As everywhere (`envs.interface.ACTION_MEANING`). Friction alone holds the cube.
 
-    **Observation.** `state` (18): joint positions 7 [rad], joint velocities 7 [rad/s], tool position 3 [m],
+    **Observation.** `state` (18): joint positions 7 [rad], joint velocities 7 [rad/s], end effector position 3 [m],
     gripper opening 1 [m]. `environment_state` (10): cube position 3 [m], orientation 4 (wxyz), goal position 3 [m].
 
     **Randomization.** Cube and goal uniform in x 0.40 to 0.60, y ±0.18 m, at least 0.1 m apart; cube yaw uniform in
-    ±45° (all that a cube has); tool start uniform in x 0.40 to 0.54, y ±0.12, z 0.16 to 0.26 m, gripper open.
+    ±45° (all that a cube has); end effector start uniform in x 0.40 to 0.54, y ±0.12, z 0.16 to 0.26 m, gripper open.
 
     **Success**, at a step: cube centre within 30 mm (xy) of the goal and 5 mm of its resting height, slower than
     0.02 m/s, touched by no finger pad, after both pads held it at least 40 mm above rest earlier in the episode.
@@ -110,12 +110,12 @@ class PickPlace(Task):
             memory[mask] = False
 
     def update(self, mask: NDArray[np.bool_]) -> None:
-        """Remember whether the tool came near, grasped, lifted, dropped and placed the target, and lifted others."""
+        """Remember what happened: approached, grasped, lifted, dropped and placed the target; lifted others."""
         heights = np.stack([pose[:, 2] for pose, _ in self._bodies], axis=1) - CUBE_HALF
         between_pads = np.asarray(self._pad_contacts().all(axis=2))
         self._lifted |= mask[:, None] & between_pads & (heights >= LIFT_HEIGHT)
         held = self._of_target(between_pads)
-        self._approached |= mask & (distance(self.simulation.tool_position, self._target_position()) < _NEAR)
+        self._approached |= mask & (distance(self.simulation.ee_position, self._target_position()) < _NEAR)
         self._grasped |= mask & held
         fell = self._of_target(self._lifted) & ~held & (self._of_target(heights) > CUBE_HALF)
         self._dropped = np.where(mask, (self._dropped | fell) & ~held, self._dropped)
@@ -185,15 +185,15 @@ class PickPlace(Task):
 
     def dense_reward(self) -> NDArray[np.float64]:
         """Return 0.2 for nearness to the cube, 0.3 once lifted, 0.3 for its nearness to the goal; 1 at success."""
-        near = np.clip(1.0 - 4.0 * distance(self.simulation.tool_position, self._target_position()), 0.0, 1.0)
+        near = np.clip(1.0 - 4.0 * distance(self.simulation.ee_position, self._target_position()), 0.0, 1.0)
         lifted = self._of_target(self._lifted)
         carried = lifted * (0.3 + 0.3 * np.clip(1.0 - 4.0 * self._goal_distance(), 0.0, 1.0))
         return np.where(self.success(), 1.0, 0.2 * near + carried)
 
     def distances(self) -> dict[str, NDArray[np.float64]]:
-        """Return `distance_tool_cube` and `distance_cube_goal` (horizontal)."""
+        """Return `distance_ee_cube` and `distance_cube_goal` (horizontal)."""
         return {
-            "distance_tool_cube": distance(self.simulation.tool_position, self._target_position()),
+            "distance_ee_cube": distance(self.simulation.ee_position, self._target_position()),
             "distance_cube_goal": self._goal_distance(),
         }
 

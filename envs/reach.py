@@ -1,4 +1,4 @@
-"""Reach: bring the tool to a point in space."""
+"""Reach: bring the end effector to a point in space."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from envs.simulation import Simulation
 from envs.task import ARM_FEATURES, Task, distance, episode_stream, join_features
 
 REACHED = 0.02
-"""The tool is at the goal within this distance [m]."""
+"""The end effector is at the goal within this distance [m]."""
 NEAR = 0.06
 """Within this distance of the goal [m] an unsuccessful episode is a near miss."""
 MIN_START_DISTANCE = 0.1
-"""The tool starts at least this far from the goal [m]."""
+"""The end effector starts at least this far from the goal [m]."""
 
 _START = (np.array([0.38, -0.15, 0.16]), np.array([0.54, 0.15, 0.30]))
 _GOAL = (np.array([0.36, -0.22, 0.06]), np.array([0.60, 0.22, 0.34]))
@@ -29,13 +29,13 @@ class Reach(Task):
 
     **Action.** As everywhere (`envs.interface.ACTION_MEANING`); the gripper has no effect on success.
 
-    **Observation.** `state` (20): joint positions 7 [rad], joint velocities 7 [rad/s], tool position 3 [m], goal 3 [m].
-    `environment_state` (3): goal [m].
+    **Observation.** `state` (20): joint positions 7 [rad], joint velocities 7 [rad/s], end effector position 3 [m],
+    goal 3 [m]. `environment_state` (3): goal [m].
 
     **Randomization.** Tool start uniform in x 0.38 to 0.54, y ±0.15, z 0.16 to 0.30 m; goal uniform in x 0.36 to 0.60,
     y ±0.22, z 0.06 to 0.34 m, at least 0.1 m from the start.
 
-    **Success.** The tool is within 20 mm of the goal.
+    **Success.** The end effector is within 20 mm of the goal.
 
     **Episode end.** At success (`terminate_on_success`), or after 50 control steps.
 
@@ -53,7 +53,7 @@ class Reach(Task):
         self._nearest = np.full(self.num_envs, np.inf)
 
     def begin_episode(self, slot: int, seed: int, options: Mapping[str, Any]) -> None:
-        """Draw the tool's start and the goal."""
+        """Draw the end effector's start and the goal."""
         if options.get("target") is not None:
             raise SimScaleError("reach has one goal and no targets to choose from; leave out the option 'target'")
         start = episode_stream(seed, "arm").uniform(*_START)
@@ -66,7 +66,7 @@ class Reach(Task):
         self.instructions[slot] = options.get("instruction") or "reach the yellow ball"
 
     def forget(self, mask: NDArray[np.bool_]) -> None:
-        """Forget how near the tool came."""
+        """Forget how near the end effector came."""
         self._nearest[mask] = np.inf
 
     def update(self, mask: NDArray[np.bool_]) -> None:
@@ -74,10 +74,10 @@ class Reach(Task):
         self._nearest[mask] = np.minimum(self._nearest, self._distance())[mask]
 
     def _distance(self) -> NDArray[np.float64]:
-        return distance(self.simulation.tool_position, self.simulation.marker_position)
+        return distance(self.simulation.ee_position, self.simulation.marker_position)
 
     def success(self) -> NDArray[np.bool_]:
-        """Return whether the tool is at the goal."""
+        """Return whether the end effector is at the goal."""
         return self._distance() < REACHED
 
     def stage(self) -> NDArray[np.object_]:
@@ -87,7 +87,7 @@ class Reach(Task):
         return words
 
     def failure(self) -> NDArray[np.object_]:
-        """Return "near_miss" where the tool came near the goal, "never_approached" elsewhere."""
+        """Return "near_miss" where the end effector came near the goal, "never_approached" elsewhere."""
         return np.where(self._nearest < NEAR, "near_miss", "never_approached").astype(object)
 
     def dense_reward(self) -> NDArray[np.float64]:
@@ -95,8 +95,8 @@ class Reach(Task):
         return np.where(self.success(), 1.0, np.clip(1.0 - 2.0 * self._distance(), 0.0, 1.0))
 
     def distances(self) -> dict[str, NDArray[np.float64]]:
-        """Return `distance_tool_goal`."""
-        return {"distance_tool_goal": self._distance()}
+        """Return `distance_ee_goal`."""
+        return {"distance_ee_goal": self._distance()}
 
     def observe(self) -> dict[str, NDArray[np.float32]]:
         """Return `state` and `environment_state`."""

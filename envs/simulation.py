@@ -79,8 +79,8 @@ class Simulation:
         qvel: Joint velocities, (N, nv), live view.
         ctrl: Actuator commands, (N, nu), live view.
         marker_position: World position of the goal marker, (N, 3) [m], live view.
-        tool_position: World position of the point between the finger pads, (N, 3) [m], read-only.
-        tool_rotation: Rotation matrix of the tool, columns are its axes, (N, 3, 3), read-only.
+        ee_position: World position of the point between the finger pads, (N, 3) [m], read-only.
+        ee_rotation: Rotation matrix of the end effector (site `tool`), columns are its axes, (N, 3, 3), read-only.
     """
 
     def __init__(self, scene: str, num_envs: int, num_threads: int | None = None) -> None:
@@ -105,9 +105,9 @@ class Simulation:
         self.qvel: NDArray[np.float64] = bind("qvel")
         self.ctrl: NDArray[np.float64] = bind("ctrl")
         self.marker_position: NDArray[np.float64] = bind("mocap_pos")[:, 0]
-        tool = int(self.model.site("tool").id)
-        self.tool_position: NDArray[np.float64] = bind("site_xpos")[:, tool]
-        self.tool_rotation: NDArray[np.float64] = bind("site_xmat")[:, tool].reshape(num_envs, 3, 3)
+        site = int(self.model.site("tool").id)
+        self.ee_position: NDArray[np.float64] = bind("site_xpos")[:, site]
+        self.ee_rotation: NDArray[np.float64] = bind("site_xmat")[:, site].reshape(num_envs, 3, 3)
         self._joint_axes, self._joint_anchors = bind("xaxis"), bind("xanchor")
         self._sensors: NDArray[np.float64] = bind("sensordata")
         self._warnings: NDArray[np.int32] = self._batch.warning
@@ -150,10 +150,10 @@ class Simulation:
         """Compute everything that follows from the state of the simulations in `mask`."""
         self._batch.forward(ids=mask)
 
-    def tool_jacobian(self, num_joints: int) -> NDArray[np.float64]:
-        """Return the tool's Jacobian for the first `num_joints` hinges, (N, 6, num_joints): linear, then angular."""
+    def ee_jacobian(self, num_joints: int) -> NDArray[np.float64]:
+        """Return the end effector's Jacobian for the first hinges, (N, 6, num_joints): linear, then angular."""
         axes, anchors = self._joint_axes[:, :num_joints], self._joint_anchors[:, :num_joints]
-        linear = np.cross(axes, self.tool_position[:, None] - anchors)
+        linear = np.cross(axes, self.ee_position[:, None] - anchors)
         return np.concatenate([linear, axes], axis=2).transpose(0, 2, 1)
 
     def free_body(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -18,7 +18,7 @@ _STREAMS = ("arm", "places", "yaws", "colours", "goal", "target", "phrasing")
 ARM_FEATURES = (
     Feature("joint_positions", 7, "rad", "joint"),
     Feature("joint_velocities", 7, "rad/s", "joint"),
-    Feature("tool_position", 3, "m", "world"),
+    Feature("ee_position", 3, "m", "world"),
 )
 
 
@@ -106,7 +106,7 @@ class Task(ABC):
     def arm_state(self) -> list[NDArray[np.float64]]:
         """Return the parts of `ARM_FEATURES`, each (N, size)."""
         simulation = self.simulation
-        return [simulation.qpos[:, :NUM_JOINTS], simulation.qvel[:, :NUM_JOINTS], simulation.tool_position]
+        return [simulation.qpos[:, :NUM_JOINTS], simulation.qvel[:, :NUM_JOINTS], simulation.ee_position]
 
 
 def join_features(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:

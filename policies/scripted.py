@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from envs.interface import METRES_PER_STEP, Contract, Layout, ObservationArrays
 
 _GAIN = 0.7  # share of the way covered per control step, up to full speed
-_CARRY_HEIGHT = 0.11  # tool above a cube that is approached or carried [m]
+_CARRY_HEIGHT = 0.11  # end effector above a cube that is approached or carried [m]
 CUBE_HALF = 0.02  # half of a cube's edge, the height of its centre at rest [m]
-_GRASP_HEIGHT = 0.019  # tool at the middle of a cube on the table [m]
+_GRASP_HEIGHT = 0.019  # end effector at the middle of a cube on the table [m]
 _RELEASE_HEIGHT = 0.0215  # a little above, so that the carried cube touches down without being pressed
-_ALIGNED = 0.006  # horizontal error below which the tool may go all the way down [m]
+_ALIGNED = 0.006  # horizontal error below which the end effector may go all the way down [m]
 _FUNNEL = 3.0  # metres of height gained per metre of horizontal error beyond _ALIGNED
 _CLOSED_ON_CUBE = 0.060  # the opening is at most this when the pads hold a cube, even across its diagonal [m]
 _DELIVERED = 0.012  # a cube on the table this near the goal is let go [m]
@@ -51,38 +51,38 @@ class ReachExpert(Expert):
 
     def act(self, observation: ObservationArrays, env_ids: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the action of each slot, (n, 4)."""
-        tool = self._state.get(observation["state"], "tool_position")
+        ee = self._state.get(observation["state"], "ee_position")
         goal = self._truth.get(observation["environment_state"], "goal_position")
-        return _move(goal - tool, np.full(len(env_ids), _OPEN))
+        return _move(goal - ee, np.full(len(env_ids), _OPEN))
 
 
 class PickPlaceExpert(Expert):
     """Grasps the target cube from above, carries it over the goal, puts it down, opens, and rises.
 
-    The height is a funnel: low only where the tool is nearly above what it should be above. Which of the moves is due
-    follows from the cube's position, the tool's, and the gripper's opening alone.
+    The height is a funnel: low only where the end effector is nearly above what it should be above. Which of the moves
+    is due follows from the cube's position, the end effector's, and the gripper's opening alone.
     """
 
     def act(self, observation: ObservationArrays, env_ids: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the action of each slot, (n, 4)."""
-        tool = self._state.get(observation["state"], "tool_position").astype(np.float64)
+        ee = self._state.get(observation["state"], "ee_position").astype(np.float64)
         opening = self._state.get(observation["state"], "gripper_opening")[:, 0]
         cube = self.target_position(observation["environment_state"]).astype(np.float64)
         goal = self._truth.get(observation["environment_state"], "goal_position").astype(np.float64)
-        around = (np.abs(tool - cube) < (0.012, 0.02, 0.015)).all(axis=1)
+        around = (np.abs(ee - cube) < (0.012, 0.02, 0.015)).all(axis=1)
         gripped = around & (opening < _CLOSED_ON_CUBE)
         on_table = cube[:, 2] < CUBE_HALF + 0.006
         delivered = on_table & (_horizontal(cube - goal) < _DELIVERED)
         carrying = gripped & ~delivered
         place = np.where(carrying[:, None], goal, cube)
-        away = _horizontal(place - tool)
+        away = _horizontal(place - ee)
         height = _funnel(away, np.where(carrying, _RELEASE_HEIGHT, _GRASP_HEIGHT))
         # Up before sideways: a cube carried low would sweep its neighbours away, or turn in the hand.
         low = carrying & (away > _OVER_GOAL)
-        sideways = np.where(low, np.clip((tool[:, 2] - 0.045) / 0.025, 0.0, 1.0), 1.0)
-        height = np.where(low & on_table, tool[:, 2] + _LIFT_STEP, height)
+        sideways = np.where(low, np.clip((ee[:, 2] - 0.045) / 0.025, 0.0, 1.0), 1.0)
+        height = np.where(low & on_table, ee[:, 2] + _LIFT_STEP, height)
         height = np.where(delivered & (opening > _CLOSED_ON_CUBE), _CARRY_HEIGHT, height)
-        motion = np.column_stack([sideways[:, None] * (place - tool)[:, :2], height - tool[:, 2]])
+        motion = np.column_stack([sideways[:, None] * (place - ee)[:, :2], height - ee[:, 2]])
         ready = around & ~gripped & ~delivered & (np.abs(motion[:, 2]) < 0.004)
         motion[ready] = 0.0
         return _move(motion, np.where(carrying | ready, _CLOSE, _OPEN))
@@ -115,16 +115,16 @@ class Pusher(PickPlaceExpert):
 
     def act(self, observation: ObservationArrays, env_ids: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the action of each slot, (n, 4)."""
-        tool = self._state.get(observation["state"], "tool_position").astype(np.float64)
+        ee = self._state.get(observation["state"], "ee_position").astype(np.float64)
         cube = self.target_position(observation["environment_state"]).astype(np.float64)
         goal = self._truth.get(observation["environment_state"], "goal_position").astype(np.float64)
         heading = (goal - cube)[:, :2] / np.maximum(_horizontal(goal - cube), 1e-6)[:, None]
         behind = cube[:, :2] - 0.05 * heading
-        away = _horizontal(behind - tool[:, :2])
-        pushing = (away < 0.03) & (tool[:, 2] < 0.06)
+        away = _horizontal(behind - ee[:, :2])
+        pushing = (away < 0.03) & (ee[:, 2] < 0.06)
         place = np.where(pushing[:, None], goal[:, :2], behind)
-        motion = np.column_stack([place - tool[:, :2], _funnel(away, np.full(len(away), _GRASP_HEIGHT)) - tool[:, 2]])
-        motion[pushing, 2] = _GRASP_HEIGHT - tool[pushing, 2]
+        motion = np.column_stack([place - ee[:, :2], _funnel(away, np.full(len(away), _GRASP_HEIGHT)) - ee[:, 2]])
+        motion[pushing, 2] = _GRASP_HEIGHT - ee[pushing, 2]
         arrived = _horizontal(cube - goal) < 0.01
         motion[arrived] = (0.0, 0.0, 0.05)
         return _move(motion, np.full(len(env_ids), _CLOSE))

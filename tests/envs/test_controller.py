@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from envs.controller import WORKSPACE, CartesianController, joints_for_tool
+from envs.controller import WORKSPACE, CartesianController, joints_for_position
 from envs.interface import METRES_PER_STEP
 from envs.simulation import Simulation
 
@@ -22,14 +22,14 @@ def at(position):
 def test_posture_puts_the_tool_where_asked_pointing_down():
     for position in np.random.default_rng(0).uniform(*WORKSPACE, (50, 3)):
         simulation, _ = at(position)
-        np.testing.assert_allclose(simulation.tool_position[0], position, atol=1e-9)
-        np.testing.assert_allclose(simulation.tool_rotation[0], np.diag([1.0, -1.0, -1.0]), atol=1e-7)
+        np.testing.assert_allclose(simulation.ee_position[0], position, atol=1e-9)
+        np.testing.assert_allclose(simulation.ee_rotation[0], np.diag([1.0, -1.0, -1.0]), atol=1e-7)
 
 
 def test_posture_keeps_the_joint_limits():
     limits = Simulation("reach", 1).model.jnt_range[:7]
     for position in np.random.default_rng(1).uniform([0.38, -0.2, 0.05], [0.6, 0.2, 0.34], (200, 3)):
-        joints = joints_for_tool(position)
+        joints = joints_for_position(position)
         assert (limits[:, 0] < joints).all()
         assert (joints < limits[:, 1]).all()
 
@@ -45,11 +45,11 @@ def test_an_action_moves_the_tool_by_the_documented_metres(axis, sign):
     for _ in range(15):
         controller.apply(np.zeros((1, 4), dtype=np.float32), ALL)
         simulation.step(ALL)
-    moved = simulation.tool_position[0] - [0.48, 0.0, 0.2]
+    moved = simulation.ee_position[0] - [0.48, 0.0, 0.2]
     expected = np.zeros(3)
     expected[axis] = sign * METRES_PER_STEP
     np.testing.assert_allclose(moved, expected, atol=5e-4)
-    np.testing.assert_allclose(simulation.tool_rotation[0], np.diag([1.0, -1.0, -1.0]), atol=2e-3)
+    np.testing.assert_allclose(simulation.ee_rotation[0], np.diag([1.0, -1.0, -1.0]), atol=2e-3)
 
 
 def test_the_target_does_not_wind_up_or_leave_the_workspace():
@@ -59,7 +59,7 @@ def test_the_target_does_not_wind_up_or_leave_the_workspace():
         controller.apply(down, ALL)
         simulation.step(ALL)
     assert controller.target[0, 2] == pytest.approx(WORKSPACE[0][2])
-    assert simulation.tool_position[0, 2] == pytest.approx(WORKSPACE[0][2], abs=2e-3)
+    assert simulation.ee_position[0, 2] == pytest.approx(WORKSPACE[0][2], abs=2e-3)
 
 
 def test_gripper_command_spans_the_opening():

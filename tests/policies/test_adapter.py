@@ -18,7 +18,7 @@ SIZE = (16, 16)
 def make_contract(**changes):
     fields = {
         "environments": {"SimScale/PickPlace-v0": "abc"},
-        "state": Layout((Feature("tool_position", 3, "m", "world"),)),
+        "state": Layout((Feature("ee_position", 3, "m", "world"),)),
         "cameras": ("front", "wrist"),
         "image_size": SIZE,
         "render_profile": "plain",
@@ -173,7 +173,7 @@ def test_an_ensemble_looks_at_every_step():
     [
         ({"environments": {"SimScale/PickPlace-v0": "def"}}, "scene digest of SimScale/PickPlace-v0: policy abc"),
         ({"environments": {"SimScale/Reach-v0": "abc"}}, "environment: policy serves SimScale/PickPlace-v0"),
-        ({"state": Layout((Feature("tool_position", 3, "mm", "world"),))}, r"state: policy tool_position\(3\) \[m\]"),
+        ({"state": Layout((Feature("ee_position", 3, "mm", "world"),))}, r"state: policy ee_position\(3\) \[m\]"),
         ({"cameras": ("wrist", "front")}, "cameras"),
         ({"image_size": (32, 32)}, "image_size"),
         ({"render_profile": "fancy"}, "render_profile"),

@@ -87,15 +87,19 @@ def test_skipped_steps_use_the_exact_posterior_between_the_visited_ones():
 
 
 def test_loss_is_the_error_of_the_predicted_noise(monkeypatch):
-    head = build()
+    head = build(noise_samples=2)
     features, targets, added = torch.randn(16, 8), torch.rand(16, 4) * 2 - 1, torch.randn(16, 4)
     timesteps = torch.arange(16) * 6
-    monkeypatch.setattr(torch, "randint", lambda *_, **__: timesteps)
-    monkeypatch.setattr(torch, "randn_like", lambda *_, **__: added)
+    drawn_timesteps, drawn_noise = [timesteps, 95 - timesteps], [added, torch.randn(16, 4)]
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.cat(drawn_timesteps))
+    monkeypatch.setattr(torch, "randn_like", lambda *_, **__: torch.cat(drawn_noise))
     output = head(features, target_actions=targets)
-    noisy = scheduler_of(head, "linear").add_noise(targets, added, timesteps)
-    predicted = head.predict_noise(noisy, timesteps, features)
-    torch.testing.assert_close(output["loss"], (predicted - added).square().mean())
+    scheduler, losses = scheduler_of(head, "linear"), []
+    for timesteps, added in reversed(list(zip(drawn_timesteps, drawn_noise, strict=True))):
+        noisy = scheduler.add_noise(targets, added, timesteps)
+        predicted = head.predict_noise(noisy, timesteps, features)
+        losses.append((predicted - added).square().mean())
+    torch.testing.assert_close(output["loss"], torch.stack(losses).mean())
     kept = head.alphas_cumprod[timesteps, None]
     clean = (noisy - (1 - kept).sqrt() * predicted) / kept.sqrt()
     torch.testing.assert_close(output["predicted_actions"], clean.clamp(-1, 1), rtol=1e-4, atol=1e-5)
@@ -178,7 +182,7 @@ def shares(actions):
 
 
 def sampled_shares(schedule):
-    head = build(hidden_dim=64, beta_schedule=schedule)
+    head = build(hidden_dim=64, beta_schedule=schedule, noise_samples=1)
     features = torch.ones(256, 8)
     fit(head, lambda targets: head(features, targets)["loss"], 800)
     with torch.no_grad():
