@@ -67,7 +67,7 @@ class CartesianController:
         self._lowest, self._highest = ranges[:, 0], ranges[:, 1]
 
     def reset(self, slot: int, ee_position: NDArray[np.float64]) -> None:
-    """Moves a Cartesian target by each action and follows it with the arm, hand pointing down, fingers along y.
+        """Write into `slot` the posture with the end effector at `ee_position` (3,) [m], gripper open, at rest."""
         joints = joints_for_position(ee_position)
         simulation = self._simulation
         simulation.qpos[slot, :NUM_JOINTS] = joints

@@ -62,6 +62,7 @@ class VisionLanguageAction(ActionModel):
         num_diffusion_steps: int = 100,
         num_inference_steps: int = 10,
         beta_schedule: str = "linear",
+        noise_samples: int = 16,
     ) -> None:
         """Build the network.
 
@@ -84,7 +85,8 @@ class VisionLanguageAction(ActionModel):
             state_dim: Length of the state vector; 0 leaves the state out.
             num_diffusion_steps: Timesteps of the diffusion head's schedule.
             num_inference_steps: Denoising steps of the diffusion head.
-            beta_schedule: Schedule of the diffusion head, "linear" or "squaredcos_cap_v2".
+            beta_schedule: Schedule of the diffusion head, "linear" or, better, "squaredcos_cap_v2".
+            noise_samples: Noises drawn per row in the diffusion head's loss.
 
         Raises:
             SimScaleError: If sizes do not fit together or a name is unknown.
@@ -116,6 +118,7 @@ class VisionLanguageAction(ActionModel):
                 num_diffusion_steps=num_diffusion_steps,
                 num_inference_steps=num_inference_steps,
                 beta_schedule=beta_schedule,
+                noise_samples=noise_samples,
             )
         self.apply(initialize_weights)
 

@@ -58,6 +58,7 @@ class DiffusionActionHead(nn.Module):
         beta_end: float = 0.02,
         *,
         beta_schedule: str = "linear",
+        noise_samples: int = 16,
     ) -> None:
         """Build the head.
 
@@ -71,6 +72,9 @@ class DiffusionActionHead(nn.Module):
             beta_start: First β of the linear schedule.
             beta_end: Last β of the linear schedule.
             beta_schedule: "linear", or "squaredcos_cap_v2", which ignores `beta_start` and `beta_end`.
+            noise_samples: Timesteps and noises drawn per row in the training loss. The expectation is the same for
+                any number; more are nearly free beside a backbone that is evaluated once, and take out noise: a small
+                VLA learned to find a blob in 300 steps with 16, and had not in 800 with 1.
 
         Raises:
             SimScaleError: If the schedule is unknown or the step counts do not fit.
@@ -81,7 +85,7 @@ class DiffusionActionHead(nn.Module):
                 f"num_inference_steps must be from 1 to num_diffusion_steps={num_diffusion_steps}, "
                 f"got {num_inference_steps}"
             )
-        self.action_dim = action_dim
+        self.action_dim, self.noise_samples = action_dim, noise_samples
         self.num_diffusion_steps, self.num_inference_steps = num_diffusion_steps, num_inference_steps
         alphas_cumprod = (1 - _betas(beta_schedule, num_diffusion_steps, beta_start, beta_end)).cumprod(0)
         self.alphas_cumprod: Tensor
@@ -112,20 +116,21 @@ class DiffusionActionHead(nn.Module):
                 step. Without it torch's global generator is used.
 
         Returns:
-            With targets `loss`, the mean squared error of the predicted noise at one random timestep per row, and
-            `predicted_actions`, the denoised estimate from that timestep; without targets `predicted_actions` alone,
-            samples. Actions are (B, action_dim), clamped to [-1, 1].
+            With targets `loss`, the mean squared error of the predicted noise at `noise_samples` random timesteps per
+            row, and `predicted_actions`, the denoised estimate from the first of them; without targets
+            `predicted_actions` alone, samples. Actions are (B, action_dim), clamped to [-1, 1].
         """
         if target_actions is None:
             return {"predicted_actions": self.sample(features, noise)}
-        targets = target_actions.float()
+        targets = target_actions.float().repeat(self.noise_samples, 1)
         timesteps = torch.randint(self.num_diffusion_steps, (len(targets),), device=targets.device)
         added = torch.randn_like(targets)
         signal = self.alphas_cumprod[timesteps].sqrt().unsqueeze(-1)
         noisy = signal * targets + (1 - signal**2).sqrt() * added
-        predicted = self.predict_noise(noisy, timesteps, features)
-        loss = masked_mean(functional.mse_loss(predicted, added, reduction="none"), valid)
-        return {"loss": loss, "predicted_actions": _denoised(noisy, predicted, signal)}
+        predicted = self.predict_noise(noisy, timesteps, features.repeat(self.noise_samples, 1))
+        errors = functional.mse_loss(predicted, added, reduction="none")
+        loss = masked_mean(errors, None if valid is None else valid.repeat(self.noise_samples, 1))
+        return {"loss": loss, "predicted_actions": _denoised(noisy, predicted, signal)[: len(features)]}
 
     def sample(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return actions (B, action_dim) in [-1, 1], denoised from noise; see `forward` for `noise`."""
