@@ -69,6 +69,8 @@ class BehaviorCloning(ActionModel):
             raise UnknownNameError("loss_type", loss_type, _LOSSES)
         if state_dim == 0 and not use_image:
             raise SimScaleError("BC needs an input: state_dim > 0, use_image=True, or both")
+        if n_layers < 1:
+            raise SimScaleError(f"n_layers must be at least 1, got {n_layers}")
         self.state_dim, self.action_dim, self.action_horizon = state_dim, action_dim, action_horizon
         self.uses_image, self.image_channels, self.image_size = use_image, image_channels, image_size
         self.loss_type = loss_type

@@ -80,6 +80,8 @@ class DiffusionActionHead(nn.Module):
             SimScaleError: If the schedule is unknown or the step counts do not fit.
         """
         super().__init__()
+        if noise_samples < 1:
+            raise SimScaleError(f"noise_samples must be at least 1, got {noise_samples}")
         if not 1 <= num_inference_steps <= num_diffusion_steps:
             raise SimScaleError(
                 f"num_inference_steps must be from 1 to num_diffusion_steps={num_diffusion_steps}, "

@@ -148,6 +148,11 @@ def test_needs_something_to_see():
         BehaviorCloning(state_dim=0, use_image=True).predict({"state": torch.zeros(1, 20)})
 
 
+def test_needs_a_layer():
+    with pytest.raises(SimScaleError, match="n_layers must be at least 1, got 0"):
+        BehaviorCloning(n_layers=0)
+
+
 def test_unknown_loss():
     with pytest.raises(UnknownNameError, match="Unknown loss_type 'mae'"):
         BehaviorCloning(loss_type="mae")

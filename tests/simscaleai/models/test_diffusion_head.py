@@ -154,6 +154,11 @@ def test_impossible_step_counts_are_errors(steps):
         build(num_inference_steps=steps)
 
 
+def test_needs_a_noise_sample():
+    with pytest.raises(SimScaleError, match="noise_samples must be at least 1, got 0"):
+        build(noise_samples=0)
+
+
 def test_unknown_schedule():
     with pytest.raises(ValueError, match=r"Unknown beta_schedule 'lineal'. Did you mean 'linear'"):
         build(beta_schedule="lineal")

@@ -1,0 +1,147 @@
+"""Sizes and speed of the models.
+
+    python -m benchmarks.models           parameters of the VLA presets, counted without allocating them
+    python -m benchmarks.models --speed   milliseconds per training step and per prediction on this machine
+
+The speed depends on the number of threads: set OMP_NUM_THREADS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from simscaleai.models.presets import list_presets, preset_arguments
+from simscaleai.models.registry import create_model
+
+GUIDE = {"debug": "~200K", "small": "~2M", "medium": "~15M", "large": "~80M", "xl": "~350M"}
+"""What the scaling guide estimates."""
+
+STEP_ARGUMENTS = {
+    "image_size": 64,
+    "patch_size": 8,
+    "in_channels": 6,
+    "embed_dim": 128,
+    "num_heads": 4,
+    "num_layers": 4,
+    "state_dim": 15,
+}
+TRAINING_ROWS = 64
+PREDICTION_ROWS = 8
+INSTRUCTION = "pick up the red cube and place it on the goal"
+
+
+class PlainTransformer(nn.Module):
+    """The same vision and fusion layers from torch's own encoder: what the fused formulation is measured against."""
+
+    def __init__(self, dropout: float, embed_dim: int = 128, num_heads: int = 4, num_layers: int = 6) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(6, embed_dim, kernel_size=8, stride=8)
+        layer = nn.TransformerEncoderLayer(
+            embed_dim, num_heads, 4 * embed_dim, dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, num_layers, nn.LayerNorm(embed_dim), enable_nested_tensor=False)
+        self.head = nn.Linear(embed_dim, 4)
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the loss of the first token's answer."""
+        tokens = self.patches(batch["observations"]["image"]).flatten(2).transpose(1, 2)
+        tokens = torch.cat([tokens[:, :1], tokens], dim=1)
+        return {"loss": (self.head(self.encoder(tokens)[:, 0]) - batch["actions"]).square().mean()}
+
+
+def count_parameters(preset: str) -> int:
+    """Return the parameters of a VLA preset, built on the meta device."""
+    with torch.device("meta"):
+        model = create_model("vla", **preset_arguments(preset))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def parameter_table() -> str:
+    """Return a markdown table of the presets, the guide's estimates and the counts."""
+    lines = ["| preset | embed_dim | heads | layers | guide | counted |", "|---|---|---|---|---|---|"]
+    for preset in list_presets():
+        sizes = " | ".join(str(value) for value in preset_arguments(preset).values())
+        lines.append(f"| {preset} | {sizes} | {GUIDE[preset]} | {count_parameters(preset) / 1e6:.2f}M |")
+    return "\n".join(lines)
+
+
+def speed_table() -> str:
+    """Return a markdown table of milliseconds per step for the models that are trained on a CPU."""
+    lines = [
+        f"{torch.get_num_threads()} threads, {STEP_ARGUMENTS}",
+        "",
+        "| model | dropout | training float32 | training bfloat16 | prediction |",
+        "|---|---|---|---|---|",
+    ]
+    for dropout in (0.0, 0.1):
+        for name, model in _models(dropout).items():
+            training = [milliseconds(_training_step(model, bfloat16)) for bfloat16 in (False, True)]
+            prediction = milliseconds(_prediction(model)) if hasattr(model, "predict") else float("nan")
+            lines.append(f"| {name} | {dropout} | {training[0]:.0f} | {training[1]:.0f} | {prediction:.0f} |")
+    return "\n".join(lines)
+
+
+def milliseconds(function: Callable[[], Any], repeats: int = 7) -> float:
+    """Return the median duration of a call after two that warm up."""
+    durations = []
+    for _ in range(repeats + 2):
+        start = time.perf_counter()
+        function()
+        durations.append(time.perf_counter() - start)
+    return median(durations[2:]) * 1000
+
+
+def _models(dropout: float) -> dict[str, nn.Module]:
+    arguments = {**STEP_ARGUMENTS, "dropout": dropout}
+    return {
+        "torch's encoder, vision only": PlainTransformer(dropout),
+        "vla, mlp head, no language": create_model("vla", use_language=False, **arguments),
+        "vla, mlp head": create_model("vla", **arguments),
+        "vla, diffusion head, horizon 8": create_model(
+            "vla", action_head_type="diffusion", action_horizon=8, **arguments
+        ),
+        "bc, image": create_model("bc", state_dim=15, use_image=True, image_channels=6, image_size=64, dropout=dropout),
+    }
+
+
+def _observations(rows: int) -> dict[str, Tensor]:
+    return {"image": torch.rand(rows, 6, 64, 64), "state": torch.randn(rows, 15)}
+
+
+def _training_step(model: nn.Module, bfloat16: bool) -> Callable[[], None]:
+    batch = {
+        "observations": _observations(TRAINING_ROWS),
+        "actions": torch.rand(TRAINING_ROWS, 4) * 2 - 1,
+        "language": [INSTRUCTION, INSTRUCTION.replace("red", "green")] * (TRAINING_ROWS // 2),
+    }
+
+    def step() -> None:
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = model(batch)["loss"]
+        loss.backward()
+
+    return step
+
+
+def _prediction(model: Any) -> Callable[[], Tensor]:
+    observations = _observations(PREDICTION_ROWS)
+    return lambda: model.predict(observations, INSTRUCTION)
+
+
+def main() -> None:
+    """Print the table that was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speed", action="store_true", help="measure milliseconds per step instead")
+    print(speed_table() if parser.parse_args().speed else parameter_table())
+
+
+if __name__ == "__main__":
+    main()
