@@ -83,8 +83,8 @@ def speed_table() -> str:
     for dropout in (0.0, 0.1):
         for name, model in _models(dropout).items():
             training = [milliseconds(_training_step(model, bfloat16)) for bfloat16 in (False, True)]
-            prediction = milliseconds(_prediction(model)) if hasattr(model, "predict") else float("nan")
-            lines.append(f"| {name} | {dropout} | {training[0]:.0f} | {training[1]:.0f} | {prediction:.0f} |")
+            prediction = f"{milliseconds(_prediction(model)):.0f}" if hasattr(model, "predict") else ""
+            lines.append(f"| {name} | {dropout} | {training[0]:.0f} | {training[1]:.0f} | {prediction} |")
     return "\n".join(lines)
 
 

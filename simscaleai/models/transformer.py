@@ -19,7 +19,7 @@ EMBEDDING_STD = 0.1
 """The same for learned positions and the CLS token.
 
 Larger than the weights', so that a token says early where it stands: a small network that has to find a blob in an
-image leaves the plateau of the mean answer in about half the steps.
+image gets there in about 300 steps instead of 400.
 """
 
 
