@@ -32,7 +32,7 @@ def joints_for_position(position: NDArray[np.float64]) -> NDArray[np.float64]:
     Joints 3 and 5 are zero, so that shoulder, elbow and wrist lie in one vertical plane, a triangle in closed form.
 
     Args:
-        position: Tool position (3,), world frame [m], within `WORKSPACE`.
+        position: End effector position (3,), world frame [m], within `WORKSPACE`.
     """
     x, y, z = (float(value) for value in position)
     heading = math.atan2(y, x)

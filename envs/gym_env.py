@@ -24,7 +24,10 @@ class TaskEnv(gym.Env[ObservationArrays, NDArray[np.float32]]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}  # noqa: RUF012  Gymnasium's name and type
 
     def __init__(self, env_id: str, *, render_mode: str | None = None, **options: Any) -> None:
-        """Make the environment; `options` are those of `TaskVectorEnv`."""
+        """Make the environment; `options` are those of `TaskVectorEnv`.
+
+        `gym.make` keeps `max_episode_steps` to itself, as an outer limit: there it can only shorten episodes.
+        """
         self._vector = TaskVectorEnv(
             env_id, 1, autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **options
         )

@@ -13,7 +13,8 @@ z up, the origin at the base on the table top. Quaternions are (w, x, y, z).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,17 @@ def asset_path(name: str) -> Path:
 
 class SimScaleError(ValueError):
     """A user's mistake: the text says what was expected, what came, and what to do."""
+
+
+class UnknownChoiceError(SimScaleError):
+    """A value that is not among the possible ones; the text proposes the nearest."""
+
+    def __init__(self, kind: str, value: object, choices: Iterable[object]) -> None:
+        """Build the message: `kind` says what the value should be, `value` is what came."""
+        names = [str(choice) for choice in choices]
+        near = difflib.get_close_matches(str(value), names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"Unknown {kind} {value!r}.{hint} Choose from: {', '.join(names)}.")
 
 
 class ContractError(SimScaleError):
@@ -165,12 +177,15 @@ class Contract:
             raise SimScaleError(
                 f"a contract lacks {sorted(missing)} and has unknown {sorted(unknown)}; another version wrote it"
             )
-        values["state"] = Layout.from_json(values["state"])
-        if values.get("environment_state"):
-            values["environment_state"] = Layout.from_json(values["environment_state"])
-        values["cameras"] = tuple(values.get("cameras", ()))
-        if values.get("image_size"):
-            values["image_size"] = tuple(values["image_size"])
+        try:
+            values["state"] = Layout.from_json(values["state"])
+            if values.get("environment_state"):
+                values["environment_state"] = Layout.from_json(values["environment_state"])
+            values["cameras"] = tuple(values.get("cameras", ()))
+            if values.get("image_size"):
+                values["image_size"] = tuple(values["image_size"])
+        except TypeError as error:
+            raise SimScaleError(f"a stored contract is damaged: {error}") from error
         return cls(**values)
 
     @property

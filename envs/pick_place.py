@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.controller import NUM_JOINTS, CartesianController
-from envs.interface import Feature, Layout, SimScaleError
+from envs.interface import Feature, Layout, UnknownChoiceError
 from envs.simulation import Simulation
 from envs.task import ARM_FEATURES, Task, distance, episode_stream, join_features
 
@@ -91,13 +91,14 @@ class PickPlace(Task):
         self.controller.reset(slot, episode_stream(seed, "arm").uniform(*_START))
         self.targets[slot] = self._choose_target(seed, options.get("target"))
         self._target_index[slot] = self.colours.index(self.targets[slot])
-        self.instructions[slot] = options.get("instruction") or self.phrase(self.targets[slot], seed)
+        given = options.get("instruction")
+        self.instructions[slot] = self.phrase(self.targets[slot], seed) if given is None else given
 
     def _choose_target(self, seed: int, wanted: str | None) -> str:
         if wanted is None:
             return self.colours[int(episode_stream(seed, "target").integers(len(self.colours)))]
         if wanted not in self.colours:
-            raise SimScaleError(f"no cube is {wanted!r}; this scene's cubes are: {', '.join(self.colours)}")
+            raise UnknownChoiceError("target", wanted, self.colours)
         return wanted
 
     def phrase(self, target: str, seed: int) -> str:

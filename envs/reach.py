@@ -32,8 +32,8 @@ class Reach(Task):
     **Observation.** `state` (20): joint positions 7 [rad], joint velocities 7 [rad/s], end effector position 3 [m],
     goal 3 [m]. `environment_state` (3): goal [m].
 
-    **Randomization.** Tool start uniform in x 0.38 to 0.54, y ±0.15, z 0.16 to 0.30 m; goal uniform in x 0.36 to 0.60,
-    y ±0.22, z 0.06 to 0.34 m, at least 0.1 m from the start.
+    **Randomization.** End effector start uniform in x 0.38 to 0.54, y ±0.15, z 0.16 to 0.30 m; goal uniform in
+    x 0.36 to 0.60, y ±0.22, z 0.06 to 0.34 m, at least 0.1 m from the start.
 
     **Success.** The end effector is within 20 mm of the goal.
 
@@ -59,11 +59,12 @@ class Reach(Task):
         start = episode_stream(seed, "arm").uniform(*_START)
         goals = episode_stream(seed, "goal")
         goal = goals.uniform(*_GOAL)
-        while np.linalg.norm(goal - start) < MIN_START_DISTANCE:  # a ball in a larger box: one draw in 30 is rejected
+        while np.linalg.norm(goal - start) < MIN_START_DISTANCE:  # one draw in eight is rejected
             goal = goals.uniform(*_GOAL)
         self.controller.reset(slot, start)
         self.simulation.marker_position[slot] = goal
-        self.instructions[slot] = options.get("instruction") or "reach the yellow ball"
+        given = options.get("instruction")
+        self.instructions[slot] = "reach the yellow ball" if given is None else given
 
     def forget(self, mask: NDArray[np.bool_]) -> None:
         """Forget how near the end effector came."""
@@ -87,8 +88,10 @@ class Reach(Task):
         return words
 
     def failure(self) -> NDArray[np.object_]:
-        """Return "near_miss" where the end effector came near the goal, "never_approached" elsewhere."""
-        return np.where(self._nearest < NEAR, "near_miss", "never_approached").astype(object)
+        """Return "left_goal" where the goal was reached, "near_miss" where it was near, else "never_approached"."""
+        words = np.where(self._nearest < NEAR, "near_miss", "never_approached").astype(object)
+        words[self._nearest < REACHED] = "left_goal"
+        return words
 
     def dense_reward(self) -> NDArray[np.float64]:
         """Return 1 − distance / 0.5 m, at least 0; 1 at success."""

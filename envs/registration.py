@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import gymnasium as gym
 
-from envs.interface import SimScaleError
+from envs.interface import UnknownChoiceError
 
 if TYPE_CHECKING:
     from envs.task import Task
@@ -40,10 +40,10 @@ def find_task(env_id: str) -> type[Task]:
     """Return the task class behind `env_id`.
 
     Raises:
-        SimScaleError: If no environment has this id.
+        UnknownChoiceError: If no environment has this id.
     """
     if env_id not in _TASKS:
-        raise SimScaleError(f"unknown environment {env_id!r}; there are: {', '.join(_TASKS)}")
+        raise UnknownChoiceError("environment", env_id, _TASKS)
     module, _, attribute = _TASKS[env_id].partition(":")
     task: type[Task] = getattr(importlib.import_module(module), attribute)
     return task

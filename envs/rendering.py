@@ -6,8 +6,8 @@ state-only use works on a machine without any GL.
 
 from __future__ import annotations
 
+import copy
 import ctypes.util
-import hashlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
     from envs.simulation import Simulation
 
-OBSERVATION_PROFILE = "observation: no shadows, no reflections, no skybox, no multisampling"
-PROFILE_DIGEST = hashlib.sha256(OBSERVATION_PROFILE.encode()).hexdigest()[:16]
-"""Stands in the contract of every policy that looks at images."""
+HIDDEN_IN_OBSERVATIONS = ("SHADOW", "REFLECTION", "SKYBOX", "HAZE", "FOG")
+"""Effects that the observation profile leaves out, as MuJoCo's render flags name them."""
 
-_INSTALL = "install software rendering (Debian: apt-get install libegl1 libgl1) or use a policy without images"
+_ADVICE = (
+    "install software rendering (Debian: apt-get install libegl1 libgl1), or set MUJOCO_GL=egl if it is there but the "
+    "display is not, or use a policy without images"
+)
 
 
 def choose_gl_backend() -> None:
@@ -56,14 +58,15 @@ class SceneRenderer:
         import mujoco
 
         self._simulation = simulation
-        self._model = _video_model(simulation) if video else simulation.model
         self._data = mujoco.MjData(simulation.model)
+        model = _video_model(simulation) if video else copy.deepcopy(simulation.model)
+        model.vis.global_.offheight, model.vis.global_.offwidth = size
         try:
-            self._renderer = mujoco.Renderer(self._model, *size)
+            self._renderer = mujoco.Renderer(model, *size)
         except (ImportError, RuntimeError, AttributeError, mujoco.FatalError) as error:
-            raise SimScaleError(f"cannot render ({' '.join(str(error).split())}); {_INSTALL}") from error
+            raise SimScaleError(f"cannot render ({' '.join(str(error).split())}); {_ADVICE}") from error
         if not video:
-            for flag in ("SHADOW", "REFLECTION", "SKYBOX", "HAZE", "FOG"):
+            for flag in HIDDEN_IN_OBSERVATIONS:
                 self._renderer.scene.flags[int(getattr(mujoco.mjtRndFlag, f"mjRND_{flag}"))] = 0
 
     def draw(self, slot: int, cameras: tuple[str, ...], out: NDArray[np.uint8]) -> None:

@@ -6,7 +6,6 @@ new state, and `reset` is followed by a forward pass. Rows outside the mask of a
 
 from __future__ import annotations
 
-import hashlib
 import os
 from functools import lru_cache
 
@@ -20,8 +19,10 @@ choose_gl_backend()
 import mujoco  # noqa: E402  mujoco reads MUJOCO_GL when it is imported
 import mujoco.batch  # noqa: E402
 
-MAX_SPEED = 100.0
-"""A joint or body beyond this speed [m/s, rad/s] counts as a diverged simulation."""
+MAX_ARM_SPEED = 100.0
+"""A simulation whose arm or fingers are faster than this [rad/s, m/s] has diverged."""
+
+_ARM_DOFS = 9  # seven joints and two fingers come first in every scene
 
 
 @lru_cache(maxsize=8)
@@ -31,41 +32,17 @@ def load_scene(name: str) -> mujoco.MjModel:
     return mujoco.MjModel.from_xml_path(str(asset_path(f"{name}.xml")))
 
 
-def scene_digest(model: mujoco.MjModel) -> str:
-    """Return 16 hex digits that change when the compiled scene changes: bodies, geoms, looks, options, cameras.
-
-    Numbers count to six significant digits, so that the last bits of another machine's compiler do not matter.
-    """
-    digest = hashlib.sha256(model.names)
-    for name in sorted(_field_names(model, _MODEL_PREFIXES)):
-        digest.update(f"{name}{_rounded(getattr(model, name))}".encode())
-    for name in sorted(_field_names(model.opt, ("",))):
-        digest.update(f"{name}{_rounded(getattr(model.opt, name))}".encode())
-    return digest.hexdigest()[:16]
-
-
-_MODEL_PREFIXES = (
-    *("body_", "jnt_", "dof_", "geom_", "site_", "cam_", "light_", "mat_"),
-    *("actuator_", "tendon_", "wrap_", "eq_", "sensor_", "exclude_", "qpos0"),
-)
-
-
-def _field_names(owner: object, prefixes: tuple[str, ...]) -> list[str]:
-    names = [name for name in dir(owner) if not name.startswith("_") and name.startswith(prefixes)]
-    return [name for name in names if isinstance(getattr(owner, name), (np.ndarray, int, float))]
-
-
-def _rounded(values: NDArray[np.generic] | float) -> list[str]:
-    flat = np.asarray(values, dtype=np.float64).ravel()
-    return [f"{value:.5e}" for value in flat + 0.0]  # + 0.0 turns -0.0 into 0.0
-
-
 def _keep_engine_quiet() -> None:
     """Stop the engine from writing MUJOCO_LOG.TXT and stderr: warnings are read from the batch and end an episode."""
     config = mujoco.MjLogConfig.get()
     config.logto_file = False
     config.logto_console = False
     mujoco.MjLogConfig.set(config)
+
+
+def _usable_cpus() -> int:
+    """Return how many CPUs this process may use, which a scheduler may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Simulation:
@@ -96,7 +73,7 @@ class Simulation:
         self.scene = scene
         self.model = load_scene(scene)
         self.num_envs = num_envs
-        threads = num_threads or max(1, min(os.cpu_count() or 1, num_envs // 4))
+        threads = num_threads or max(1, min(_usable_cpus(), num_envs // 4))
         self._batch = mujoco.batch.Batch(self.model, num_envs, nthread=threads, persistent=True)
         self.num_substeps = self._count_substeps()
         # A derived field that is bound after a call reads zero until the next one: bind everything here.
@@ -139,8 +116,9 @@ class Simulation:
         return failed
 
     def _diverged(self) -> NDArray[np.bool_]:
-        slow = (np.abs(self.qvel) < MAX_SPEED).all(axis=1)  # NaN is not below anything
-        return np.asarray(~(slow & np.isfinite(self.qpos).all(axis=1) & (self._warnings[:, :, 1].sum(axis=1) == 0)))
+        slow = (np.abs(self.qvel[:, :_ARM_DOFS]) < MAX_ARM_SPEED).all(axis=1)  # NaN is not below anything
+        finite = np.isfinite(self.qpos).all(axis=1) & np.isfinite(self.qvel).all(axis=1)
+        return np.asarray(~(slow & finite & (self._warnings[:, :, 1].sum(axis=1) == 0)))
 
     def reset(self, mask: NDArray[np.bool_]) -> None:
         """Put the simulations in `mask` into the model's default state; write their state, then call `forward`."""

@@ -11,13 +11,26 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from envs.arguments import (
+    check_actions,
+    check_cameras,
+    check_choice,
+    check_mask,
+    find_autoreset_mode,
+    per_slot_options,
+    per_slot_seeds,
+)
 from envs.controller import CartesianController
-from envs.interface import ACTION_DIM, CAMERAS, CONTROL_HZ, Contract, ObservationArrays, SimScaleError
+from envs.digests import profile_digest, scene_digest
+from envs.interface import ACTION_DIM, CONTROL_HZ, Contract, ObservationArrays, SimScaleError
 from envs.registration import find_task
-from envs.rendering import PROFILE_DIGEST, SceneRenderer
-from envs.simulation import MAX_SPEED, Simulation, scene_digest
+from envs.rendering import SceneRenderer
+from envs.simulation import MAX_ARM_SPEED, Simulation
 
 Info = dict[str, Any]
+_BOUNDS = {"state": MAX_ARM_SPEED, "environment_state": 1000.0}
+"""Largest magnitude of each vector observation: the arm stays below its divergence, a fallen cube within 1 km."""
+
 _REWARDS = ("sparse", "dense")
 _OPTIONS = ("reset_mask", "target", "instruction")
 
@@ -28,7 +41,8 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
     A slot's episode is a pure function of its seed and its actions: the same for any `num_envs`, whatever the other
     slots do. All three autoreset modes of Gymnasium work; the time limit lives here, since native vector environments
     take no wrappers. An evaluator uses `AutoresetMode.DISABLED`, resets the slots of a mask, and steps the slots of a
-    mask: a slot outside the mask is not simulated, and its row of every result holds.
+    mask: a slot outside the mask is not simulated; its observation holds, its reward is 0 and its flags are False. A
+    slot's end, with the class of its failure, is reported once.
 
     A slot whose action is not finite, or whose simulation diverges, ends its episode at that step (`terminated`,
     `info["failure"]`) in the state from before it; other slots do not notice.
@@ -37,7 +51,8 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         env_id: Registered id.
         task: The task; its instructions and targets are those of the running episodes.
         terminate_on_success: Whether an episode ends at its first success.
-        executed_actions: What the controller was sent at the last step, after clipping, (N, 4).
+        executed_actions: What the controller was sent at each slot's last step, after clipping, (N, 4); zeros for an
+            action that was not finite.
 
     Example:
         >>> env = TaskVectorEnv("SimScale/PickPlace-v0", 16, cameras=("front",), image_size=(96, 96))
@@ -58,7 +73,7 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         reward: str = "sparse",
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
-        autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         num_threads: int | None = None,
         images_on_request: bool = False,
     ) -> None:
@@ -78,14 +93,17 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
             num_threads: Threads that share the physics; by default chosen from N and the CPUs.
             images_on_request: Leave `image` out of observations; `render_images` draws the slots that need it.
         """
-        _check_choice("reward", reward, _REWARDS)
-        _check_choice("render_mode", render_mode, (None, "rgb_array"))
-        for camera in cameras:
-            _check_choice("camera", camera, CAMERAS)
+        check_choice("reward", reward, _REWARDS)
+        check_choice("render_mode", render_mode, (None, "rgb_array"))
+        check_cameras(cameras, image_size)
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise SimScaleError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
         task_class = find_task(env_id)
+        autoreset_mode = find_autoreset_mode(autoreset_mode)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ, "autoreset_mode": autoreset_mode}
         self.env_id, self.num_envs, self.render_mode = env_id, num_envs, render_mode
         self._simulation = Simulation(task_class.scene, num_envs, num_threads)
+        self._scene_digest = scene_digest(self._simulation.model)
         self._controller = CartesianController(self._simulation)
         self.task = task_class(self._simulation, self._controller)
         self._cameras, self._image_size = tuple(cameras), (int(image_size[0]), int(image_size[1]))
@@ -111,7 +129,8 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         if self._environment_state:
             layouts["environment_state"] = self.task.environment_layout
         spaces: dict[str, gym.Space[Any]] = {
-            key: gym.spaces.Box(-MAX_SPEED, MAX_SPEED, (layout.size,), np.float32) for key, layout in layouts.items()
+            key: gym.spaces.Box(-_BOUNDS[key], _BOUNDS[key], (layout.size,), np.float32)
+            for key, layout in layouts.items()
         }
         if self._cameras and not self._images_on_request:
             spaces["image"] = gym.spaces.Box(0, 255, (*self._image_size, 3 * len(self._cameras)), np.uint8)
@@ -122,14 +141,14 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         """What this environment gives and takes; exactly one entry in `environments`."""
         images = bool(self._cameras)
         return Contract(
-            environments={self.env_id: scene_digest(self._simulation.model)},
+            environments={self.env_id: self._scene_digest},
             state=self.task.state_layout,
             environment_state=self.task.environment_layout if self._environment_state else None,
             cameras=self._cameras,
             image_size=self._image_size if images else None,
-            render_profile=PROFILE_DIGEST if images else None,
+            render_profile=profile_digest(self._simulation.model) if images else None,
             language=True,
-            max_episode_steps=self.task.max_episode_steps,
+            max_episode_steps=self._max_episode_steps,
         )
 
     @property
@@ -159,23 +178,13 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         """
         options = options or {}
         for name in options:
-            _check_choice("reset option", name, _OPTIONS)
-        mask = self._check_mask("reset_mask", options.get("reset_mask", np.ones(self.num_envs, dtype=bool)))
+            check_choice("reset option", name, _OPTIONS)
+        mask = check_mask("reset_mask", options.get("reset_mask", np.ones(self.num_envs, dtype=bool)), self.num_envs)
         if not (mask | self._begun).all():
             raise SimScaleError("the first reset must cover every slot: there is no earlier episode to leave as it is")
-        overrides = _per_slot_options(options, self.num_envs)
-        self._begin(np.flatnonzero(mask), self._per_slot_seeds(seed), overrides)
+        overrides = per_slot_options(options, self.num_envs)
+        self._begin(np.flatnonzero(mask), per_slot_seeds(seed, self.num_envs), overrides)
         return self._observe(), self._make_info(np.zeros(self.num_envs, dtype=bool))
-
-    def _per_slot_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        if seed is None:
-            return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)):
-            return [int(seed) + slot for slot in range(self.num_envs)]
-        seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise SimScaleError(f"expected {self.num_envs} seeds, one per slot, got {len(seeds)}")
-        return seeds
 
     def _begin(
         self, slots: NDArray[np.intp], seeds: Sequence[int | None], overrides: Sequence[Mapping[str, Any]]
@@ -186,10 +195,10 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
             if seed is not None:
                 self._slot_rngs[slot] = np.random.default_rng(seed)
             episode_seeds.append(int(self._slot_rngs[slot].integers(2**31)) if seed is None else int(seed))
+        self._begun[slots] = False  # a reset that is refused half-way leaves nothing that could be stepped
         self.task.reset([int(slot) for slot in slots], episode_seeds, [overrides[slot] for slot in slots])
         self._elapsed[slots], self._ended[slots], self._begun[slots] = 0, False, True
         self._faults[slots] = ""
-        self.executed_actions[slots] = 0.0
 
     # Step
 
@@ -208,7 +217,7 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         Raises:
             SimScaleError: For actions of another shape or dtype, or a slot stepped after its end.
         """
-        actions = self._check_actions(actions)
+        actions = check_actions(actions, self.num_envs)
         running = self._check_active(active)
         renewed = np.zeros(self.num_envs, dtype=bool)
         if self._autoreset_mode == AutoresetMode.NEXT_STEP:
@@ -255,25 +264,20 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
     ) -> tuple[ObservationArrays, Info]:
         """Reset the slots that ended and hand out their last observation and info as Gymnasium's SAME_STEP asks."""
         self._renew(ended)
-        observation, info = self._observe(), self._make_info(np.zeros(self.num_envs, dtype=bool))
+        observation, info = self._observe(ended), self._make_info(np.zeros(self.num_envs, dtype=bool))
+        if "image" in observation:
+            observation["image"][~ended] = final_observation["image"][~ended]
+        final_info |= {key: ended.copy() for key in final_info if key.startswith("_")}
         finals = np.full(self.num_envs, None, dtype=object)
         for slot in np.flatnonzero(ended):
             finals[slot] = {key: rows[slot].copy() for key, rows in final_observation.items()}
         info |= {"final_obs": finals, "_final_obs": ended.copy(), "final_info": final_info, "_final_info": ended.copy()}
         return observation, info
 
-    def _check_actions(self, actions: NDArray[np.float32]) -> NDArray[np.float32]:
-        expected = f"expected actions of shape ({self.num_envs}, {ACTION_DIM}) and a floating dtype"
-        if not isinstance(actions, np.ndarray):
-            raise SimScaleError(f"{expected}, got {type(actions).__name__}")
-        if actions.shape != (self.num_envs, ACTION_DIM) or not np.issubdtype(actions.dtype, np.floating):
-            raise SimScaleError(f"{expected}, got shape {actions.shape} and dtype {actions.dtype}")
-        return actions
-
     def _check_active(self, active: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         if not self._begun.all():
             raise SimScaleError("step before the first reset; call reset() first")
-        mask = np.ones(self.num_envs, dtype=bool) if active is None else self._check_mask("active", active)
+        mask = np.ones(self.num_envs, dtype=bool) if active is None else check_mask("active", active, self.num_envs)
         if self._autoreset_mode != AutoresetMode.DISABLED:
             if active is not None:
                 raise SimScaleError("step(active=…) needs autoreset_mode=AutoresetMode.DISABLED")
@@ -285,22 +289,15 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
             )
         return mask
 
-    def _check_mask(self, name: str, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
-            shape = getattr(mask, "shape", None)
-            dtype = getattr(mask, "dtype", type(mask).__name__)
-            raise SimScaleError(
-                f"{name} must be a bool array of shape ({self.num_envs},), got shape {shape} and dtype {dtype}"
-            )
-        return mask.copy()
-
     # Observe
 
-    def _observe(self) -> ObservationArrays:
+    def _observe(self, drawn: NDArray[np.bool_] | None = None) -> ObservationArrays:
+        """Return fresh observations of all slots; images of the slots in `drawn`, by default all."""
         arrays = self.task.observe()
         observation: ObservationArrays = {key: arrays[key] for key in self._observation_keys if key in arrays}
         if "image" in self._observation_keys:
-            observation["image"] = self.render_images(np.ones(self.num_envs, dtype=bool))
+            everywhere = np.ones(self.num_envs, dtype=bool)
+            observation["image"] = self.render_images(everywhere if drawn is None else drawn)
         return observation
 
     def _make_info(self, ended: NDArray[np.bool_]) -> Info:
@@ -321,6 +318,9 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
 
     def render_images(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Draw the slots in `mask` in the observation profile: (N, H, W, 3 · cameras); rows of other slots are zero."""
+        if not self._cameras:
+            raise SimScaleError("this environment has no cameras to draw; make it with cameras=('front',), for example")
+        mask = check_mask("mask", mask, self.num_envs)
         images = np.zeros((self.num_envs, *self._image_size, 3 * len(self._cameras)), dtype=np.uint8)
         renderer = self._renderer(self._image_size, video=False)
         for slot in np.flatnonzero(mask):
@@ -352,23 +352,3 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
-
-
-def _check_choice(kind: str, value: object, choices: Sequence[object]) -> None:
-    if value not in choices:
-        raise SimScaleError(f"unknown {kind} {value!r}; choose from {', '.join(map(repr, choices))}")
-
-
-def _per_slot_options(options: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]:
-    """Spread "target" and "instruction" over the slots: one for all, or a sequence with one per slot."""
-    rows: list[dict[str, Any]] = [{} for _ in range(num_envs)]
-    for name in ("target", "instruction"):
-        value = options.get(name)
-        values = [value] * num_envs if value is None or isinstance(value, str) else list(value)
-        if len(values) != num_envs:
-            raise SimScaleError(
-                f"option {name!r} needs one text for all slots or {num_envs}, one per slot; got {len(values)}"
-            )
-        for row, each in zip(rows, values, strict=True):
-            row[name] = each
-    return rows

@@ -85,6 +85,7 @@ def build_environment(
         cameras=offered.cameras,
         image_size=offered.image_size or _ANY_SIZE,
         environment_state=offered.environment_state is not None,
+        max_episode_steps=contract.max_episode_steps,
         terminate_on_success=terminate_on_success,
         autoreset_mode=AutoresetMode.DISABLED,
         images_on_request=True,

@@ -90,7 +90,8 @@ class PolicyAdapter:
             raise SimScaleError(
                 f"the model predicts {chunks.shape[-1]} numbers per action, the environment takes {ACTION_DIM}"
             )
-        actions = np.clip(self._to_environment(chunks), -1.0, 1.0)
+        actions = self._to_environment(chunks)
+        actions = np.where(np.isfinite(actions), np.clip(actions, -1.0, 1.0), actions)
         for slot, chunk in zip(slots, actions, strict=True):
             self._chunks.add(slot, chunk)
 

@@ -58,8 +58,7 @@ class RowInference:
         """
         self._model = model
         self._uses_language = uses_language
-        shape = getattr(model, "noise_shape", lambda rows: None)(TILE)
-        self._noise_shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
+        self._noise_shape = _noise_shape(model)
         if uses_language and "language" not in inspect.signature(model.predict).parameters:  # type: ignore[arg-type]
             raise SimScaleError(f"the contract says language, but {type(model).__name__}.predict takes no 'language'")
         self.runs_tiles = self._keeps_rows_apart(probe)
@@ -126,13 +125,24 @@ class RowInference:
         texts = [f"probe {row}" for row in range(TILE)]
         order = torch.tensor([3, 7, 0, 5, 1, 6, 2, 4])
         noise = None if self._noise_shape is None else _probe_noise(self._noise_shape)
-        plain = self._call(probe, texts, noise)
         moved = {key: values[order] for key, values in probe.items()}
-        permuted = self._call(moved, [texts[row] for row in order], None if noise is None else noise[:, order])
         alone = {key: values[:1].expand_as(values).contiguous() for key, values in probe.items()}
         same_noise = None if noise is None else noise[:, :1].expand_as(noise).contiguous()
-        repeated = self._call(alone, texts[:1] * TILE, same_noise)
+        with torch.random.fork_rng(devices=[]):
+            plain = self._call(probe, texts, noise)
+            permuted = self._call(moved, [texts[row] for row in order], None if noise is None else noise[:, order])
+            repeated = self._call(alone, texts[:1] * TILE, same_noise)
         return bool(torch.equal(plain[order], permuted) and torch.equal(repeated, plain[:1].expand_as(repeated)))
+
+
+def _noise_shape(model: nn.Module) -> tuple[int, ...] | None:
+    """Return the shape (steps + 1, TILE, H · A) of the noise that `model.predict` takes, None if it takes none."""
+    ask = getattr(model, "noise_shape", None)
+    shape = None if ask is None else ask(TILE)
+    if shape is not None and (len(shape) != 3 or shape[1] != TILE):
+        name = type(model).__name__
+        raise SimScaleError(f"{name}.noise_shape({TILE}) is {tuple(shape)}, expected (steps + 1, {TILE}, H · A)")
+    return None if shape is None else tuple(shape)
 
 
 def _part(start: int, size: int, *sequences: Sequence[Any]) -> list[Sequence[Any]]:

@@ -70,7 +70,7 @@ def _shipped_checkpoint(model: str, environment: Contract) -> Path:
         raise UnknownNameError("policy", model, [*SCRIPTED, *list_models()])
     for folder in shipped_checkpoints():
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["model_name"] == model and env_id in config["contract"]["environments"]:
+        if config["model"]["name"] == model and env_id in config["contract"]["environments"]:
             return folder
     raise SimScaleError(f"no shipped {model!r} checkpoint serves {env_id}; train one and name it with --checkpoint")
 
@@ -84,9 +84,13 @@ def _from_attribute(name: str, environment: Contract) -> Policy:
     module_name, _, attribute = name.partition(":")
     try:
         factory = cast(PolicyFactory, getattr(importlib.import_module(module_name), attribute))
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise SimScaleError(f"cannot use policy {name!r}: {error}; expected an importable module:attribute") from error
-    return factory(environment)
+    policy = factory(environment) if callable(factory) else None
+    lacking = [part for part in ("contract", "reset", "needs_observation", "act") if not hasattr(policy, part)]
+    if lacking:
+        raise SimScaleError(f"{name!r} does not make a policy when called with a contract: no {', '.join(lacking)}")
+    return policy
 
 
 def _scripted(environment: Contract) -> Policy:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.interface import METRES_PER_STEP, Contract, Layout, ObservationArrays
+from envs.interface import METRES_PER_STEP, Contract, Layout, ObservationArrays, SimScaleError
 
 _GAIN = 0.7  # share of the way covered per control step, up to full speed
 _CARRY_HEIGHT = 0.11  # end effector above a cube that is approached or carried [m]
@@ -33,7 +33,7 @@ class Expert:
     def __init__(self, environment: Contract) -> None:
         """Attach the expert to an environment that offers `environment_state`."""
         if environment.environment_state is None:
-            raise ValueError("a scripted expert reads environment_state, which this environment does not offer")
+            raise SimScaleError("a scripted expert reads environment_state, which this environment does not offer")
         self.contract = environment
         self._state: Layout = environment.state
         self._truth: Layout = environment.environment_state

@@ -1,5 +1,6 @@
 """What every registered environment must keep, so that a new task is covered by its registration line."""
 
+import copy
 import inspect
 import os
 import subprocess
@@ -12,8 +13,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs
-from envs.interface import CAMERAS, Contract
+from envs.digests import profile_digest, scene_digest
+from envs.interface import CAMERAS, Contract, SimScaleError
 from envs.registration import find_task
+from envs.simulation import load_scene
 from envs.vector_env import TaskVectorEnv
 
 SEED = 3_000_000_000
@@ -25,10 +28,26 @@ FROZEN_SCENES = {
 }
 
 
+FROZEN_PROFILE = "67bb44733decefca"
+
+
 def test_scene_digests_are_frozen():
     """Datasets and checkpoints name these; another scene needs another environment version."""
     digests = {env_id: envs.describe(env_id).environments[env_id] for env_id in FROZEN_SCENES}
     assert digests == FROZEN_SCENES
+
+
+def test_the_observation_profile_is_frozen_and_the_same_everywhere(env_id):
+    assert TaskVectorEnv(env_id, cameras=("front",)).contract.render_profile == FROZEN_PROFILE
+
+
+def test_another_light_is_another_profile_and_another_mass_another_scene():
+    model = copy.deepcopy(load_scene("pick_place"))
+    scene, profile = scene_digest(model), profile_digest(model)
+    model.vis.headlight.ambient[0] += 0.01
+    assert (scene_digest(model) == scene, profile_digest(model) == profile) == (True, False)
+    model.body_mass[5] *= 1.001
+    assert scene_digest(model) != scene
 
 
 def test_gymnasium_checker_finds_nothing(env_id):
@@ -96,6 +115,20 @@ def test_contract_survives_json_and_describes_the_instance(env_id):
     assert env.contract.cameras == ("front", "wrist")
     assert env.contract.image_size == (40, 60)
     assert env.contract.environment_state is None
+
+
+def test_the_contract_names_the_instances_own_time_limit():
+    assert TaskVectorEnv("SimScale/Reach-v0", max_episode_steps=7).contract.max_episode_steps == 7
+
+
+@pytest.mark.parametrize(
+    "damage", [{"state": None}, {"state": [{"name": "x"}]}, {"image_size": 7}, {"cameras": 3}, {"surprise": 1}]
+)
+def test_a_damaged_contract_is_refused_in_one_line(damage):
+    data = TaskVectorEnv("SimScale/Reach-v0", cameras=("front",)).contract.to_json() | damage
+    with pytest.raises(SimScaleError) as error:
+        Contract.from_json(data)
+    assert "\n" not in str(error.value)
 
 
 def test_layouts_cover_the_vectors(env_id):

@@ -68,8 +68,12 @@ def test_an_instruction_can_be_given_and_an_unknown_target_is_named():
     env = make(LANGUAGE)
     _, info = env.reset(seed=SEED, options={"instruction": "tidy up the green thing", "target": "green"})
     assert info["instruction"][0] == "tidy up the green thing"
-    with pytest.raises(SimScaleError, match=r"no cube is 'pink'.*red, green, blue"):
+    with pytest.raises(SimScaleError, match=r"Unknown target 'pink'.*red, green, blue"):
         env.reset(seed=SEED, options={"target": "pink"})
+
+
+def test_an_empty_instruction_stays_empty(env_id):
+    assert make(env_id).reset(seed=SEED, options={"instruction": ""})[1]["instruction"][0] == ""
 
 
 def test_targets_wordings_and_colours_are_all_drawn():

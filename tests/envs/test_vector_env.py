@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from envs.gym_env import TaskEnv
 from envs.interface import SimScaleError
 from envs.vector_env import TaskVectorEnv
 
@@ -49,7 +50,7 @@ def test_autoreset_equals_gymnasiums_sync_vector_env(mode):
     env_id, num_envs = "SimScale/Reach-v0", 3
     options = {"max_episode_steps": 7, "environment_state": True}
     native = gym.make_vec(env_id, num_envs, autoreset_mode=mode, **options)
-    makers = [lambda: gym.make(env_id, disable_env_checker=True, **options)] * num_envs
+    makers = [lambda: TaskEnv(env_id, **options)] * num_envs
     reference = SyncVectorEnv(makers, autoreset_mode=mode)
     assert_same(native.reset(seed=SEED)[0], reference.reset(seed=SEED)[0])
     for action in random_actions(30, num_envs):
@@ -61,6 +62,11 @@ def test_autoreset_equals_gymnasiums_sync_vector_env(mode):
             np.testing.assert_array_equal(left[4]["_final_obs"], right[4]["_final_obs"])
             for slot in np.flatnonzero(right[4]["_final_obs"]):
                 assert_same(left[4]["final_obs"][slot], right[4]["final_obs"][slot])
+            np.testing.assert_array_equal(left[4]["final_info"]["_success"], right[4]["final_info"]["_success"])
+            ended = right[4]["_final_info"]
+            for key in ("success", "failure", "stage"):
+                ours, theirs = left[4]["final_info"][key], right[4]["final_info"][key]
+                np.testing.assert_array_equal(ours[ended], theirs[ended])
 
 
 def test_make_vec_gives_the_native_environment(env_id):
@@ -163,14 +169,77 @@ def test_misuse_is_explained():
         env.step(zeros)
     with pytest.raises(SimScaleError, match="reset_mask must be a bool array"):
         env.reset(options={"reset_mask": np.array([1, 0])})
-    with pytest.raises(SimScaleError, match="unknown reset option 'traget'"):
+    with pytest.raises(SimScaleError, match=r"Unknown reset option 'traget'.*Did you mean 'target'"):
         env.reset(options={"traget": "red"})
     with pytest.raises(SimScaleError, match="2 seeds"):
         env.reset(seed=[1, 2, 3])
-    with pytest.raises(SimScaleError, match="unknown camera 'top'"):
+    with pytest.raises(SimScaleError, match="Unknown camera 'top'"):
         TaskVectorEnv("SimScale/Reach-v0", 1, cameras=("top",))
-    with pytest.raises(SimScaleError, match="unknown environment 'SimScale/Raech-v0'"):
+    with pytest.raises(
+        SimScaleError, match="Unknown environment 'SimScale/Raech-v0'.*Did you mean 'SimScale/Reach-v0'"
+    ):
         TaskVectorEnv("SimScale/Raech-v0", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cameras": "front"}, "sequence of names"),
+        ({"image_size": (0, 64)}, "at least 1 px"),
+        ({"max_episode_steps": 0}, "at least 1, got 0"),
+        ({"autoreset_mode": "SameStap"}, "Did you mean 'SameStep'"),
+        ({"reward": "spars"}, "Did you mean 'sparse'"),
+        ({"num_envs": 0}, "num_envs must be at least 1"),
+    ],
+)
+def test_impossible_arguments_are_refused(options, message):
+    with pytest.raises(SimScaleError, match=message):
+        TaskVectorEnv("SimScale/Reach-v0", **options)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"seed": 1.5}, {"seed": -1}, {"seed": [1, "2"]}, {"options": {"instruction": 5}}, {"options": {"target": [5, 6]}}],
+)
+def test_impossible_resets_are_refused(arguments):
+    with pytest.raises(SimScaleError):
+        TaskVectorEnv(LANGUAGE, 2).reset(**arguments)
+
+
+def test_a_refused_reset_leaves_nothing_that_could_be_stepped():
+    env = disabled(LANGUAGE, 2)
+    env.reset(seed=SEED)
+    with pytest.raises(SimScaleError, match="target 'pink'"):
+        env.reset(seed=SEED, options={"target": ["blue", "pink"]})
+    with pytest.raises(SimScaleError, match="call reset"):
+        env.step(np.zeros((2, 4), np.float32))
+
+
+def test_large_images_are_drawn():
+    env = TaskVectorEnv("SimScale/Reach-v0", 1, cameras=("front",), image_size=(1400, 1300))
+    assert env.reset(seed=SEED)[0]["image"].shape == (1, 1400, 1300, 3)
+
+
+def test_drawing_without_cameras_or_by_ids_is_refused():
+    env = disabled("SimScale/Reach-v0", 2)
+    env.reset(seed=SEED)
+    with pytest.raises(SimScaleError, match="no cameras"):
+        env.render_images(np.ones(2, dtype=bool))
+    seeing = disabled("SimScale/Reach-v0", 2, cameras=("front",), images_on_request=True)
+    with pytest.raises(SimScaleError, match="bool array"):
+        seeing.render_images(np.array([0, 1]))
+
+
+def test_a_cube_that_falls_off_the_table_is_no_divergence():
+    env = disabled(LANGUAGE, 1, max_episode_steps=250)
+    env.reset(seed=SEED)
+    env._simulation.free_body("cube_red")[0][0, 0] = 1.2
+    env._simulation.forward(np.ones(1, dtype=bool))
+    for _ in range(250):
+        observation, _, terminated, truncated, info = env.step(np.zeros((1, 4), np.float32))
+    assert env.observation_space.contains(observation)
+    assert (terminated[0], truncated[0]) == (False, True)
+    assert info["failure"][0] == "never_approached"
 
 
 def test_images_belong_to_their_slot_and_cameras_stack():

@@ -60,8 +60,17 @@ class GlobalNoise(Linear):
 
 
 class Broken(Linear):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
     def predict(self, obs, language=None):
-        return super().predict(obs, language) * float("nan")
+        return torch.full((len(obs["state"]), 3, 4), self.value)
+
+
+class OddNoise(Linear):
+    def noise_shape(self, rows):
+        return (rows, 12)
 
 
 def make_adapter(model, contract=None, **options):
@@ -116,8 +125,8 @@ def test_a_row_does_not_depend_on_its_company(model):
 
 
 def test_sampling_leaves_the_global_generator_alone():
-    adapter = start(make_adapter(GlobalNoise()))
     before = torch.random.get_rng_state()
+    adapter = start(make_adapter(GlobalNoise()))
     adapter.act(observe(3), IDS)
     assert torch.equal(before, torch.random.get_rng_state())
 
@@ -145,8 +154,14 @@ def test_actions_are_clipped_but_not_made_finite():
     adapter = start(make_adapter(Linear()))
     wild = {"state": np.full((3, 3), 500, dtype=np.float32), "image": observe(3)["image"]}
     assert np.abs(adapter.act(wild, IDS)).max() == 1.0
-    broken = start(make_adapter(Broken()))
-    assert np.isnan(broken.act(observe(3), IDS)).all()
+    for value in (np.nan, np.inf, -np.inf):
+        broken = start(make_adapter(Broken(value)))
+        np.testing.assert_array_equal(broken.act(observe(3), IDS), np.full((3, 4), value))
+
+
+def test_noise_of_an_unknown_shape_is_refused():
+    with pytest.raises(ValueError, match=r"noise_shape\(8\) is \(8, 12\), expected \(steps \+ 1, 8, H · A\)"):
+        make_adapter(OddNoise())
 
 
 @pytest.mark.parametrize(
