@@ -176,7 +176,7 @@ def test_misuse_is_explained():
     with pytest.raises(SimScaleError, match="Unknown camera 'top'"):
         TaskVectorEnv("SimScale/Reach-v0", 1, cameras=("top",))
     with pytest.raises(
-        SimScaleError, match="Unknown environment 'SimScale/Raech-v0'.*Did you mean 'SimScale/Reach-v0'"
+        SimScaleError, match=r"Unknown environment 'SimScale/Raech-v0'.*Did you mean 'SimScale/Reach-v0'"
     ):
         TaskVectorEnv("SimScale/Raech-v0", 1)
 
