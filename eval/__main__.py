@@ -16,6 +16,7 @@ COMMANDS = {
     "rollout": ("eval.rollout", "evaluate a policy"),
     "collect": ("eval.collect", "collect demonstrations"),
     "record": ("eval.record", "film a policy"),
+    "compare": ("eval.compare", "compare two runs"),
     "train": ("simscaleai.train", "train a model on demonstrations"),
 }
 """Command to the module whose `main` it runs, and what it does."""
