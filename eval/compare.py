@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -40,9 +40,9 @@ class CompareConfig:
     Exit codes: 0 B is better than A or within --margin, 1 worse, 2 cannot tell, 3 not comparable.
     """
 
-    a: tyro.conf.Positional[Path]
+    a: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
     """Run folder to compare with."""
-    b: tyro.conf.Positional[Path]
+    b: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """Run folder to judge."""
     margin: Points = None
     """How much lower B's success rate may be: 5pp, 5% or 0.05."""
@@ -162,6 +162,10 @@ def _verdict_text(comparison: Comparison) -> str:
         return f"B is within the margin: no more than {margin} pp worse than A"
     if verdict is not Verdict.UNDECIDED:
         return f"B is {verdict.value} than A"
+    if comparison.margin is not None:
+        return (
+            f"cannot tell; B may be {points_text(-comparison.interval.low)} pp worse than A, the margin is {margin} pp"
+        )
     needed = comparison.pairs_to_decide
     if needed is None:
         return "cannot tell"

@@ -4,7 +4,7 @@ from math import comb, exp, log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial
 
@@ -31,6 +31,7 @@ def test_newcombe_gives_published_values(counts, low, high):
     assert newcombe(counts)[:2] == pytest.approx((low, high), abs=6e-5 if abs(low) < 0.5 else 6e-4)
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_newcombe_contains_the_difference_and_turns_with_the_names(counts):
     low, high, _ = newcombe(counts)
@@ -42,6 +43,7 @@ def test_newcombe_contains_the_difference_and_turns_with_the_names(counts):
         assert newcombe(relabelled)[:2] == pytest.approx((low, high))
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_newcombe_is_wider_at_a_higher_level(counts):
     narrow, wide = newcombe(counts, 0.9), newcombe(counts, 0.99)
@@ -74,6 +76,7 @@ def test_newcombe_covers_by_enumeration_of_every_table(n):
     assert 0.945 < np.mean(coverages) < 0.985
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemar_is_scipys_sign_test(only_a, only_b):
     oracle = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
@@ -92,6 +95,7 @@ def test_mcnemar_is_never_wrong_more_often_than_it_says_by_enumeration():
             assert weight[p_values <= alpha].sum() <= alpha
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_the_gambler_expects_to_keep_its_wealth(only_a, only_b):
     wealth = exp(log_e_value(only_a, only_b))

@@ -1,0 +1,358 @@
+"""`eval.compare` as users meet it: what it refuses, what it says, how it ends."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eval import __main__, compare, rollout
+from eval.comparison import Run
+from eval.power import mcnemar_power
+from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results, write_results
+
+ROOT = Path(__file__).resolve().parents[2]
+
+OUTCOMES = {"+": "success", "-": "failure", "E": "error"}
+
+
+def episode(index, seed, outcome):
+    return EpisodeResult(
+        episode_index=index,
+        seed=seed,
+        instruction="pick up the red cube",
+        target="red",
+        status=OUTCOMES[outcome],
+        success_once=outcome == "+",
+        success_held=None,
+        success_at_end=None,
+        steps=30,
+        return_=float(outcome == "+"),
+        stage="placed",
+        failure=None if outcome == "+" else "dropped",
+        digest="ab" * 32,
+    )
+
+
+RECORD = RunRecord(
+    config={"model": "bc", "checkpoint": "my checkpoints/bc", "env": "pick-place", "terminate_on_success": True},
+    resolved={"environment": "SimScale/PickPlace-v0", "num_envs": 16},
+    source=None,
+    fingerprint={"machine": "x86_64", "libraries": {"mujoco": "4.0.0", "torch": "2.13"}, "gl_renderer": "llvmpipe"},
+    checkpoint_digest="5bce" * 16,
+    contract={"environments": {"SimScale/PickPlace-v0": "ea6e"}, "max_episode_steps": 150},
+    timing={},
+    summary={"episodes": 0},
+)
+
+
+@pytest.fixture
+def make_run(tmp_path, monkeypatch):
+    """Makes a run folder from one character for each episode: + success, - failure, E error."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(name, outcomes, *, record=RECORD, first_seed=0, planned=None):
+        folder = Path(name)
+        folder.mkdir()
+        resolved = {**record.resolved, "episodes": planned or len(outcomes)}
+        replace(record, resolved=resolved).write(folder)
+        results = [episode(index, first_seed + index, outcome) for index, outcome in enumerate(outcomes)]
+        write_results(folder / EPISODES_FILE, results)
+        return name
+
+    return make
+
+
+def cells(both, only_a, only_b, neither):
+    """Returns the outcomes of A and of B."""
+    a = "+" * both + "+" * only_a + "-" * only_b + "-" * neither
+    b = "+" * both + "-" * only_a + "+" * only_b + "-" * neither
+    return a, b
+
+
+def changed(**parts):
+    """Returns the record with keys of its parts changed."""
+    return replace(RECORD, **{name: {**getattr(RECORD, name), **change} for name, change in parts.items()})
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "code", "verdict"),
+    [
+        ((33, 2, 12, 3), [], 0, "B is better than A"),
+        ((33, 12, 2, 3), [], 1, "B is worse than A"),
+        ((33, 12, 2, 3), ["--margin", "5pp"], 1, "B is worse than A"),
+        ((33, 3, 4, 10), [], 2, "cannot tell; about "),
+        ((33, 3, 3, 11), [], 2, "cannot tell"),
+        ((90, 2, 2, 6), [], 2, "cannot tell"),
+        ((93, 1, 1, 5), ["--margin", "5pp"], 0, "B is within the margin: no more than 5.0 pp worse than A"),
+        ((93, 1, 1, 5), ["--margin", "0.05"], 0, "B is within the margin: no more than 5.0 pp worse than A"),
+        ((90, 2, 2, 6), ["--margin", "3%"], 2, "cannot tell; B may be 5.3 pp worse than A, the margin is 3.0 pp"),
+        # Worse for sure, but by less than the user cares about
+        ((985, 12, 1, 2), ["--margin", "5pp"], 0, "B is within the margin: no more than 5.0 pp worse than A"),
+        ((985, 12, 1, 2), ["--margin", "1pp"], 1, "B is worse than A"),
+        ((985, 1, 12, 2), ["--margin", "1pp"], 0, "B is better than A"),
+        ((0, 0, 4, 0), [], 2, "cannot tell"),
+    ],
+)
+def test_verdict_and_exit_code(make_run, capsys, counts, options, code, verdict):
+    a, b = cells(*counts)
+    assert compare.main([make_run("a", a), make_run("b", b), *options]) == code
+    (said,) = re.findall(r"^verdict +(.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert said.startswith(verdict)
+
+
+def test_what_is_printed(make_run, capsys):
+    a, b = cells(33, 2, 12, 3)
+    compare.main([make_run("a", a), make_run("b", b)])
+    assert capsys.readouterr().out.splitlines()[:16] == [
+        "A                    a: bc, checkpoint 5bce5bce5bce",
+        "B                    b: bc, checkpoint 5bce5bce5bce",
+        "episodes             SimScale/PickPlace-v0, 50 episodes, seeds 0 to 49",
+        "success              at any step, which ends the episode",
+        "",
+        "both succeed            33    66.0 %",
+        "only A                   2     4.0 %",
+        "only B                  12    24.0 %",
+        "neither                  3     6.0 %",
+        "A                    35/50   70.0 %   95 % interval [56.2, 80.9] (Wilson)",
+        "B                    45/50   90.0 %   95 % interval [78.6, 95.7] (Wilson)",
+        "B - A                +20.0 pp   95 % interval [+5.4, +34.1] (Newcombe, paired)",
+        "p                    0.013 (exact McNemar, two-sided, 14 discordant pairs)",
+        "could have seen      21.1 pp or more (80 % power, given how often A and B differ)",
+        "verdict              B is better than A",
+        "",
+    ]
+
+
+def test_more_episodes_like_these_would_decide(make_run, capsys):
+    """A run of the number of episodes that is named, with the same shares, is near the edge of significance."""
+    a, b = cells(30, 4, 8, 8)
+    compare.main([make_run("a", a), make_run("b", b)])
+    out = capsys.readouterr().out
+    needed = int(re.search(r"about (\d+) episodes would see a difference of 8.0 pp \(80 % power\)", out)[1])
+    assert mcnemar_power(needed, 0.08, 0.24) == pytest.approx(0.8, abs=0.01)
+
+
+def test_too_few_episodes_are_told(make_run, capsys):
+    assert compare.main([make_run("a", "---"), make_run("b", "+++")]) == 2
+    assert "could have seen      nothing: 3 episodes are too few for any difference" in capsys.readouterr().out
+
+
+def test_episodes_are_paired_by_seed_whatever_their_order(make_run, capsys):
+    make_run("a", "+-+-")
+    make_run("b", "-+-+")
+    results = read_results(Path("b") / EPISODES_FILE)
+    turned = [replace(result, episode_index=3 - result.episode_index) for result in results]
+    write_results(Path("b") / EPISODES_FILE, turned)
+    compare.main(["a", "b", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["pairs"] == {"both": 0, "only_a": 2, "only_b": 2, "neither": 0}
+    assert [pair["seed"] for pair in found["discordant"]] == [0, 1, 2, 3]
+    assert all(pair["a"]["seed"] == pair["b"]["seed"] for pair in found["discordant"])
+
+
+def test_errors_are_no_success_and_are_named(make_run, capsys):
+    compare.main([make_run("a", "++++EE"), make_run("b", "++++++")])
+    out = capsys.readouterr().out
+    assert "only B                   2" in out
+    assert re.search(r"^A +4/6 .*; 2 could not be run and count as no success$", out, re.MULTILINE)
+    assert out.count("could not be run") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            {"resolved": {"environment": "SimScale/Reach-v0"}},
+            "environment: A has SimScale/PickPlace-v0, B has SimScale/Reach-v0",
+        ),
+        ({"contract": {"environments": {"SimScale/PickPlace-v0": "77"}}}, "scene digest: A has ea6e, B has 77"),
+        ({"config": {"terminate_on_success": False}}, "ends at success: A has True, B has False"),
+        ({"contract": {"max_episode_steps": 100}}, "max episode steps: A has 150, B has 100"),
+    ],
+)
+def test_runs_of_something_else_are_refused(make_run, capsys, change, line):
+    assert compare.main([make_run("a", "+-+"), make_run("b", "+++", record=changed(**change))]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"  {line}" in captured.err.splitlines()
+
+
+def test_every_difference_is_a_line_also_in_json(make_run, capsys):
+    other = changed(config={"terminate_on_success": False}, contract={"max_episode_steps": 100})
+    arguments = [make_run("a", "+-+"), make_run("b", "+++", record=other, first_seed=1), "--json"]
+    assert compare.main(arguments) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "not comparable"
+    assert [line.split(":")[0] for line in found["differences"]] == ["ends at success", "max episode steps", "seeds"]
+
+
+@pytest.mark.parametrize(
+    ("b", "line"),
+    [
+        (("++++", 0), "seeds: A has 3 episodes, seeds 0 to 2; B has 4 episodes, seeds 0 to 3; 3 in common"),
+        (("+++", 2), "seeds: A has 3 episodes, seeds 0 to 2; B has 3 episodes, seeds 2 to 4; 1 in common"),
+    ],
+)
+def test_other_seeds_are_refused(make_run, capsys, b, line):
+    outcomes, first_seed = b
+    assert compare.main([make_run("a", "+-+"), make_run("b", outcomes, first_seed=first_seed)]) == 3
+    assert f"  {line}" in capsys.readouterr().err.splitlines()
+
+
+def test_another_target_is_another_task(make_run, capsys):
+    make_run("a", "+-+")
+    make_run("b", "+++")
+    results = read_results(Path("b") / EPISODES_FILE)
+    write_results(Path("b") / EPISODES_FILE, [results[0], *(replace(result, target="blue") for result in results[1:])])
+    assert compare.main(["a", "b"]) == 3
+    assert "  target: A has red with seed 1, B has blue; 2 seeds differ" in capsys.readouterr().err.splitlines()
+
+
+def test_incomplete_runs_are_refused(make_run, capsys):
+    make_run("a", "+-+", planned=5)
+    make_run("b", "+-+", record=replace(RECORD, summary=None))
+    assert compare.main(["a", "b"]) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert "  complete: A (a) has 3 of 5 episodes; finish it first" in lines
+    assert "  complete: B (b) has 3 of 3 episodes; finish it first" in lines
+    (Path("a") / EPISODES_FILE).unlink()
+    assert compare.main(["a", "b"]) == 3
+    assert "complete: A (a) has 0 of 5 episodes" in capsys.readouterr().err
+
+
+def test_a_torn_last_line_is_a_missing_episode(make_run, capsys):
+    make_run("a", "+-+")
+    make_run("b", "+-+")
+    path = Path("b") / EPISODES_FILE
+    path.write_bytes(path.read_bytes()[:-5])
+    assert compare.main(["a", "b"]) == 3
+    assert "B (b) has 2 of 3 episodes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("broken", ["no folder", "no record", "no json", "other json", "no episode"])
+def test_what_is_no_run_is_one_line_and_exit_code_3(make_run, capsys, broken):
+    make_run("a", "+-+")
+    if broken != "no folder":
+        make_run("b", "+-+")
+    if broken == "no record":
+        (Path("b") / "run.json").unlink()
+    if broken == "no json":
+        (Path("b") / "run.json").write_text("{")
+    if broken == "other json":
+        (Path("b") / "run.json").write_text('{"schema_version": 1}')
+    if broken == "no episode":
+        (Path("b") / EPISODES_FILE).write_text("nonsense\n")
+    assert compare.main(["a", "b"]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "b" in line
+
+
+@pytest.mark.parametrize("arguments", [["a"], ["a", "b", "--margin", "5"], ["a", "b", "--marjin", "5pp"]])
+def test_wrong_usage_does_not_look_like_an_answer(make_run, arguments):
+    make_run("a", "+-+")
+    make_run("b", "+-+")
+    assert compare.main(arguments) == 3
+
+
+def test_other_machines_and_libraries_are_warned_of(make_run, capsys):
+    record = changed(fingerprint={"machine": "arm64", "libraries": {"mujoco": "4.0.0", "torch": "2.12"}})
+    compare.main([make_run("a", "++"), make_run("b", "++", record=record)])
+    warnings = re.findall(r"^warning +(.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert warnings == [
+        "fingerprint libraries.torch differs: A has 2.13, B has 2.12; episodes may differ by that alone",
+        "fingerprint machine differs: A has x86_64, B has arm64; episodes may differ by that alone",
+    ]
+
+
+@pytest.mark.parametrize(("renderer", "warned"), [(None, 0), ("NVIDIA", 1)])
+def test_a_policy_without_eyes_has_no_renderer_to_differ(make_run, capsys, renderer, warned):
+    compare.main([make_run("a", "++"), make_run("b", "++", record=changed(fingerprint={"gl_renderer": renderer}))])
+    assert capsys.readouterr().out.count("warning") == warned
+
+
+def test_replay_commands_name_the_discordant_episodes(make_run, capsys):
+    record = changed(config={"terminate_on_success": False, "model": "vla", "checkpoint": None})
+    a = make_run("a", "++-+-", record=changed(config={"terminate_on_success": False}), first_seed=7)
+    compare.main([a, make_run("b", "+---+", record=record, first_seed=7)])
+    out = capsys.readouterr().out
+    shown = re.findall(r"^(only [AB]) +seed (\d+): A (.*) after 30 steps, B (.*) after 30 steps$", out, re.MULTILINE)
+    assert shown == [
+        ("only A", "8", "success", "dropped"),
+        ("only A", "10", "success", "dropped"),
+        ("only B", "11", "dropped", "success"),
+    ]
+    commands = dict(re.findall(r"^replay ([AB]) +(.*)$", out, re.MULTILINE))
+    assert commands == {
+        "A": "python -m eval.rollout --model bc --checkpoint 'my checkpoints/bc' --env pick-place "
+        "--no-terminate-on-success --seeds 8 10 11",
+        "B": "python -m eval.rollout --model vla --env pick-place --no-terminate-on-success --seeds 8 10 11",
+    }
+    assert "success              at the end of the episode" in out
+
+
+def test_a_long_list_is_cut_in_text_and_whole_in_json(make_run, capsys):
+    arguments = [make_run("a", "+" * 30), make_run("b", "-" * 30)]
+    compare.main(arguments)
+    out = capsys.readouterr().out
+    assert out.count("seed ") == 20
+    assert "10 more; --json lists all" in out
+    compare.main([*arguments, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["discordant"]) == 30
+    assert found["replay"]["b"].endswith(" 28 29")
+
+
+def test_json_holds_the_figures(make_run, capsys):
+    a, b = cells(33, 2, 12, 3)
+    compare.main([make_run("a", a), make_run("b", b), "--json", "--margin", "5pp"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "better"
+    assert found["pairs"] == {"both": 33, "only_a": 2, "only_b": 12, "neither": 3}
+    assert found["difference"] == pytest.approx(0.2)
+    assert found["newcombe_95"] == pytest.approx([0.0545, 0.3409], abs=6e-5)
+    assert found["p_value"] == pytest.approx(0.01294, abs=5e-6)
+    assert found["b"]["success_rate"] == 0.9
+    assert found["b"]["wilson_95"] == pytest.approx([0.786, 0.957], abs=6e-4)
+    assert found["margin"] == 0.05
+    assert found["smallest_difference"] == pytest.approx(0.211, abs=1e-3)
+
+
+def test_real_runs_from_rollout_to_replay(tmp_path, monkeypatch, capsys):
+    """The commands that are printed give the very episodes that were compared."""
+    monkeypatch.chdir(tmp_path)
+    few = ["--env", "reach", "--episodes", "8", "--seed", "3000000000"]
+    for model in ("random", "scripted"):
+        assert rollout.main(["--model", model, *few, "--output", model]) == 0
+    capsys.readouterr()
+    assert compare.main(["random", "scripted"]) == 0
+    replayed = dict(re.findall(r"^replay ([AB]) +python -m eval\.rollout (.*)$", capsys.readouterr().out, re.MULTILINE))
+    for name, folder in (("A", "random"), ("B", "scripted")):
+        assert rollout.main([*shlex.split(replayed[name]), "--output", f"again-{folder}"]) == 0
+        before = {result.seed: result.digest for result in Run.read(Path(folder)).results}
+        again = {result.seed: result.digest for result in Run.read(Path(f"again-{folder}")).results}
+        assert again
+        assert again == {seed: before[seed] for seed in again}
+
+
+def test_console_script_compares(make_run, capsys):
+    assert __main__.main(["compare", make_run("a", "+-"), make_run("b", "+-")]) == 2
+    assert "verdict" in capsys.readouterr().out
+
+
+def test_help_is_quick_and_starting_loads_nothing_slow():
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "eval.compare", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "not comparable" in done.stdout
+    assert time.monotonic() - began < 2.0
+    code = "import sys, eval.compare; print(sorted({'torch', 'mujoco', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
