@@ -61,6 +61,7 @@ def build_environment(
     *,
     offered: Contract | None = None,
     terminate_on_success: bool = True,
+    num_threads: int | None = None,
 ) -> TaskVectorEnv:
     """Return the environment for a policy: images on request, no autoreset.
 
@@ -70,6 +71,7 @@ def build_environment(
         num_envs: Number of slots.
         offered: Cameras, image size and vectors that the environment gives, if more than the policy requires.
         terminate_on_success: End an episode at its first success.
+        num_threads: Threads that share the physics; by default chosen from the number of slots and CPUs.
 
     Raises:
         ContractError: If the environment cannot be what the policy expects.
@@ -87,6 +89,7 @@ def build_environment(
         environment_state=offered.environment_state is not None,
         max_episode_steps=contract.max_episode_steps,
         terminate_on_success=terminate_on_success,
+        num_threads=num_threads,
         autoreset_mode=AutoresetMode.DISABLED,
         images_on_request=True,
     )

@@ -136,7 +136,7 @@ def collect(config: CollectConfig) -> Summary:
     with DatasetWriter(config.output, env.contract.to_json(), provenance=provenance) as writer:
         recorder = DatasetRecorder(writer, policy.labels, keep_failures=config.keep_failures)
         try:
-            results = rollout(env, policy, plan, [recorder, Progress()])
+            results = rollout(env, policy, plan, [recorder, Progress(len(plan))])
         except KeyboardInterrupt:
             print(f"{'dataset':<20} {config.output}: {len(writer.finished)} episodes so far", flush=True)
             raise

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
@@ -42,14 +42,14 @@ R = TypeVar("R")
 
 
 def rollout(
-    env: TaskVectorEnv, policy: Policy, plan: Sequence[EpisodeSpec], observers: Sequence[Observer] = ()
+    env: TaskVectorEnv, policy: Policy, plan: Iterable[EpisodeSpec], observers: Sequence[Observer] = ()
 ) -> list[EpisodeResult]:
     """Run each episode of `plan` once and return the results sorted by episode.
 
     Args:
         env: Environment with autoreset disabled, built for `policy.contract`.
         policy: What is evaluated. It gets the observations that its contract names and no other.
-        plan: Episodes with distinct indices.
+        plan: Episodes with distinct indices; each is taken when a slot is free for it.
         observers: Told in this order.
 
     Raises:
@@ -66,13 +66,13 @@ class _Loop:
     """The state of one rollout; arrays have one row per slot."""
 
     def __init__(
-        self, env: TaskVectorEnv, policy: Policy, plan: Sequence[EpisodeSpec], observers: Sequence[Observer]
+        self, env: TaskVectorEnv, policy: Policy, plan: Iterable[EpisodeSpec], observers: Sequence[Observer]
     ) -> None:
-        self._env, self._policy, self._plan, self._observers = env, policy, plan, observers
+        self._env, self._policy, self._observers = env, policy, observers
         contract = policy.contract
         self._policy_keys = (*contract.vectors, "image") if contract.cameras else tuple(contract.vectors)
         self._has_images = bool(env.contract.cameras)
-        self._waiting = deque(plan)
+        self._waiting = iter(plan)
         # Episodes that were running when something was raised; they run one at a time, the first being the current.
         self._suspects: deque[EpisodeSpec] = deque()
         self._specs: dict[int, EpisodeSpec] = {}
@@ -91,7 +91,7 @@ class _Loop:
 
     def _run(self) -> list[EpisodeResult]:
         for observer in self._observers:
-            observer.on_run_start(self._env, self._plan)
+            observer.on_run_start(self._env)
         while self._start_next():
             self._advance()
         results = sorted(self._results, key=lambda result: result.episode_index)
@@ -113,10 +113,8 @@ class _Loop:
     def _next_specs(self) -> dict[int, EpisodeSpec]:
         if self._suspects:
             return {} if self._specs else {0: self._suspects[0]}
-        if not self._waiting or len(self._specs) == self._env.num_envs:
-            return {}
         free = [slot for slot in range(self._env.num_envs) if slot not in self._specs]
-        return {slot: self._waiting.popleft() for slot in free[: len(self._waiting)]}
+        return dict(zip(free, self._waiting, strict=False))
 
     def _reset(self, starting: dict[int, EpisodeSpec]) -> None:
         slots = range(self._env.num_envs)

@@ -60,7 +60,7 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     print(f"{config.model} in {env_id}: {plan_text(plan)}; videos in {config.output}", flush=True)
     size = (config.size, config.size)
     recorder = VideoRecorder(config.output, range(len(plan)), camera=config.camera, size=size)
-    results = rollout(env, policy, plan, [recorder, Progress()])
+    results = rollout(env, policy, plan, [recorder, Progress(len(plan))])
     for result in results:
         outcome = result.failure or result.status
         path = video_path(config.output, result.episode_index)

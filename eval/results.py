@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,9 @@ POLICY_EXCEPTION = "policy_exception"
 
 ENVIRONMENT_EXCEPTION = "environment_exception"
 """Error class: the simulation raised, also when the episode ran with no other beside it."""
+
+WORKER_DIED = "worker_died"
+"""Error class: the process that ran the episode died twice, the second time with no other episode in it."""
 
 PLACED_THEN_KNOCKED = "placed_then_knocked"
 """Failure class: the task was solved at some step, but no longer at the last one."""
@@ -89,8 +93,12 @@ class EpisodeResult:
 
 
 def append_result(path: Path, result: EpisodeResult) -> None:
-    """Append `result` to `path` in one flushed line, so that a killed run keeps every finished episode."""
-    with path.open("a", encoding="utf-8") as file:
+    """Append `result` to `path` in one flushed line, so that a killed run keeps every finished episode.
+
+    Raises:
+        ResultsError: If it cannot be written, for example on a full disk.
+    """
+    with _told_where(path), path.open("a", encoding="utf-8") as file:
         file.write(_line(result))
 
 
@@ -108,16 +116,31 @@ def read_results(path: Path) -> list[EpisodeResult]:
     Raises:
         ResultsError: If any other line cannot be read.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    lines = path.read_bytes().split(b"\n")[:-1]
     results = [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
     return sorted(results, key=lambda result: result.episode_index)
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader sees the old file or the whole new one."""
+    """Write `text` to `path` so that a reader sees the old file or the whole new one.
+
+    Raises:
+        ResultsError: If it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with _told_where(path):
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+
+
+@contextmanager
+def _told_where(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResultsError(
+            f"cannot write {path}: {error.strerror}; what has ended before is kept, mend this and add --resume"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +194,8 @@ def _line(result: EpisodeResult) -> str:
     return json.dumps(result.to_json(), ensure_ascii=False) + "\n"
 
 
-def _parse(line: str, path: Path, number: int) -> EpisodeResult:
+def _parse(line: bytes, path: Path, number: int) -> EpisodeResult:
     try:
         return EpisodeResult.from_json(json.loads(line))
-    except (json.JSONDecodeError, ResultsError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, ResultsError) as error:
         raise ResultsError(f"{path}, line {number}, is no episode ({error}); restore or remove it") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -19,22 +19,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eval.assembly import build_environment, build_policy, environment_id
-from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, create_folder, plan_text, run_command
+from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, plan_text, run_command
+from eval.flags import command_line
 from eval.loop import rollout
-from eval.observers.base import Observer
 from eval.observers.log import EpisodeLog
 from eval.observers.progress import Progress
-from eval.observers.video import VideoRecorder
-from eval.plan import EpisodeSpec, plan_episodes, plan_seeds
+from eval.observers.video import VideoRecorder, remove_unfinished_videos
+from eval.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds
 from eval.provenance import fingerprint, source_state
 from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results
-from eval.summary import Summary, format_summary, summarise
+from eval.run_folder import check_output, check_same_run, earlier_record, earlier_results, held
+from eval.summary import format_summary, summarise
+from eval.worker import Job
+from eval.workers import run_in_workers
 from policies.base import Policy
 
 if TYPE_CHECKING:
     from envs.vector_env import TaskVectorEnv
 
 __all__ = ["RolloutConfig", "main", "rollout", "run"]
+
+PROGRAM = "python -m eval.rollout"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +60,12 @@ class RolloutConfig:
     """Seeds of the episodes, one each, instead of --episodes and --seed."""
     num_envs: int = 16
     """Episodes simulated side by side. Changes the speed, never a result."""
+    workers: int = 1
+    """Processes that run episodes, each with --num-envs side by side. Changes the speed, never a result."""
     output: Path | None = None
     """Folder for the record, new or empty. Default: the next free runs/<model>-<env>-<number>."""
+    resume: bool = False
+    """Continue the run in --output where it broke off; only what is missing is run, and episodes that are `error`."""
     video: int = 0
     """Film the first so many episodes."""
     terminate_on_success: bool = True
@@ -71,6 +80,17 @@ class RolloutConfig:
         """
         return plan_seeds(self.seeds) if self.seeds is not None else plan_episodes(self.episodes, self.seed)
 
+    def check_shape(self) -> None:
+        """Refuse a number of workers or slots that cannot run anything, and a resume of nothing in particular.
+
+        Raises:
+            PlanError: Saying which.
+        """
+        if self.workers < 1 or self.num_envs < 1:
+            raise PlanError(f"expected workers and num_envs of at least 1, got {self.workers} and {self.num_envs}")
+        if self.resume and self.output is None:
+            raise PlanError("expected --output with --resume: the folder of the run to continue")
+
 
 def run(config: RolloutConfig) -> RunRecord:
     """Run what `config` says, printing progress and result, and return the record, which is also on disk.
@@ -80,16 +100,22 @@ def run(config: RolloutConfig) -> RunRecord:
         KeyboardInterrupt: If interrupted, after the finished episodes are on disk and summarised.
     """
     plan = config.plan()
+    config.check_shape()
+    folder = _output_folder(config)
     env_id = environment_id(config.env)
     policy = build_policy(config.model, config.checkpoint, env_id)
-    num_envs = min(config.num_envs, len(plan))
-    env = build_environment(policy.contract, env_id, num_envs, terminate_on_success=config.terminate_on_success)
-    folder = _output_folder(config)
-    print(f"{config.model} in {env_id}: {plan_text(plan)}")
-    print(f"{num_envs} at a time; record in {folder}", flush=True)
-    resolved = {"environment": env_id, "num_envs": num_envs, "episodes": len(plan)}
-    observers = [EpisodeLog(folder), Progress(), VideoRecorder(folder / "videos", range(config.video))]
-    return _Run(config, env, policy, plan, folder, resolved).execute(observers)
+    slots = min(config.num_envs, len(plan))
+    # Workers build environments of their own; this one then only shows that it can be built, and what draws in it.
+    env = build_environment(
+        policy.contract,
+        env_id,
+        1 if config.workers > 1 else slots,
+        terminate_on_success=config.terminate_on_success,
+    )
+    with held(folder):
+        check_output(folder, resume=config.resume)
+        resolved = {"environment": env_id, "num_envs": slots, "workers": config.workers, "episodes": len(plan)}
+        return _Run(config, env, policy, plan, folder, resolved).execute()
 
 
 @dataclass(frozen=True)
@@ -103,26 +129,78 @@ class _Run:
     folder: Path
     resolved: dict[str, Any]
 
-    def execute(self, observers: Sequence[Observer]) -> RunRecord:
-        started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-        self._record({"started": started}, None).write(self.folder)
+    def execute(self) -> RunRecord:
+        record, earlier = self._take_up(self._begun_record())
+        print(f"{self.config.model} in {self.resolved['environment']}: {plan_text(self.plan)}")
+        print(f"{self._shape_text()}; record in {self.folder}", flush=True)
+        clock = time.monotonic()
+        record.write(self.folder)
         try:
-            rollout(self.env, self.policy, self.plan, observers)
+            self._run_episodes(earlier)
         except KeyboardInterrupt:
-            self._conclude(started, time.monotonic() - clock)
+            self._conclude(record, earlier, time.monotonic() - clock)
+            print(f"{'continue with':<20} {self._resume_command()}", flush=True)
             raise
-        return self._conclude(started, time.monotonic() - clock)
+        return self._conclude(record, earlier, time.monotonic() - clock)
 
-    def _conclude(self, started: str, seconds: float) -> RunRecord:
+    def _shape_text(self) -> str:
+        at_once = f"{self.resolved['num_envs']} at a time"
+        return f"{at_once} in each of {self.config.workers} workers" if self.config.workers > 1 else at_once
+
+    def _take_up(self, now: RunRecord) -> tuple[RunRecord, list[EpisodeResult]]:
+        """Return the record to go on with and the results that are there, sure that they belong to this run."""
+        before = earlier_record(self.folder)
+        if before is None:
+            if self.config.resume:
+                print(f"nothing to resume in {self.folder}: starting with the first episode")
+            return now, []
+        check_same_run(self.folder, before, now)
+        earlier = earlier_results(self.folder, self.plan)
+        missing = len(self.plan) - len(earlier)
+        text = f"{missing} of {len(self.plan)} episodes are missing" if missing else "complete, nothing to resume"
+        print(f"{self.folder}: {text}")
+        return replace(now, timing=before.timing), earlier
+
+    def _run_episodes(self, earlier: Sequence[EpisodeResult]) -> None:
+        done = {result.episode_index for result in earlier}
+        left = [spec for spec in self.plan if spec.episode_index not in done]
+        videos, filmed = self.folder / "videos", range(self.config.video)
+        log, progress = EpisodeLog(self.folder, earlier), Progress(len(self.plan), earlier=earlier)
+        remove_unfinished_videos(videos)
+        if self.config.workers == 1:
+            # The film first: an episode counts when all that belongs to it is on disk.
+            rollout(self.env, self.policy, left, [VideoRecorder(videos, filmed), log, progress])
+            return
+        self.env.close()
+        job = Job(
+            model=self.config.model,
+            checkpoint=self.config.checkpoint,
+            env_id=self.resolved["environment"],
+            num_envs=self.resolved["num_envs"],
+            terminate_on_success=self.config.terminate_on_success,
+            video_folder=videos,
+            filmed=filmed,
+        )
+        try:
+            run_in_workers(job, left, self.config.workers, [log, progress])
+        finally:
+            remove_unfinished_videos(videos)
+
+    def _conclude(self, begun: RunRecord, earlier: Sequence[EpisodeResult], seconds: float) -> RunRecord:
         """Write the final record from what is on disk, and say what was found."""
         results = self._finished()
         summary = summarise(results, len(self.plan))
-        record = self._record({"started": started} | _speed(results, seconds), summary)
+        new = len(results) - len(earlier)
+        speed = _speed(_without(results, earlier), seconds) if new else {}
+        record = replace(begun, timing={**begun.timing, **speed}, summary=summary.to_json())
         path = record.write(self.folder)
         print(format_summary(summary))
-        print(f"{'time':<20} {seconds:.1f} s, {len(results) / seconds:.2f} episodes/s")
+        print(f"{'time':<20} {seconds:.1f} s, {new / seconds:.2f} episodes/s")
         print(f"{'record':<20} {path}", flush=True)
         return record
+
+    def _resume_command(self) -> str:
+        return command_line(PROGRAM, replace(self.config, output=self.folder, resume=True))
 
     def _finished(self) -> list[EpisodeResult]:
         path = self.folder / EPISODES_FILE
@@ -137,7 +215,7 @@ class _Run:
         self.env.render_images(np.zeros(self.env.num_envs, dtype=bool))  # makes sure that there is a GL context
         return renderer_name()
 
-    def _record(self, timing: dict[str, Any], summary: Summary | None) -> RunRecord:
+    def _begun_record(self) -> RunRecord:
         return RunRecord(
             config=config_to_json(self.config),
             resolved=self.resolved,
@@ -145,9 +223,13 @@ class _Run:
             fingerprint=fingerprint(self._gl_renderer()),
             checkpoint_digest=_checkpoint_digest(self.policy),
             contract=self.policy.contract.to_json(),
-            timing=timing,
-            summary=None if summary is None else summary.to_json(),
+            timing={"started": datetime.now(UTC).isoformat(timespec="seconds")},
         )
+
+
+def _without(results: Sequence[EpisodeResult], others: Sequence[EpisodeResult]) -> list[EpisodeResult]:
+    known = {result.episode_index for result in others}
+    return [result for result in results if result.episode_index not in known]
 
 
 def _checkpoint_digest(policy: Policy) -> str | None:
@@ -156,14 +238,15 @@ def _checkpoint_digest(policy: Policy) -> str | None:
 
 
 def _speed(results: Sequence[EpisodeResult], seconds: float) -> dict[str, float]:
+    """Return the figures of the `results` that took `seconds`; earlier ones of a resumed run are not among them."""
     steps = sum(result.steps for result in results)
     return {"seconds": seconds, "episodes_per_second": len(results) / seconds, "steps_per_second": steps / seconds}
 
 
 def _output_folder(config: RolloutConfig) -> Path:
-    """Create and return the folder of the run."""
+    """Return the folder of the run, which exists and may be written to."""
     if config.output is not None:
-        create_folder(config.output)
+        check_output(config.output, resume=config.resume)
         return config.output
     name = f"{Path(config.model).name}-{Path(config.env).name}".replace(":", ".")
     for number in count(1):
@@ -183,7 +266,7 @@ def _run_and_judge(config: RolloutConfig) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
-    return run_command(RolloutConfig, _run_and_judge, "python -m eval.rollout", arguments)
+    return run_command(RolloutConfig, _run_and_judge, PROGRAM, arguments)
 
 
 if __name__ == "__main__":

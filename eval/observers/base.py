@@ -42,8 +42,8 @@ class Observer:
     needs_images: bool = False
     """Whether `Step.observation` shall hold the images of all running slots, also where the policy does not look."""
 
-    def on_run_start(self, env: TaskVectorEnv, plan: Sequence[EpisodeSpec]) -> None:
-        """Prepare for the episodes of `plan` in `env`."""
+    def on_run_start(self, env: TaskVectorEnv) -> None:
+        """Prepare for episodes in `env`."""
 
     def on_episode_start(self, slot: int, spec: EpisodeSpec) -> None:
         """See the episode `spec` begin in `slot`: the environment is reset, nothing has moved."""
@@ -58,7 +58,7 @@ class Observer:
         """Forget what was gathered about the episode `spec` in `slot`."""
 
     def on_run_end(self, results: Sequence[EpisodeResult]) -> None:
-        """See the results of the complete plan, sorted by episode."""
+        """See the results of all episodes of this run, sorted by episode."""
 
     def close(self) -> None:
         """Release what is held; called last, also when the run breaks off."""

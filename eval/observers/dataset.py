@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +37,7 @@ class DatasetRecorder(Observer):
         self.discarded = 0
         """Number of episodes that were not kept."""
 
-    def on_run_start(self, env: TaskVectorEnv, plan: Sequence[EpisodeSpec]) -> None:
+    def on_run_start(self, env: TaskVectorEnv) -> None:
         """Learn which observations the environment gives."""
         (self._environment,) = env.contract.environments
         self._cameras = env.contract.cameras

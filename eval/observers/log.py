@@ -12,9 +12,11 @@ from eval.results import EPISODES_FILE, EpisodeResult, append_result, write_resu
 class EpisodeLog(Observer):
     """Keeps `episodes.jsonl` of a run folder: appended as episodes end, in order once all have."""
 
-    def __init__(self, folder: Path) -> None:
-        """Log into `folder`, which exists."""
-        self._path = folder / EPISODES_FILE
+    def __init__(self, folder: Path, earlier: Sequence[EpisodeResult] = ()) -> None:
+        """Log into `folder`, which exists, after the `earlier` results of the same plan."""
+        self._path, self._earlier = folder / EPISODES_FILE, earlier
+        if self._path.exists():
+            write_results(self._path, earlier)  # without the torn line that a killed run may have left
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
         """Append the episode's line."""
@@ -22,4 +24,4 @@ class EpisodeLog(Observer):
 
     def on_run_end(self, results: Sequence[EpisodeResult]) -> None:
         """Replace the file by all lines in the order of the plan."""
-        write_results(self._path, results)
+        write_results(self._path, [*self._earlier, *results])

@@ -5,17 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
 from eval.observers.base import Observer
-from eval.plan import EpisodeSpec
 from eval.results import EpisodeResult
 from eval.statistics import wilson
-
-if TYPE_CHECKING:
-    from envs.vector_env import TaskVectorEnv
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -26,18 +22,20 @@ class Progress(Observer):
     A bar on a terminal; elsewhere a plain line at most every `SECONDS_BETWEEN_LINES`.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        """Report to `stream`, by default standard error."""
-        self._stream = stream or sys.stderr
-        self._bar: tqdm[NoReturn] | None = None
-        self._done = 0
-        self._successes = 0
+    def __init__(self, total: int, *, earlier: Sequence[EpisodeResult] = (), stream: TextIO | None = None) -> None:
+        """Begin to measure time.
 
-    def on_run_start(self, env: TaskVectorEnv, plan: Sequence[EpisodeSpec]) -> None:
-        """Begin to measure time."""
-        self._total = len(plan)
+        Args:
+            total: Number of planned episodes.
+            earlier: Results that are there already; they count in everything but the rate.
+            stream: Where to report, by default standard error.
+        """
+        self._stream = stream or sys.stderr
+        self._total, self._earlier, self._done = total, len(earlier), len(earlier)
+        self._successes = sum(result.status == "success" for result in earlier)
+        self._bar: tqdm[NoReturn] | None = None
         if self._stream.isatty():
-            self._bar = tqdm(total=self._total, unit="ep", file=self._stream, dynamic_ncols=True)
+            self._bar = tqdm(total=total, initial=self._done, unit="ep", file=self._stream, dynamic_ncols=True)
         self._started = self._last_line = time.monotonic()
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
@@ -57,7 +55,7 @@ class Progress(Observer):
 
     def _print_line(self) -> None:
         self._last_line = time.monotonic()
-        rate = self._done / (self._last_line - self._started)
+        rate = (self._done - self._earlier) / (self._last_line - self._started)
         remaining = (self._total - self._done) / rate
         text = f"{self._done}/{self._total} episodes, {rate:.2f}/s, {remaining:.0f} s left, {self._rate_text()}"
         print(text, file=self._stream, flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,9 @@ from eval.results import EpisodeResult
 
 if TYPE_CHECKING:
     from envs.vector_env import TaskVectorEnv
+
+_PARTIAL = ".partial-"
+"""Begins the name of a video that is not complete."""
 
 
 class VideoRecorder(Observer):
@@ -45,7 +48,7 @@ class VideoRecorder(Observer):
         self._folder, self._episodes, self._camera, self._size = folder, frozenset(episodes), camera, size
         self._films: dict[int, _Film] = {}
 
-    def on_run_start(self, env: TaskVectorEnv, plan: Sequence[EpisodeSpec]) -> None:
+    def on_run_start(self, env: TaskVectorEnv) -> None:
         """Create the folder."""
         self._env = env
         if self._episodes:
@@ -84,6 +87,12 @@ def video_path(folder: Path, episode_index: int) -> Path:
     return folder / f"episode_{episode_index:06d}.mp4"
 
 
+def remove_unfinished_videos(folder: Path) -> None:
+    """Remove what processes that were killed while they filmed into `folder` left behind."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        path.unlink(missing_ok=True)
+
+
 @dataclass
 class _Film:
     """An MP4 being written under a temporary name."""
@@ -96,7 +105,7 @@ class _Film:
     def begin(cls, path: Path, size: tuple[int, int]) -> _Film:
         from imageio_ffmpeg import write_frames
 
-        temporary = path.with_name(f".partial-{path.name}")
+        temporary = path.with_name(f"{_PARTIAL}{path.name}")
         height, width = size
         encoder = write_frames(
             str(temporary), (width, height), fps=CONTROL_HZ, codec="libx264", quality=7, macro_block_size=2

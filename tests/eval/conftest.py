@@ -1,4 +1,9 @@
-"""A point in the plane behind the API of `TaskVectorEnv`, and policies for it: the loop's tests take no time."""
+"""A point in the plane behind the API of `TaskVectorEnv`, and policies for it: the loop's tests take no time.
+
+Also tiny checkpoints with random weights, for the real environments.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,3 +138,55 @@ def make_env():
 def make_policy():
     """Returns a homing policy for an environment."""
     return lambda env: Homing(env.contract)
+
+
+REACH = "SimScale/Reach-v0"
+VLA = {"image_size": 40, "patch_size": 8, "embed_dim": 32, "num_heads": 2, "num_layers": 2, "state_dim": 20}
+
+LEARNED = {
+    "bc": ("bc", {"state_dim": 20, "hidden_dim": 32}, 1),
+    "bc-image": ("bc", {"state_dim": 20, "hidden_dim": 32, "use_image": True, "image_size": 40}, 1),
+    "vla-mlp": ("vla", VLA | {"action_horizon": 4}, 2),
+    "vla-diffusion": ("vla", VLA | {"action_horizon": 4, "action_head_type": "diffusion"}, 4),
+}
+"""Name to model, arguments, and how many actions of a chunk are executed."""
+
+
+@pytest.fixture
+def make_checkpoint(tmp_path):
+    """Writes a checkpoint with random weights whose contract is that of the environment."""
+
+    def make(name):
+        import torch
+
+        from envs.digests import profile_digest
+        from envs.simulation import load_scene
+        from eval.assembly import environment_contract
+        from simscaleai.checkpoint import save_checkpoint
+        from simscaleai.models.registry import create_model
+        from simscaleai.processing import Processor
+
+        model_name, arguments, n_action_steps = LEARNED[name]
+        contract = replace(environment_contract(REACH), environment_state=None, language=model_name == "vla")
+        if "image_size" in arguments:
+            profile = profile_digest(load_scene("reach"))
+            contract = replace(contract, cameras=("front",), image_size=(40, 40), render_profile=profile)
+        size = contract.state.size
+        vector = {"min": [-1.0] * size, "max": [1.0] * size, "mean": [0.0] * size, "std": [1.0] * size}
+        statistics = {"observation.state": vector, "action": {key: values[:4] for key, values in vector.items()}}
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = create_model(model_name, **arguments)
+        save_checkpoint(
+            tmp_path / name,
+            model=model,
+            model_name=model_name,
+            model_arguments=arguments,
+            contract=contract.to_json(),
+            processor=Processor.fit(contract.to_json(), statistics),
+            training={},
+            n_action_steps=n_action_steps,
+        )
+        return tmp_path / name
+
+    return make

@@ -52,7 +52,7 @@ def test_rollout_leaves_a_run_folder_and_says_where(workdir, capsys):
     assert [(result.episode_index, result.seed) for result in results] == [(i, 3_000_000_000 + i) for i in range(3)]
     run = RunRecord.read(Path("runs/x"))
     assert run.config["model"] == "scripted"
-    assert run.resolved == {"environment": "SimScale/Reach-v0", "num_envs": 3, "episodes": 3}
+    assert run.resolved == {"environment": "SimScale/Reach-v0", "num_envs": 3, "workers": 1, "episodes": 3}
     assert run.summary["successes"] == 3
     assert run.timing["seconds"] > 0
     assert run.fingerprint["libraries"]["mujoco"]
@@ -94,7 +94,7 @@ def test_python_call_returns_the_record_on_disk(workdir):
         (rollout.main, ["--model", "no_module:Policy"], "no_module"),
         (collect.main, ["--output", "d", "--seed", "0"], "kept for evaluation"),
         (collect.main, ["--output", "full"], "full is not empty"),
-        (collect.main, ["--output", "d", "--cameras", "back"], "unknown camera 'back'"),
+        (collect.main, ["--output", "d", "--cameras", "back"], "Unknown camera 'back'"),
         (record.main, ["--model", "zero", "--output", "v", "--camera", "back"], "Unknown camera 'back'"),
         (__main__.main, ["rollot"], "Unknown command 'rollot'. Did you mean 'rollout'?"),
     ],

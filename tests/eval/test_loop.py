@@ -18,8 +18,8 @@ class Diary(Observer):
         self.lines = []
         self.steps = []
 
-    def on_run_start(self, env, plan):
-        self.lines.append(("run", len(plan)))
+    def on_run_start(self, env):
+        self.lines.append(("run", env.num_envs))
 
     def on_episode_start(self, slot, spec):
         self.lines.append(("start", slot, spec.episode_index))
@@ -97,7 +97,7 @@ def test_target_and_instruction_of_the_plan_reach_environment_and_record(run):
 def test_observers_hear_everything_in_order(run):
     diary = Diary()
     run(plan_episodes(3), 2, observers=[diary])
-    assert diary.lines[:3] == [("run", 3), ("start", 0, 0), ("start", 1, 1)]
+    assert diary.lines[:3] == [("run", 2), ("start", 0, 0), ("start", 1, 1)]
     assert diary.lines[-1] == ("done", 3)
     starts = [line[1:] for line in diary.lines if line[0] == "start"]
     ends = [line[1:] for line in diary.lines if line[0] == "end"]

@@ -138,7 +138,7 @@ def test_failures_are_kept_only_if_asked(collect, tmp_path, keep_failures):
 def test_progress_prints_plain_lines_where_there_is_no_terminal(run, monkeypatch):
     monkeypatch.setattr(eval.observers.progress, "SECONDS_BETWEEN_LINES", 0.0)
     stream = io.StringIO()
-    run(4, [Progress(stream)])
+    run(4, [Progress(4, stream=stream)])
     lines = stream.getvalue().splitlines()
     assert len(lines) == 4
     assert re.fullmatch(r"4/4 episodes, [\d.]+/s, 0 s left, success 4/4 100 % \[51, 100\] at 95%", lines[-1]), lines[-1]
@@ -150,5 +150,5 @@ def test_progress_draws_a_bar_on_a_terminal(run):
             return True
 
     stream = Terminal()
-    run(4, [Progress(stream)])
+    run(4, [Progress(4, stream=stream)])
     assert re.search(r"4/4 .*success 4/4 100 % \[51, 100\]", stream.getvalue())

@@ -1,0 +1,126 @@
+"""Several workers: the same bytes, however many they are and whatever happens to them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from eval import rollout
+from eval.results import RunRecord, read_results
+
+FEW = ["--env", "reach", "--episodes", "6", "--seed", "3000000500"]
+UNLUCKY = 3_000_000_503
+
+
+@pytest.fixture
+def run_shape(tmp_path, monkeypatch):
+    """Runs a model in some shape; returns the run's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(model, workers, num_envs, *flags, code=0):
+        folder = Path(f"run-{workers}-{num_envs}")
+        shape = ["--workers", str(workers), "--num-envs", str(num_envs), "--output", str(folder)]
+        assert rollout.main(["--model", str(model), *FEW, *flags, *shape]) == code
+        return folder
+
+    return run
+
+
+@pytest.fixture
+def run_bytes(run_shape):
+    """The same; returns the bytes of its episodes."""
+    return lambda *shape: (run_shape(*shape) / "episodes.jsonl").read_bytes()
+
+
+@pytest.fixture
+def doing(tmp_path, monkeypatch):
+    """Makes a policy that does something unusual whenever it acts while the unlucky episode runs."""
+
+    def write(deed):
+        (tmp_path / "deeds.py").write_text(
+            "import os, pathlib, signal\n"
+            "from policies.baselines import ZeroPolicy\n"
+            "from simscaleai.errors import SimScaleError\n\n\n"
+            "class Policy(ZeroPolicy):\n"
+            "    due = False\n\n"
+            "    def reset(self, env_ids, seeds, instructions):\n"
+            f"        self.due |= {UNLUCKY} in seeds\n\n"
+            "    def act(self, observation, env_ids):\n"
+            "        if self.due:\n"
+            f"            {deed}\n"
+            "        return super().act(observation, env_ids)\n"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+        return "deeds:Policy"
+
+    return write
+
+
+def test_scripted_episodes_are_the_same_bytes_for_any_shape(run_bytes):
+    reference = run_bytes("scripted", 1, 1)
+    assert run_bytes("scripted", 1, 3) == reference
+    assert run_bytes("scripted", 2, 3) == reference
+
+
+@pytest.mark.parametrize(("name", "num_envs"), [("bc", 1), ("vla-mlp", 3), ("vla-diffusion", 1)])
+def test_learned_policies_are_the_same_bytes_for_any_shape(run_bytes, make_checkpoint, name, num_envs):
+    checkpoint = make_checkpoint(name)
+    reference = run_bytes(checkpoint, 1, 3, "--episodes", "3")
+    assert len({json.loads(line)["digest"] for line in reference.splitlines()}) == 3
+    assert run_bytes(checkpoint, 2, num_envs, "--episodes", "3") == reference
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["scripted", "bc", "bc-image", "vla-mlp", "vla-diffusion"])
+def test_every_shape_gives_the_same_bytes(run_bytes, make_checkpoint, name):
+    model = name if name == "scripted" else make_checkpoint(name)
+    shapes = [(workers, num_envs) for workers in (1, 2, 3) for num_envs in (1, 3, 8)]
+    assert len({run_bytes(model, *shape) for shape in shapes}) == 1
+
+
+def test_a_worker_films_what_it_runs(run_shape):
+    folder = run_shape("scripted", 2, 1, "--video", "2")
+    assert sorted(path.name for path in (folder / "videos").iterdir()) == [
+        "episode_000000.mp4",
+        "episode_000001.mp4",
+    ]
+
+
+def test_episodes_of_a_killed_worker_run_again(run_bytes, doing, caplog):
+    """It is killed once, in the middle of three episodes."""
+    model = doing(
+        "if not pathlib.Path('killed').exists():\n"
+        "                pathlib.Path('killed').touch()\n"
+        "                os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    after_a_kill = run_bytes(model, 2, 3)
+    assert "a worker died (exit code -9)" in caplog.text
+    assert run_bytes(model, 1, 3) == after_a_kill
+
+
+def test_an_episode_that_always_kills_its_worker_is_the_only_one_lost(run_shape, doing):
+    folder = run_shape(doing("os.kill(os.getpid(), signal.SIGKILL)"), 2, 3, code=1)
+    results = read_results(folder / "episodes.jsonl")
+    assert [result.seed for result in results if result.status == "error"] == [UNLUCKY]
+    assert results[3].failure == "worker_died"
+    assert len(results) == 6
+    assert RunRecord.read(folder).summary["errors"] == 1
+
+
+def test_a_mistake_that_a_worker_finds_is_one_line(run_shape, doing, capsys):
+    run_shape(doing("raise SimScaleError('expected better')"), 2, 3, code=2)
+    assert capsys.readouterr().err.splitlines()[-1] == "error: expected better"
+
+
+def test_workers_that_cannot_start_end_the_run(run_shape, monkeypatch, capsys):
+    monkeypatch.setattr("eval.workers._ONE_THREAD_EACH", {"PYTHONHOME": "/nowhere"})
+    run_shape("zero", 2, 1, code=2)
+    assert "3 workers in a row ended before their first episode" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--workers", "--num-envs"])
+def test_no_workers_or_slots_is_a_mistake(tmp_path, monkeypatch, capsys, flag):
+    monkeypatch.chdir(tmp_path)
+    assert rollout.main(["--model", "zero", *FEW, flag, "0"]) == 2
+    assert "of at least 1" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
