@@ -76,6 +76,22 @@ def test_newcombe_covers_by_enumeration_of_every_table(n):
     assert 0.945 < np.mean(coverages) < 0.985
 
 
+def test_newcombe_seldom_calls_a_policy_within_a_margin_that_it_is_not_by_enumeration():
+    """B is worse by exactly the margin; the lower end of a 95 % interval errs at about 2.5 %."""
+    tables = all_tables(30)
+    lows = np.array([newcombe(table).low for table in tables])
+    errors = []
+    for margin in (0.05, 0.1):
+        for p_a in (0.6, 0.8, 0.9, 0.95):
+            p_b = p_a - margin
+            for overlap in (0.0, 0.5, 0.9):
+                both = p_a * p_b + overlap * (p_b - p_a * p_b)
+                cells = [both, p_a - both, p_b - both, 1 - p_a - p_b + both]
+                errors.append(multinomial.pmf(np.array(tables), 30, cells)[lows > -margin].sum())
+    assert max(errors) < 0.05
+    assert np.mean(errors) == pytest.approx(0.02, abs=0.01)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemar_is_scipys_sign_test(only_a, only_b):
