@@ -63,16 +63,27 @@ def main() -> None:
     """Certify every environment and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", choices=SEEDS, default="development")
-    which = parser.parse_args().seeds
-    rows = []
-    for name in ENVIRONMENTS:
+    parser.add_argument("--envs", nargs="+", choices=ENVIRONMENTS, default=list(ENVIRONMENTS), help="only these anew")
+    arguments = parser.parse_args()
+    which, path = arguments.seeds, Path(__file__).parent / "results" / f"certificate_{arguments.seeds}.csv"
+    anew = {ENVIRONMENTS[name] for name in arguments.envs}
+    rows: list[list[object]] = [row for row in _read_rows(path) if row[0] not in anew]
+    for name in arguments.envs:
         for policy in POLICIES:
             if name == "reach" and policy == "pusher":
                 continue
             rows.append(certificate_row(name, policy, SEEDS[which]))
             print(*rows[-1], sep=" | ", flush=True)
-    with (Path(__file__).parent / "results" / f"certificate_{which}.csv").open("w", newline="") as file:
+    rows.sort(key=lambda row: list(ENVIRONMENTS.values()).index(str(row[0])))
+    with path.open("w", newline="") as file:
         csv.writer(file).writerows([HEADER, *rows])
+
+
+def _read_rows(path: Path) -> list[list[object]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [list(row) for row in csv.reader(file)][1:]
 
 
 if __name__ == "__main__":

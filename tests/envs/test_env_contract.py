@@ -22,7 +22,7 @@ from envs.vector_env import TaskVectorEnv
 SEED = 3_000_000_000
 
 FROZEN_SCENES = {
-    "SimScale/Reach-v0": "3d365e4899013ca4",
+    "SimScale/Reach-v0": "066634af7a24b6a1",
     "SimScale/PickPlace-v0": "ea6e710571db284c",
     "SimScale/PickPlaceLanguage-v0": "7ee71fb45f0c26f3",
 }
