@@ -101,7 +101,8 @@ def run(config: RolloutConfig) -> RunRecord:
     """
     plan = config.plan()
     config.check_shape()
-    folder = _output_folder(config)
+    if config.output is not None:
+        check_output(config.output, resume=config.resume)  # before time is spent on loading
     env_id = environment_id(config.env)
     policy = build_policy(config.model, config.checkpoint, env_id)
     slots = min(config.num_envs, len(plan))
@@ -112,8 +113,9 @@ def run(config: RolloutConfig) -> RunRecord:
         1 if config.workers > 1 else slots,
         terminate_on_success=config.terminate_on_success,
     )
+    folder = config.output or _next_free_folder(config)
     with held(folder):
-        check_output(folder, resume=config.resume)
+        check_output(folder, resume=config.resume)  # again: until now another run could have begun there
         resolved = {"environment": env_id, "num_envs": slots, "workers": config.workers, "episodes": len(plan)}
         return _Run(config, env, policy, plan, folder, resolved).execute()
 
@@ -162,40 +164,43 @@ class _Run:
         return replace(now, timing=before.timing), earlier
 
     def _run_episodes(self, earlier: Sequence[EpisodeResult]) -> None:
+        """Run what is not among the `earlier` results, here or in workers."""
         done = {result.episode_index for result in earlier}
         left = [spec for spec in self.plan if spec.episode_index not in done]
-        videos, filmed = self.folder / "videos", range(self.config.video)
-        log, progress = EpisodeLog(self.folder, earlier), Progress(len(self.plan), earlier=earlier)
-        remove_unfinished_videos(videos)
+        listeners = [EpisodeLog(self.folder, earlier), Progress(len(self.plan), earlier=earlier)]
+        job = self._job()
+        remove_unfinished_videos(job.video_folder)
         if self.config.workers == 1:
             # The film first: an episode counts when all that belongs to it is on disk.
-            rollout(self.env, self.policy, left, [VideoRecorder(videos, filmed), log, progress])
+            rollout(self.env, self.policy, left, [VideoRecorder(job.video_folder, job.filmed), *listeners])
             return
         self.env.close()
-        job = Job(
+        try:
+            run_in_workers(job, left, self.config.workers, listeners)
+        finally:
+            remove_unfinished_videos(job.video_folder)
+
+    def _job(self) -> Job:
+        return Job(
             model=self.config.model,
             checkpoint=self.config.checkpoint,
             env_id=self.resolved["environment"],
             num_envs=self.resolved["num_envs"],
             terminate_on_success=self.config.terminate_on_success,
-            video_folder=videos,
-            filmed=filmed,
+            video_folder=self.folder / "videos",
+            filmed=range(self.config.video),
         )
-        try:
-            run_in_workers(job, left, self.config.workers, [log, progress])
-        finally:
-            remove_unfinished_videos(videos)
 
     def _conclude(self, begun: RunRecord, earlier: Sequence[EpisodeResult], seconds: float) -> RunRecord:
         """Write the final record from what is on disk, and say what was found."""
-        results = self._finished()
+        results, done = self._finished(), {result.episode_index for result in earlier}
+        new = [result for result in results if result.episode_index not in done]
         summary = summarise(results, len(self.plan))
-        new = len(results) - len(earlier)
-        speed = _speed(_without(results, earlier), seconds) if new else {}
+        speed = _speed(new, seconds) if new else {}
         record = replace(begun, timing={**begun.timing, **speed}, summary=summary.to_json())
         path = record.write(self.folder)
         print(format_summary(summary))
-        print(f"{'time':<20} {seconds:.1f} s, {new / seconds:.2f} episodes/s")
+        print(f"{'time':<20} {seconds:.1f} s, {len(new) / seconds:.2f} episodes/s")
         print(f"{'record':<20} {path}", flush=True)
         return record
 
@@ -227,11 +232,6 @@ class _Run:
         )
 
 
-def _without(results: Sequence[EpisodeResult], others: Sequence[EpisodeResult]) -> list[EpisodeResult]:
-    known = {result.episode_index for result in others}
-    return [result for result in results if result.episode_index not in known]
-
-
 def _checkpoint_digest(policy: Policy) -> str | None:
     checkpoint = getattr(policy, "checkpoint", None)  # only learned policies have one
     return None if checkpoint is None else str(checkpoint.digest)
@@ -243,11 +243,8 @@ def _speed(results: Sequence[EpisodeResult], seconds: float) -> dict[str, float]
     return {"seconds": seconds, "episodes_per_second": len(results) / seconds, "steps_per_second": steps / seconds}
 
 
-def _output_folder(config: RolloutConfig) -> Path:
-    """Return the folder of the run, which exists and may be written to."""
-    if config.output is not None:
-        check_output(config.output, resume=config.resume)
-        return config.output
+def _next_free_folder(config: RolloutConfig) -> Path:
+    """Create and return the folder of a run for which none was given."""
     name = f"{Path(config.model).name}-{Path(config.env).name}".replace(":", ".")
     for number in count(1):
         folder = Path("runs") / f"{name}-{number:03d}"

@@ -144,6 +144,15 @@ def test_progress_prints_plain_lines_where_there_is_no_terminal(run, monkeypatch
     assert re.fullmatch(r"4/4 episodes, [\d.]+/s, 0 s left, success 4/4 100 % \[51, 100\] at 95%", lines[-1]), lines[-1]
 
 
+def test_progress_of_a_resumed_run_counts_what_was_there(run, monkeypatch):
+    monkeypatch.setattr(eval.observers.progress, "SECONDS_BETWEEN_LINES", 0.0)
+    earlier, stream = run(4, []), io.StringIO()
+    run(1, [Progress(6, earlier=earlier, stream=stream)])
+    (line,) = stream.getvalue().splitlines()
+    rate, left = re.fullmatch(r"5/6 episodes, ([\d.]+)/s, (\d+) s left, success 5/5 100 % .*", line).groups()
+    assert float(left) == pytest.approx(1 / max(float(rate), 0.01), abs=0.51)
+
+
 def test_progress_draws_a_bar_on_a_terminal(run):
     class Terminal(io.StringIO):
         def isatty(self):

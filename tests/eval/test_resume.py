@@ -17,6 +17,7 @@ import pytest
 
 from eval import rollout
 from eval.flags import command_line
+from eval.observers.log import EpisodeLog
 from eval.results import EPISODES_FILE, RunRecord, read_results
 from eval.run_folder import held
 
@@ -142,7 +143,9 @@ def test_a_run_killed_at_a_random_moment_resumes_to_the_same_bytes(start, kill):
     assert rollout.main([*whole, "--output", "whole"]) == 0
     flags = [*whole, "--workers", workers, "--output", "killed", "--resume"]
     process = start(*flags)
-    time.sleep(chance.uniform(0.3, 4.0))
+    finished = chance.randrange(-10, 55)
+    wait_until(lambda: lines("killed") >= finished)
+    time.sleep(chance.uniform(0.0, 2.0 if finished <= 0 else 0.1))
     os.kill(chance.choice([process.pid, *members(process.pid)]), signal.SIGKILL)
     time.sleep(chance.uniform(0.0, 1.0))
     process.kill()
@@ -160,6 +163,17 @@ def test_a_torn_last_line_is_run_again(run, cut):
     path.write_bytes(whole[:-cut] if cut > 0 else b"\xc3")  # the last: half of a character and nothing else
     assert run("--output", "run", "--resume", "--num-envs", "2") == 0
     assert path.read_bytes() == whole
+
+
+def test_a_run_that_is_killed_again_and_again_has_no_broken_line(run):
+    assert run("--output", "run") == 0
+    path = Path("run", EPISODES_FILE)
+    *kept, torn = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(kept) + torn[:20])
+    results = read_results(path)
+    log = EpisodeLog(Path("run"), results[:4])
+    log.on_episode_end(0, results[4])
+    assert read_results(path) == results
 
 
 def test_a_run_killed_before_its_first_record_starts(run, capsys):
@@ -233,6 +247,11 @@ def test_episodes_of_another_plan_are_refused(run, capsys):
     path.write_text(path.read_text().replace("3000000502", "7"))
     assert run("--output", "run", "--resume") == 2
     assert "holds episode 2 with seed 7, which is not in the plan" in capsys.readouterr().err
+
+
+def test_a_mistake_leaves_no_folder_behind(capsys):
+    assert rollout.main(["--model", "scripte"]) == 2
+    assert not list(Path.cwd().iterdir())
 
 
 def test_an_existing_run_is_left_alone(run, capsys):

@@ -1,6 +1,7 @@
 """Several workers: the same bytes, however many they are and whatever happens to them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,14 @@ def test_every_shape_gives_the_same_bytes(run_bytes, make_checkpoint, name):
     model = name if name == "scripted" else make_checkpoint(name)
     shapes = [(workers, num_envs) for workers in (1, 2, 3) for num_envs in (1, 3, 8)]
     assert len({run_bytes(model, *shape) for shape in shapes}) == 1
+
+
+def test_a_worker_has_one_thread_for_each_library(run_shape, doing, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    names = ["LP_NUM_THREADS", "OMP_NUM_THREADS"]
+    run_shape(doing(f"pathlib.Path('threads').write_text(str([os.environ.get(name) for name in {names}]))"), 2, 1)
+    assert Path("threads").read_text() == "['1', '1']"
+    assert "OMP_NUM_THREADS" not in os.environ
 
 
 def test_a_worker_films_what_it_runs(run_shape):
