@@ -34,6 +34,15 @@ def run_bytes(run_shape):
 
 
 @pytest.fixture
+def torch_threads():
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def doing(tmp_path, monkeypatch):
     """Makes a policy that does something unusual whenever it acts while the unlucky episode runs."""
 
@@ -63,8 +72,12 @@ def test_scripted_episodes_are_the_same_bytes_for_any_shape(run_bytes):
     assert run_bytes("scripted", 2, 3) == reference
 
 
-@pytest.mark.parametrize(("name", "num_envs"), [("bc", 1), ("vla-mlp", 3), ("vla-diffusion", 1)])
-def test_learned_policies_are_the_same_bytes_for_any_shape(run_bytes, make_checkpoint, name, num_envs):
+@pytest.mark.parametrize(("name", "num_envs", "threads"), [("bc", 1, 1), ("vla-mlp", 3, 2), ("vla-diffusion", 1, 1)])
+def test_learned_policies_are_the_same_bytes_for_any_shape(
+    run_bytes, make_checkpoint, torch_threads, name, num_envs, threads
+):
+    """Workers have one thread; the run without them has so many `threads`."""
+    torch_threads(threads)
     checkpoint = make_checkpoint(name)
     reference = run_bytes(checkpoint, 1, 3, "--episodes", "3")
     assert len({json.loads(line)["digest"] for line in reference.splitlines()}) == 3
