@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,13 @@ def test_a_worker_has_one_thread_for_each_library(run_shape, doing, monkeypatch)
     run_shape(doing(f"pathlib.Path('threads').write_text(str([os.environ.get(name) for name in {names}]))"), 2, 1)
     assert Path("threads").read_text() == "['1', '1']"
     assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_a_worker_leaves_ctrl_c_to_the_parent(run_shape, doing):
+    blocked = "str(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    run_shape(doing(f"pathlib.Path('blocked').write_text({blocked})"), 2, 1)
+    assert Path("blocked").read_text() == "True"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_a_worker_films_what_it_runs(run_shape):
