@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -83,6 +84,7 @@ class _Worker:
 @contextmanager
 def _inherited_by_workers() -> Iterator[None]:
     """Give processes started here one thread for each library, and leave Ctrl-C, which reaches all, to the parent."""
+    resource_tracker.ensure_running()  # it comes with the first process, and would undo the block when it starts
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     before = {name: os.environ.get(name) for name in _ONE_THREAD_EACH}
     os.environ.update(_ONE_THREAD_EACH)

@@ -99,6 +99,12 @@ def members(session):
     return found
 
 
+def hears_ctrl_c(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [int(mask, 16) for mask in re.findall(r"^Sig(?:Blk|Ign):\t(\w+)$", status, re.MULTILINE)]
+    return not any(mask >> (signal.SIGINT - 1) & 1 for mask in masks)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_killed_run_resumes_to_the_bytes_of_an_uninterrupted_one(start, hanging_policy, workers):
     arguments = ["--model", hanging_policy, *FEW, "--num-envs", "1"]
@@ -121,6 +127,7 @@ def test_ctrl_c_keeps_what_is_finished_and_prints_how_to_continue(start, hanging
     arguments = ["--model", hanging_policy, *FEW, "--num-envs", "1", "--workers", workers]
     process = start(*arguments, "--output", "stopped")
     wait_until(lambda: lines("stopped") == 3 + int(workers))
+    assert [pid for pid in members(process.pid) if hears_ctrl_c(pid)] == [process.pid]
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=20) == 130
     wait_until(lambda: not members(process.pid), seconds=10)
