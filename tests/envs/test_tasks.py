@@ -170,3 +170,33 @@ def test_dense_reward_grows_towards_success_and_is_one_there(env_id):
     assert rewards[-1] == 1.0
     assert rewards[0] < 0.9
     assert min(rewards) >= 0.0
+
+
+def test_closing_beside_the_cube_is_a_missed_grasp():
+    env = make(PICK_PLACE, max_episode_steps=60)
+    observation, _ = env.reset(seed=SEED)
+    expert, truncated = EXPERTS[PICK_PLACE](env.contract), [False]
+    while not truncated[0]:
+        misled = observation | {"environment_state": observation["environment_state"].copy()}
+        misled["environment_state"][:, 0] += 0.045
+        observation, _, _, truncated, info = env.step(expert.act(misled, np.arange(1)))
+    assert info["failure"][0] == "missed_grasp"
+
+
+def test_putting_the_cube_down_elsewhere_is_misplaced():
+    env = make(PICK_PLACE, max_episode_steps=100)
+    observation, _ = env.reset(seed=SEED)
+    expert, truncated = EXPERTS[PICK_PLACE](env.contract), [False]
+    while not truncated[0]:
+        misled = observation | {"environment_state": observation["environment_state"].copy()}
+        misled["environment_state"][:, 7] += 0.06
+        observation, _, _, truncated, info = env.step(expert.act(misled, np.arange(1)))
+    assert info["failure"][0] == "misplaced"
+
+
+def test_knocking_a_placed_cube_away_is_its_own_class():
+    env = make(PICK_PLACE, max_episode_steps=60, terminate_on_success=False)
+    observation, _ = env.reset(seed=SEED)
+    act_as_expert(env, observation, until=lambda info: bool(info["success"][0]))
+    place_cube(env, [0.45, 0.0, CUBE_HALF] if env._simulation.marker_position[0, 1] > 0.05 else [0.45, 0.17, CUBE_HALF])
+    assert failure_after(env, observation, [0, 0, 1, 1], 60 - int(env._elapsed[0])) == "placed_then_knocked"
