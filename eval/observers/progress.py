@@ -19,6 +19,9 @@ SECONDS_BETWEEN_LINES = 10.0
 class Progress(Observer):
     """Reports finished episodes, rate, remaining time and the running success rate with its interval.
 
+    The success rate is that of the episodes before the first one still running: successes end sooner than failures, so
+    the episodes that happen to have ended would flatter the policy.
+
     A bar on a terminal; elsewhere a plain line at most every `SECONDS_BETWEEN_LINES`.
     """
 
@@ -32,7 +35,8 @@ class Progress(Observer):
         """
         self._stream = stream or sys.stderr
         self._total, self._earlier, self._done = total, len(earlier), len(earlier)
-        self._successes = sum(result.status == "success" for result in earlier)
+        self._outcomes = {result.episode_index: result.status == "success" for result in earlier}
+        self._counted = self._successes = 0
         self._bar: tqdm[NoReturn] | None = None
         if self._stream.isatty():
             self._bar = tqdm(total=total, initial=self._done, unit="ep", file=self._stream, dynamic_ncols=True)
@@ -41,7 +45,10 @@ class Progress(Observer):
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
         """Count the episode."""
         self._done += 1
-        self._successes += result.status == "success"
+        self._outcomes[result.episode_index] = result.status == "success"
+        while self._counted in self._outcomes:
+            self._successes += self._outcomes[self._counted]
+            self._counted += 1
         if self._bar is not None:
             self._bar.set_postfix_str(self._rate_text(), refresh=False)
             self._bar.update()
@@ -61,8 +68,8 @@ class Progress(Observer):
         print(text, file=self._stream, flush=True)
 
     def _rate_text(self) -> str:
-        low, high, level = wilson(self._successes, self._done)
-        share = 100 * self._successes / self._done
-        return (
-            f"success {self._successes}/{self._done} {share:.0f} % [{100 * low:.0f}, {100 * high:.0f}] at {level:.0%}"
-        )
+        if not self._counted:
+            return "success not yet known"
+        low, high, level = wilson(self._successes, self._counted)
+        share = f"{self._successes}/{self._counted} {100 * self._successes / self._counted:.0f} %"
+        return f"success {share} [{100 * low:.0f}, {100 * high:.0f}] at {level:.0%}"

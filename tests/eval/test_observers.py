@@ -1,5 +1,6 @@
 import io
 import re
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import numpy as np
@@ -149,8 +150,18 @@ def test_progress_of_a_resumed_run_counts_what_was_there(run, monkeypatch):
     earlier, stream = run(4, []), io.StringIO()
     run(1, [Progress(6, earlier=earlier, stream=stream)])
     (line,) = stream.getvalue().splitlines()
-    rate, left = re.fullmatch(r"5/6 episodes, ([\d.]+)/s, (\d+) s left, success 5/5 100 % .*", line).groups()
+    rate, left = re.fullmatch(r"5/6 episodes, ([\d.]+)/s, (\d+) s left, success 4/4 100 % .*", line).groups()
     assert float(left) == pytest.approx(1 / max(float(rate), 0.01), abs=0.51)
+
+
+def test_progress_is_not_flattered_by_the_episodes_that_end_first(monkeypatch):
+    monkeypatch.setattr(eval.observers.progress, "SECONDS_BETWEEN_LINES", 0.0)
+    stream = io.StringIO()
+    progress = Progress(4, stream=stream)
+    for index, status in ((1, "success"), (3, "success"), (0, "failure"), (2, "failure")):
+        progress.on_episode_end(0, SimpleNamespace(episode_index=index, status=status))
+    shown = [line.partition("s left, ")[2].split(" %")[0] for line in stream.getvalue().splitlines()]
+    assert shown == ["success not yet known", "success not yet known", "success 1/2 50", "success 2/4 50"]
 
 
 def test_progress_draws_a_bar_on_a_terminal(run):
