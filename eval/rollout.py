@@ -29,7 +29,7 @@ from eval.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds
 from eval.provenance import fingerprint, source_state
 from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results
 from eval.run_folder import check_output, check_same_run, earlier_record, earlier_results, held
-from eval.summary import format_summary, summarise
+from eval.summary import format_summary, smallest_difference_text, summarise
 from eval.worker import Job
 from eval.workers import run_in_workers
 from policies.base import Policy
@@ -90,6 +90,13 @@ class RolloutConfig:
             raise PlanError(f"expected workers and num_envs of at least 1, got {self.workers} and {self.num_envs}")
         if self.resume and self.output is None:
             raise PlanError("expected --output with --resume: the folder of the run to continue")
+
+
+# Settings that a command for one episode does not need; all others decide how the episode goes, and are kept.
+_ONE_EPISODE: dict[str, Any] = {
+    name: getattr(RolloutConfig, name)
+    for name in ("episodes", "seed", "num_envs", "workers", "output", "resume", "video")
+}
 
 
 def run(config: RolloutConfig) -> RunRecord:
@@ -200,9 +207,20 @@ class _Run:
         record = replace(begun, timing={**begun.timing, **speed}, summary=summary.to_json())
         path = record.write(self.folder)
         print(format_summary(summary))
-        print(f"{'time':<20} {seconds:.1f} s, {len(new) / seconds:.2f} episodes/s")
-        print(f"{'record':<20} {path}", flush=True)
+        rows = {
+            "could have seen": smallest_difference_text(summary),
+            "time": f"{seconds:.1f} s, {len(new) / seconds:.2f} episodes/s",
+            "record": str(path),
+            "replay": self._replay_command(results),
+        }
+        print("\n".join(f"{name:<20} {text}" for name, text in rows.items() if text), flush=True)
         return record
+
+    def _replay_command(self, results: Sequence[EpisodeResult]) -> str:
+        """Return what to type to run one episode again, the first that failed if there is one; "" without episodes."""
+        for result in [*(result for result in results if result.status != "success"), *results]:
+            return command_line(PROGRAM, replace(self.config, **_ONE_EPISODE, seeds=(result.seed,)))
+        return ""
 
     def _resume_command(self) -> str:
         return command_line(PROGRAM, replace(self.config, output=self.folder, resume=True))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eval.percentage import points_text
+from eval.power import independent_discordance, smallest_difference
 from eval.results import EpisodeResult
 from eval.statistics import clopper_pearson, wilson
 
@@ -37,6 +39,9 @@ class Summary:
     """Episodes with a success held for a while; None when success ends an episode."""
     mean_steps: float
     """Control steps of an episode."""
+    smallest_difference: float | None
+    """What so many pairs of episodes see with 80 % power, against an equally good policy whose outcomes are independent
+    of these; None if they are too few for any difference."""
     failures: dict[str, int]
     """Failure or error class to the number of episodes, the most frequent first."""
 
@@ -57,18 +62,20 @@ def summarise(results: Sequence[EpisodeResult], planned: int) -> Summary:
     errors = sum(result.status == "error" for result in results)
     held = [result.success_held for result in results]
     low, high, _ = wilson(successes, n)
+    rate = successes / max(n, 1)
     return Summary(
         planned=planned,
         episodes=n,
         successes=successes,
         errors=errors,
-        success_rate=successes / max(n, 1),
+        success_rate=rate,
         wilson_95=(low, high),
         at_least_95=clopper_pearson(successes, n).low,
         rate_if_errors_succeeded=(successes + errors) / max(n, 1),
         success_once=sum(result.success_once for result in results),
         success_held=None if not held or None in held else sum(map(bool, held)),
         mean_steps=sum(result.steps for result in results) / max(n, 1),
+        smallest_difference=smallest_difference(n, independent_discordance(rate, rate)),
         failures=dict(Counter(result.failure for result in results if result.failure).most_common()),
     )
 
@@ -97,3 +104,12 @@ def format_summary(summary: Summary) -> str:
     if n < summary.planned:
         rows.append(("incomplete", f"{n} of {summary.planned} planned episodes ended"))
     return "\n".join(f"{name:<20} {text}" for name, text in rows)
+
+
+def smallest_difference_text(summary: Summary) -> str:
+    """Return how small a difference from another policy the run could have seen, in words."""
+    n = summary.episodes
+    if summary.smallest_difference is None:
+        return f"nothing: {n} episodes are too few for any difference"
+    least = points_text(summary.smallest_difference)
+    return f"{least} pp or more (80 % power, paired with an equally good policy on the same {n} episodes)"

@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -65,6 +67,39 @@ def test_the_same_command_gives_the_same_bytes(workdir):
     for name, num_envs in (("a", "1"), ("b", "3")):
         assert rollout.main(["--model", "random", *FEW, "--num-envs", num_envs, "--output", name]) == 0
     assert Path("a/episodes.jsonl").read_bytes() == Path("b/episodes.jsonl").read_bytes()
+
+
+def test_the_closing_table_ends_with_the_command_for_the_first_failure(workdir, monkeypatch, capsys):
+    (workdir / "lazy.py").write_text(
+        "from policies.registry import make_policy\n\n\n"
+        "class Policy:\n"
+        "    def __init__(self, environment):\n"
+        "        self.expert = make_policy('scripted', checkpoint=None, environment=environment)\n"
+        "        self.contract, self.needs_observation = self.expert.contract, self.expert.needs_observation\n\n"
+        "    def reset(self, env_ids, seeds, instructions):\n"
+        "        self.lazy = 3000000007 in seeds\n"
+        "        self.expert.reset(env_ids, seeds, instructions)\n\n"
+        "    def act(self, observation, env_ids):\n"
+        "        return self.expert.act(observation, env_ids) * (not self.lazy)\n"
+    )
+    monkeypatch.syspath_prepend(str(workdir))
+    flags = ["--model", "lazy:Policy", "--env", "reach", "--no-terminate-on-success", "--num-envs", "1"]
+    assert rollout.main([*flags, "--seeds", "3000000008", "3000000007", "3000000009", "--output", "run"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    results = read_results(Path("run/episodes.jsonl"))
+    assert [result.status for result in results] == ["success", "failure", "success"]
+    name, *command = shlex.split(last)
+    assert (name, command[:3]) == ("replay", ["python", "-m", "eval.rollout"])
+    assert rollout.main([*command[3:], "--output", "again"]) == 0
+    (again,) = read_results(Path("again/episodes.jsonl"))
+    assert again == replace(results[1], episode_index=0)
+
+
+def test_of_successes_the_first_is_replayed_and_of_nothing_nothing(workdir, capsys):
+    assert rollout.main(["--model", "scripted", *FEW, "--workers", "2", "--output", "run"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("replay               python -m eval.rollout --model scripted --env reach --seeds 3000000000\n")
+    assert "could have seen      nothing: 3 episodes are too few for any difference\n" in out
 
 
 def test_default_output_is_the_next_free_number(workdir):

@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from eval.power import mcnemar_power
 from eval.results import EpisodeResult
-from eval.summary import format_summary, summarise
+from eval.summary import format_summary, smallest_difference_text, summarise
 
 SUCCESS = EpisodeResult(
     episode_index=0,
@@ -54,3 +55,19 @@ def test_a_run_without_episodes_claims_nothing():
     summary = summarise([], planned=5)
     assert summary.wilson_95 == (0.0, 1.0)
     assert "0 of 5 planned episodes ended" in format_summary(summary)
+
+
+def test_the_smallest_difference_is_seen_four_times_in_five_and_no_smaller_one():
+    """One that is an equally good policy succeeds alone as often as it fails alone: 2 · 0.6 · 0.4 of the pairs."""
+    summary = summarise([SUCCESS] * 60 + [FAILURE] * 40, planned=100)
+    smallest = summary.smallest_difference
+    assert mcnemar_power(100, smallest + 1e-9, 0.48) >= 0.8 > mcnemar_power(100, smallest - 1e-3, 0.48)
+    assert smallest_difference_text(summary).startswith(f"{100 * smallest:.1f} pp or more (80 % power, paired")
+    assert summary.to_json()["smallest_difference"] == smallest
+
+
+def test_few_episodes_see_no_difference():
+    for n in (0, 5):
+        summary = summarise([SUCCESS] * n, planned=5)
+        assert summary.smallest_difference is None
+        assert smallest_difference_text(summary) == f"nothing: {n} episodes are too few for any difference"
