@@ -162,6 +162,8 @@ class RunRecord:
     """The policy's contract."""
     timing: Mapping[str, Any]
     """Start in UTC, seconds, episodes and control steps per second."""
+    seed_overlap: Mapping[str, Any] | None = None
+    """Seeds of the run that the checkpoint records as trained on, and its record; None if there are none."""
     summary: Mapping[str, Any] | None = None
     """Counts and intervals; None until the run ends."""
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from eval.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds
 from eval.provenance import fingerprint, source_state
 from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results
 from eval.run_folder import check_output, check_same_run, earlier_record, earlier_results, held
+from eval.seed_overlap import SeedOverlap, seed_overlap
 from eval.summary import format_summary, smallest_difference_text, summarise
 from eval.worker import Job
 from eval.workers import run_in_workers
@@ -142,6 +144,8 @@ class _Run:
         record, earlier = self._take_up(self._begun_record())
         print(f"{self.config.model} in {self.resolved['environment']}: {plan_text(self.plan)}")
         print(f"{self._shape_text()}; record in {self.folder}", flush=True)
+        if self._overlap:
+            print(f"warning: {self._overlap.text()}", flush=True)
         clock = time.monotonic()
         record.write(self.folder)
         try:
@@ -151,6 +155,10 @@ class _Run:
             print(f"{'continue with':<20} {self._resume_command()}", flush=True)
             raise
         return self._conclude(record, earlier, time.monotonic() - clock)
+
+    @cached_property
+    def _overlap(self) -> SeedOverlap | None:
+        return seed_overlap(self.policy, self.plan)
 
     def _shape_text(self) -> str:
         at_once = f"{self.resolved['num_envs']} at a time"
@@ -208,6 +216,7 @@ class _Run:
         path = record.write(self.folder)
         print(format_summary(summary))
         rows = {
+            "warning": self._overlap.text() if self._overlap else "",
             "could have seen": smallest_difference_text(summary),
             "time": f"{seconds:.1f} s, {len(new) / seconds:.2f} episodes/s",
             "record": str(path),
@@ -247,6 +256,7 @@ class _Run:
             checkpoint_digest=_checkpoint_digest(self.policy),
             contract=self.policy.contract.to_json(),
             timing={"started": datetime.now(UTC).isoformat(timespec="seconds")},
+            seed_overlap=self._overlap.to_json() if self._overlap else None,
         )
 
 

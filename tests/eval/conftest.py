@@ -156,7 +156,7 @@ LEARNED = {
 def make_checkpoint(tmp_path):
     """Writes a checkpoint with random weights whose contract is that of the environment."""
 
-    def make(name):
+    def make(name, training=None):
         import torch
 
         from envs.digests import profile_digest
@@ -184,7 +184,7 @@ def make_checkpoint(tmp_path):
             model_arguments=arguments,
             contract=contract.to_json(),
             processor=Processor.fit(contract.to_json(), statistics),
-            training={},
+            training=training or {},
             n_action_steps=n_action_steps,
         )
         return tmp_path / name
