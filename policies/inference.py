@@ -1,14 +1,15 @@
 """Runs a model on rows of observations so that no row's result depends on the others.
 
-Matrix products round differently for different batch sizes, and on some sizes for different numbers of threads. Rows
-are therefore run in tiles of one fixed size, padded; a probe at load time shows whether the model keeps its rows apart,
-and one that does not runs a row at a time.
+Matrix products round differently for different batch sizes, and a row on the border between two threads differently
+from the others. Rows are therefore run in tiles of one fixed size, padded, on one thread; a probe at load time shows
+whether the model keeps its rows apart, and one that does not runs a row at a time. Use `--workers` for more cores.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 TILE = 8
-"""Rows of one call; multiples of 4 round alike at any number of threads."""
+"""Rows of one call."""
 
 _NOISE_STREAM = 0x504F4C
 """Keeps the noise apart from the environment's streams, which start from the same episode seed."""
@@ -110,7 +111,8 @@ class RowInference:
         keywords: dict[str, Any] = {"language": list(texts)} if self._uses_language else {}
         if noise is not None:
             keywords["noise"] = noise
-        actions: torch.Tensor = self._model.predict(dict(observations), **keywords)  # type: ignore[operator]
+        with _one_thread():
+            actions: torch.Tensor = self._model.predict(dict(observations), **keywords)  # type: ignore[operator]
         rows = len(next(iter(observations.values())))
         if actions.ndim not in (2, 3) or len(actions) != rows:
             raise SimScaleError(
@@ -133,6 +135,19 @@ class RowInference:
             permuted = self._call(moved, [texts[row] for row in order], None if noise is None else noise[:, order])
             repeated = self._call(alone, texts[:1] * TILE, same_noise)
         return bool(torch.equal(plain[order], permuted) and torch.equal(repeated, plain[:1].expand_as(repeated)))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute on one thread, whatever it was told before."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _noise_shape(model: nn.Module) -> tuple[int, ...] | None:

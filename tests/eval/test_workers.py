@@ -73,16 +73,18 @@ def test_scripted_episodes_are_the_same_bytes_for_any_shape(run_bytes):
     assert run_bytes("scripted", 2, 3) == reference
 
 
-@pytest.mark.parametrize(("name", "num_envs", "threads"), [("bc", 1, 1), ("vla-mlp", 3, 2), ("vla-diffusion", 1, 1)])
+@pytest.mark.parametrize(
+    ("name", "num_envs", "threads", "episodes"), [("bc", 1, 1, 3), ("vla-mlp", 3, 2, 6), ("vla-diffusion", 1, 1, 3)]
+)
 def test_learned_policies_are_the_same_bytes_for_any_shape(
-    run_bytes, make_checkpoint, torch_threads, name, num_envs, threads
+    run_bytes, make_checkpoint, torch_threads, name, num_envs, threads, episodes
 ):
-    """Workers have one thread; the run without them has so many `threads`."""
+    """Workers have one thread; the run without them has so many `threads`, and one slot for each episode."""
     torch_threads(threads)
     checkpoint = make_checkpoint(name)
-    reference = run_bytes(checkpoint, 1, 3, "--episodes", "3")
-    assert len({json.loads(line)["digest"] for line in reference.splitlines()}) == 3
-    assert run_bytes(checkpoint, 2, num_envs, "--episodes", "3") == reference
+    reference = run_bytes(checkpoint, 1, episodes, "--episodes", str(episodes))
+    assert len({json.loads(line)["digest"] for line in reference.splitlines()}) == episodes
+    assert run_bytes(checkpoint, 2, num_envs, "--episodes", str(episodes)) == reference
 
 
 @pytest.mark.slow
