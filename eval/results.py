@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,6 +162,8 @@ class RunRecord:
     """The policy's contract."""
     timing: Mapping[str, Any]
     """Start in UTC, seconds, episodes and control steps per second."""
+    receipts: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    """What the policy was given at the first step of the first episodes; see `eval.receipt.Receipt`."""
     seed_overlap: Mapping[str, Any] | None = None
     """Seeds of the run that the checkpoint records as trained on, and its record; None if there are none."""
     summary: Mapping[str, Any] | None = None

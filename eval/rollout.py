@@ -28,6 +28,7 @@ from eval.observers.progress import Progress
 from eval.observers.video import VideoRecorder, remove_unfinished_videos
 from eval.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds
 from eval.provenance import fingerprint, source_state
+from eval.receipt import ReceiptKeeper, collect_receipts, receipted, remove_receipts
 from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results
 from eval.run_folder import check_output, check_same_run, earlier_record, earlier_results, held
 from eval.seed_overlap import SeedOverlap, seed_overlap
@@ -176,7 +177,7 @@ class _Run:
         missing = len(self.plan) - len(earlier)
         text = f"{missing} of {len(self.plan)} episodes are missing" if missing else "complete, nothing to resume"
         print(f"{self.folder}: {text}")
-        return replace(now, timing=before.timing), earlier
+        return replace(now, timing=before.timing, receipts=before.receipts), earlier
 
     def _run_episodes(self, earlier: Sequence[EpisodeResult]) -> None:
         """Run what is not among the `earlier` results, here or in workers."""
@@ -186,8 +187,9 @@ class _Run:
         job = self._job()
         remove_unfinished_videos(job.video_folder)
         if self.config.workers == 1:
+            policy = ReceiptKeeper(self.policy, job.receipt_folder, job.receipted)
             # The film first: an episode counts when all that belongs to it is on disk.
-            rollout(self.env, self.policy, left, [VideoRecorder(job.video_folder, job.filmed), *listeners])
+            rollout(self.env, policy, left, [VideoRecorder(job.video_folder, job.filmed), *listeners])
             return
         self.env.close()
         try:
@@ -204,6 +206,8 @@ class _Run:
             terminate_on_success=self.config.terminate_on_success,
             video_folder=self.folder / "videos",
             filmed=range(self.config.video),
+            receipt_folder=self.folder,
+            receipted=receipted(self.plan),
         )
 
     def _conclude(self, begun: RunRecord, earlier: Sequence[EpisodeResult], seconds: float) -> RunRecord:
@@ -212,8 +216,10 @@ class _Run:
         new = [result for result in results if result.episode_index not in done]
         summary = summarise(results, len(self.plan))
         speed = _speed(new, seconds) if new else {}
-        record = replace(begun, timing={**begun.timing, **speed}, summary=summary.to_json())
+        receipts = collect_receipts(self.folder, begun.receipts)
+        record = replace(begun, timing={**begun.timing, **speed}, receipts=receipts, summary=summary.to_json())
         path = record.write(self.folder)
+        remove_receipts(self.folder)
         print(format_summary(summary))
         rows = {
             "warning": self._overlap.text() if self._overlap else "",

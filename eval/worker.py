@@ -11,7 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,6 +22,7 @@ from eval.loop import USER_MISTAKES, rollout
 from eval.observers.base import Observer
 from eval.observers.video import VideoRecorder
 from eval.plan import EpisodeSpec
+from eval.receipt import ReceiptKeeper
 from eval.results import EpisodeResult
 
 
@@ -37,6 +38,9 @@ class Job:
     video_folder: Path
     filmed: range
     """Indices of the episodes to film."""
+    receipt_folder: Path
+    receipted: Mapping[int, int]
+    """Seeds of the episodes that get a receipt, to their indices."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def _run_episodes(connection: Connection, job: Job) -> None:
     env = build_environment(
         policy.contract, job.env_id, job.num_envs, terminate_on_success=job.terminate_on_success, num_threads=1
     )
+    policy = ReceiptKeeper(policy, job.receipt_folder, job.receipted)
     # An episode is reported when its film is complete, so that a kill in between costs neither.
     rollout(env, policy, _orders(connection), [VideoRecorder(job.video_folder, job.filmed), _Reporter(connection)])
     env.close()

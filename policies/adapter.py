@@ -47,6 +47,8 @@ class PolicyAdapter:
             checkpoint.model, uses_language=self.contract.language, probe=self._processor.observations(self._probe())
         )
         self._chunks = _make_chunks(checkpoint, n_action_steps, ensemble_decay)
+        self.latest_chunks: dict[int, NDArray[np.float32]] = {}
+        """Slot to the chunk that the model predicted last, (H, 4): all of it, however much is executed."""
         self._streams: dict[int, EpisodeNoise] = {}
         self._instructions: dict[int, str] = {}
         self._unseen: set[int] = set()
@@ -93,6 +95,7 @@ class PolicyAdapter:
         actions = self._to_environment(chunks)
         actions = np.where(np.isfinite(actions), np.clip(actions, -1.0, 1.0), actions)
         for slot, chunk in zip(slots, actions, strict=True):
+            self.latest_chunks[slot] = chunk
             self._chunks.add(slot, chunk)
 
     def _to_environment(self, chunks: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ THIRD_PARTY = {
     "envs": {"numpy", "gymnasium", "mujoco", "OpenGL"},
     "simscaleai": {"numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard"},
     "policies": {"numpy", "torch"},
-    "eval": {"numpy", "gymnasium", "tyro", "tqdm", "imageio_ffmpeg", "jinja2", "scipy"},
+    "eval": {"numpy", "gymnasium", "tyro", "tqdm", "imageio", "imageio_ffmpeg", "jinja2", "scipy"},
 }
 """Package to the libraries that it may import."""
 
