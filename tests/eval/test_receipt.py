@@ -58,6 +58,8 @@ def spy_on(policy):
 @pytest.mark.parametrize("num_envs", [1, 4])
 def test_a_receipt_holds_what_act_got(make_env, make_policy, tmp_path, num_envs):
     env = make_env(num_envs, cameras=("front", "wrist"))
+    render = env.render_images
+    env.render_images = lambda mask: render(mask) + np.arange(6, dtype=np.uint8)  # every channel looks different
     policy = make_policy(env)
     notes = spy_on(policy)
     rollout.rollout(env, ReceiptKeeper(policy, tmp_path, receipted(PLAN)), PLAN)
@@ -93,6 +95,15 @@ def test_keeping_receipts_changes_no_episode(make_env, make_policy, tmp_path):
     plain = rollout.rollout(env, make_policy(env), PLAN)
     env = make_env(3, cameras=("front",))
     assert rollout.rollout(env, ReceiptKeeper(make_policy(env), tmp_path, receipted(PLAN)), PLAN) == plain
+
+
+def test_an_episode_that_is_broken_off_before_it_acts_leaves_nothing(make_env, make_policy, tmp_path):
+    env = make_env(1)
+    keeper, slots = ReceiptKeeper(make_policy(env), tmp_path, {SEED: 0}), np.array([0])
+    keeper.reset(slots, [SEED], ["go"])
+    keeper.reset(slots, [SEED + 5], ["stop"])
+    keeper.act({key: np.zeros((1, 2), np.float32) for key in env.contract.vectors}, slots)
+    assert collect_receipts(tmp_path) == []
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
