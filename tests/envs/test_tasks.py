@@ -172,26 +172,20 @@ def test_dense_reward_grows_towards_success_and_is_one_there(env_id):
     assert min(rewards) >= 0.0
 
 
-def test_closing_beside_the_cube_is_a_missed_grasp():
-    env = make(PICK_PLACE, max_episode_steps=60)
-    observation, _ = env.reset(seed=SEED)
-    expert, truncated = EXPERTS[PICK_PLACE](env.contract), [False]
-    while not truncated[0]:
-        misled = observation | {"environment_state": observation["environment_state"].copy()}
-        misled["environment_state"][:, 0] += 0.045
-        observation, _, _, truncated, info = env.step(expert.act(misled, np.arange(1)))
-    assert info["failure"][0] == "missed_grasp"
-
-
-def test_putting_the_cube_down_elsewhere_is_misplaced():
+@pytest.mark.parametrize(
+    ("feature", "offset", "expected"),
+    [("cube_position", (0.045, 0.0, 0.0), "missed_grasp"), ("goal_position", (0.06, 0.0, 0.0), "misplaced")],
+)
+def test_an_expert_that_is_misled_fails_in_the_way_it_was_misled(feature, offset, expected):
     env = make(PICK_PLACE, max_episode_steps=100)
     observation, _ = env.reset(seed=SEED)
     expert, truncated = EXPERTS[PICK_PLACE](env.contract), [False]
     while not truncated[0]:
-        misled = observation | {"environment_state": observation["environment_state"].copy()}
-        misled["environment_state"][:, 7] += 0.06
-        observation, _, _, truncated, info = env.step(expert.act(misled, np.arange(1)))
-    assert info["failure"][0] == "misplaced"
+        truth = observation["environment_state"].copy()
+        env.contract.environment_state.get(truth, feature)[:] += np.float32(offset)
+        action = expert.act(observation | {"environment_state": truth}, np.arange(1))
+        observation, _, _, truncated, info = env.step(action)
+    assert info["failure"][0] == expected
 
 
 def test_knocking_a_placed_cube_away_is_its_own_class():
