@@ -69,6 +69,6 @@ def plan_text(plan: Sequence[EpisodeSpec]) -> str:
     seeds = [spec.seed for spec in plan]
     if len(seeds) == 1:
         return f"1 episode, seed {seeds[0]}"
-    if seeds == list(range(seeds[0], seeds[-1] + 1)):
+    if seeds == list(range(seeds[0], seeds[0] + len(seeds))):
         return f"{len(seeds)} episodes, seeds {seeds[0]} to {seeds[-1]}"
     return f"{len(seeds)} episodes, seeds {' '.join(map(str, seeds[:10]))}{' …' if len(seeds) > 10 else ''}"
