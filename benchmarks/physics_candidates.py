@@ -22,6 +22,11 @@ from gymnasium.vector import AutoresetMode
 import envs.simulation
 from envs.interface import asset_path
 from envs.vector_env import TaskVectorEnv
+from eval.assembly import build_environment, build_policy
+from eval.collect import NoisyPolicy
+from eval.loop import rollout
+from eval.plan import plan_episodes
+from eval.summary import summarise
 from policies.scripted import EXPERTS
 
 ENV_ID = "SimScale/PickPlaceLanguage-v0"
@@ -29,39 +34,33 @@ SLOTS = 32
 FIRST_SEED = 3_000_100_000
 RESULTS = Path(__file__).parent / "results" / "physics_candidates.csv"
 
+
+def options(integrator: str, milliseconds: float, **others: Any) -> dict[str, Any]:
+    """Return physics options: an integrator by its MuJoCo name, a step, and whatever else differs."""
+    chosen = getattr(mujoco.mjtIntegrator, f"mjINT_{integrator.upper()}")
+    return {"integrator": chosen, "timestep": milliseconds / 1000, **others}
+
+
 CANDIDATES: dict[str, dict[str, Any]] = {
-    "implicitfast 2 ms": {"timestep": 0.002, "integrator": mujoco.mjtIntegrator.mjINT_IMPLICITFAST},
-    "implicitfast 2.5 ms": {"timestep": 0.0025, "integrator": mujoco.mjtIntegrator.mjINT_IMPLICITFAST},
-    "implicitfast 5 ms": {"timestep": 0.005, "integrator": mujoco.mjtIntegrator.mjINT_IMPLICITFAST},
-    "implicitfast 5 ms noslip": {
-        "timestep": 0.005,
-        "integrator": mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
-        "noslip_iterations": 3,
-    },
-    "discrete 2 ms": {"timestep": 0.002, "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE},
-    "discrete 2.5 ms": {"timestep": 0.0025, "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE},
-    "discrete 5 ms": {"timestep": 0.005, "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE},
-    "discrete 5 ms sleep": {
-        "timestep": 0.005,
-        "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE,
-        "enableflags": int(mujoco.mjtEnableBit.mjENBL_SLEEP),
-    },
-    "discrete 5 ms pyramidal": {
-        "timestep": 0.005,
-        "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE,
-        "cone": mujoco.mjtCone.mjCONE_PYRAMIDAL,
-        "impratio": 1.0,
-    },
-    "discrete 10 ms": {"timestep": 0.01, "integrator": mujoco.mjtIntegrator.mjINT_DISCRETE},
+    "implicitfast 2 ms": options("implicitfast", 2),
+    "implicitfast 2.5 ms": options("implicitfast", 2.5),
+    "implicitfast 5 ms": options("implicitfast", 5),
+    "implicitfast 5 ms noslip": options("implicitfast", 5, noslip_iterations=3),
+    "discrete 2 ms": options("discrete", 2),
+    "discrete 2.5 ms": options("discrete", 2.5),
+    "discrete 5 ms": options("discrete", 5),
+    "discrete 5 ms sleep": options("discrete", 5, enableflags=int(mujoco.mjtEnableBit.mjENBL_SLEEP)),
+    "discrete 5 ms pyramidal": options("discrete", 5, cone=mujoco.mjtCone.mjCONE_PYRAMIDAL, impratio=1.0),
+    "discrete 10 ms": options("discrete", 10),
 }
 
 
-def scene_loader(options: dict[str, Any]) -> Callable[[str], mujoco.MjModel]:
+def scene_loader(differing: dict[str, Any]) -> Callable[[str], mujoco.MjModel]:
     """Return a replacement of `envs.simulation.load_scene` that compiles scenes with other physics options."""
 
     def load(name: str) -> mujoco.MjModel:
         spec = mujoco.MjSpec.from_file(str(asset_path(f"{name}.xml")))
-        for option, value in options.items():
+        for option, value in differing.items():
             setattr(spec.option, option, value)
         return spec.compile()
 
@@ -70,19 +69,11 @@ def scene_loader(options: dict[str, Any]) -> Callable[[str], mujoco.MjModel]:
 
 def run_expert(episodes: int, noise: float) -> tuple[float, float, float]:
     """Return success rate, mean steps, and environment steps per second of the expert under action noise."""
-    env = TaskVectorEnv(ENV_ID, SLOTS, environment_state=True, autoreset_mode=AutoresetMode.SAME_STEP)
-    expert = EXPERTS[ENV_ID](env.contract)
-    rng = np.random.default_rng(FIRST_SEED)
-    observation, _ = env.reset(seed=FIRST_SEED)
-    ids, outcomes, steps, start = np.arange(SLOTS), [], 0, time.perf_counter()
-    while len(outcomes) < episodes:
-        actions = expert.act(observation, ids) + noise * rng.standard_normal((SLOTS, 4)).astype(np.float32)
-        observation, _, terminated, truncated, info = env.step(actions)
-        steps += SLOTS
-        ended = terminated | truncated
-        if ended.any():
-            outcomes.extend(info["final_info"]["success"][ended].tolist())
-    return float(np.mean(outcomes)), steps / len(outcomes), steps / (time.perf_counter() - start)
+    policy = NoisyPolicy(build_policy("scripted", None, ENV_ID), noise, SLOTS)
+    env, start = build_environment(policy.contract, ENV_ID, SLOTS), time.perf_counter()
+    summary = summarise(rollout(env, policy, plan_episodes(episodes, FIRST_SEED)), episodes)
+    speed = summary.mean_steps * episodes / (time.perf_counter() - start)
+    return summary.success_rate, summary.mean_steps, speed
 
 
 def grasp_creep(seconds: float = 3.0) -> tuple[float, float]:
@@ -98,10 +89,11 @@ def grasp_creep(seconds: float = 3.0) -> tuple[float, float]:
         lifted |= info["stage"] == "lifted"
         if (terminated | truncated).any():
             break
-    in_hand = expert.target_position(observation["environment_state"]) - observation["state"][:, 14:17]
+    ee_position = env.contract.state.slice("ee_position")
+    in_hand = expert.target_position(observation["environment_state"]) - observation["state"][:, ee_position]
     for _ in range(int(20 * seconds)):
         observation, *_ = env.step(np.tile(np.float32([0, 0, 0, -1]), (64, 1)), active=lifted)
-    moved = expert.target_position(observation["environment_state"]) - observation["state"][:, 14:17] - in_hand
+    moved = expert.target_position(observation["environment_state"]) - observation["state"][:, ee_position] - in_hand
     slip = 1000 * np.linalg.norm(moved[lifted], axis=1)
     return float(slip.mean()), float(slip.max())
 
@@ -122,8 +114,8 @@ def main() -> None:
         "steps/s",
     ]
     rows = []
-    for name, options in CANDIDATES.items():
-        envs.simulation.load_scene = scene_loader(options)  # type: ignore[assignment]
+    for name, differing in CANDIDATES.items():
+        envs.simulation.load_scene = scene_loader(differing)  # type: ignore[assignment]
         success, steps, speed = run_expert(episodes, noise=0.0)
         noisy, _, _ = run_expert(episodes, noise=0.5)
         rows.append(
