@@ -219,14 +219,12 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         """
         actions = check_actions(actions, self.num_envs)
         running = self._check_active(active)
-        renewed = np.zeros(self.num_envs, dtype=bool)
         if self._autoreset_mode == AutoresetMode.NEXT_STEP:
-            renewed = self._ended.copy()
-            running &= ~renewed
-            self._renew(renewed)
+            running &= ~self._ended
+            self._renew(~running)
         terminated, truncated, reward = self._advance(actions, running)
-        self._ended |= terminated | truncated
         ended_now = terminated | truncated
+        self._ended |= ended_now
         observation, info = self._observe(), self._make_info(ended_now)
         if self._autoreset_mode == AutoresetMode.SAME_STEP and ended_now.any():
             observation, info = self._renew_at_once(ended_now, observation, info)
@@ -303,9 +301,9 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
     def _make_info(self, ended: NDArray[np.bool_]) -> Info:
         success = np.asarray(self.task.success() & (self._faults == ""))
         failure = np.full(self.num_envs, "", dtype=object)
-        classes = self.task.failure() if (ended & ~success).any() else failure
         lost = ended & ~success
-        failure[lost] = np.where(self._faults[lost] != "", self._faults[lost], classes[lost])
+        if lost.any():
+            failure[lost] = np.where(self._faults[lost] != "", self._faults[lost], self.task.failure()[lost])
         info: Info = {
             "success": success,
             "stage": self.task.stage(),
