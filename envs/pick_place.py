@@ -209,7 +209,7 @@ class PickPlace(Task):
 
     def environment_parts(self) -> list[NDArray[np.float64]]:
         """Return the parts of `environment_layout`, each (N, size)."""
-        return [*(pose for pose, _ in self._bodies), self.simulation.marker_position]
+        return [self._target_pose(), self.simulation.marker_position]
 
 
 def _draw_places(seed: int, num_cubes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -27,9 +27,9 @@ class PickPlaceLanguage(PickPlace):
 
     **Action.** As everywhere (`envs.interface.ACTION_MEANING`). Friction alone holds the cube.
 
-    **Observation.** `state` (18): as in PickPlace. `environment_state` (27): for each of the red, green and blue cube
-    its position 3 [m] and orientation 4 (wxyz); goal position 3 [m]; one-hot target 3. Otherwise the target is known
-    from the instruction alone.
+    **Observation.** `state` (18): as in PickPlace. `environment_state` (34): as in PickPlace, for the cube to move (10);
+    then for each of the red, green and blue cube its position 3 [m] and orientation 4 (wxyz); one-hot target 3.
+    Otherwise the target is known from the instruction alone.
 
     **Randomization.** As in PickPlace, with three cubes and the goal pairwise at least 0.1 m apart, the colours in
     random order, the target uniform among them, the wording uniform among `TEMPLATES`. Places, colour order, goal,
@@ -47,6 +47,7 @@ class PickPlaceLanguage(PickPlace):
     colours = ("red", "green", "blue")
     environment_layout = Layout(
         (
+            *PickPlace.environment_layout.features,
             *(
                 feature
                 for colour in colours
@@ -55,7 +56,6 @@ class PickPlaceLanguage(PickPlace):
                     Feature(f"{colour}_cube_orientation", 4, "wxyz", "world"),
                 )
             ),
-            Feature("goal_position", 3, "m", "world"),
             Feature("target", 3, "one-hot red, green, blue", "none"),
         )
     )
@@ -66,5 +66,6 @@ class PickPlaceLanguage(PickPlace):
         return template.format(colour=target)
 
     def environment_parts(self) -> list[NDArray[np.float64]]:
-        """Return poses, goal and the one-hot target."""
-        return [*super().environment_parts(), np.eye(len(self.colours))[self._target_index]]
+        """Return the target's pose, the goal, all poses and the one-hot target."""
+        poses = [pose for pose, _ in self._bodies]
+        return [*super().environment_parts(), *poses, np.eye(len(self.colours))[self._target_index]]

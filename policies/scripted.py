@@ -57,7 +57,7 @@ class ReachExpert(Expert):
 
 
 class PickPlaceExpert(Expert):
-    """Grasps the target cube from above, carries it over the goal, puts it down, opens, and rises.
+    """Grasps the cube to move from above, carries it over the goal, puts it down, opens, and rises.
 
     The height is a funnel: low only where the end effector is nearly above what it should be above. Which of the moves
     is due follows from the cube's position, the end effector's, and the gripper's opening alone.
@@ -67,7 +67,7 @@ class PickPlaceExpert(Expert):
         """Return the action of each slot, (n, 4)."""
         ee = self._state.get(observation["state"], "ee_position").astype(np.float64)
         opening = self._state.get(observation["state"], "gripper_opening")[:, 0]
-        cube = self.target_position(observation["environment_state"]).astype(np.float64)
+        cube = self._truth.get(observation["environment_state"], "cube_position").astype(np.float64)
         goal = self._truth.get(observation["environment_state"], "goal_position").astype(np.float64)
         around = (np.abs(ee - cube) < (0.012, 0.02, 0.015)).all(axis=1)
         gripped = around & (opening < _CLOSED_ON_CUBE)
@@ -87,28 +87,6 @@ class PickPlaceExpert(Expert):
         motion[ready] = 0.0
         return _move(motion, np.where(carrying | ready, _CLOSE, _OPEN))
 
-    def target_position(self, truth: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the position (n, 3) of the cube to move, from `environment_state` (n, E)."""
-        return self._truth.get(truth, "cube_position")
-
-
-class LanguageTarget:
-    """Reads the cube to move from the one-hot target among three cubes."""
-
-    _truth: Layout
-
-    def target_position(self, truth: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the position (n, 3) of the cube to move, from `environment_state` (n, E)."""
-        colours = ("red", "green", "blue")
-        cubes = np.stack([self._truth.get(truth, f"{colour}_cube_position") for colour in colours], axis=1)
-        target = self._truth.get(truth, "target")
-        chosen: NDArray[np.float32] = np.take_along_axis(cubes, target.argmax(axis=1)[:, None, None], axis=1)[:, 0]
-        return chosen
-
-
-class PickPlaceLanguageExpert(LanguageTarget, PickPlaceExpert):
-    """The same among three cubes; the target comes from the one-hot in `environment_state`."""
-
 
 class Pusher(PickPlaceExpert):
     """A control, not an expert: shoves the target to the goal with a closed gripper, and must not count as success."""
@@ -116,7 +94,7 @@ class Pusher(PickPlaceExpert):
     def act(self, observation: ObservationArrays, env_ids: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the action of each slot, (n, 4)."""
         ee = self._state.get(observation["state"], "ee_position").astype(np.float64)
-        cube = self.target_position(observation["environment_state"]).astype(np.float64)
+        cube = self._truth.get(observation["environment_state"], "cube_position").astype(np.float64)
         goal = self._truth.get(observation["environment_state"], "goal_position").astype(np.float64)
         heading = (goal - cube)[:, :2] / np.maximum(_horizontal(goal - cube), 1e-6)[:, None]
         behind = cube[:, :2] - 0.05 * heading
@@ -130,18 +108,14 @@ class Pusher(PickPlaceExpert):
         return _move(motion, np.full(len(env_ids), _CLOSE))
 
 
-class LanguagePusher(LanguageTarget, Pusher):
-    """The same among three cubes."""
-
-
 EXPERTS: dict[str, type[ReachExpert] | type[PickPlaceExpert]] = {
     "SimScale/Reach-v0": ReachExpert,
     "SimScale/PickPlace-v0": PickPlaceExpert,
-    "SimScale/PickPlaceLanguage-v0": PickPlaceLanguageExpert,
+    "SimScale/PickPlaceLanguage-v0": PickPlaceExpert,
 }
 """Environment id to its expert."""
 
-PUSHERS: dict[str, type[Pusher]] = {"SimScale/PickPlace-v0": Pusher, "SimScale/PickPlaceLanguage-v0": LanguagePusher}
+PUSHERS: dict[str, type[Pusher]] = {"SimScale/PickPlace-v0": Pusher, "SimScale/PickPlaceLanguage-v0": Pusher}
 """Environment id to the control that only pushes."""
 
 
