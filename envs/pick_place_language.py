@@ -27,7 +27,7 @@ class PickPlaceLanguage(PickPlace):
 
     **Action.** As everywhere (`envs.interface.ACTION_MEANING`). Friction alone holds the cube.
 
-    **Observation.** `state` (18): as in PickPlace. `environment_state` (34): as in PickPlace, for the cube to move (10);
+    **Observation.** `state` (18): as in PickPlace. `environment_state` (34): PickPlace's of the cube to move (10);
     then for each of the red, green and blue cube its position 3 [m] and orientation 4 (wxyz); one-hot target 3.
     Otherwise the target is known from the instruction alone.
 
