@@ -41,6 +41,21 @@ def join_contracts(contracts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     return joined
 
 
+def shared_columns(layouts: Sequence[Sequence[Mapping[str, Any]]], unit: str) -> list[list[int]]:
+    """Return, for each of `layouts`, the columns of the features in `unit` that all layouts name and define alike.
+
+    The features come in the order of the first layout, so the same place means the same in every result.
+    """
+    first, *others = layouts
+    shared = [feature for feature in first if feature["unit"] == unit and all(feature in other for other in others)]
+    return [[column for feature in shared for column in _columns(layout, feature)] for layout in layouts]
+
+
+def _columns(layout: Sequence[Mapping[str, Any]], feature: Mapping[str, Any]) -> range:
+    start = sum(entry["size"] for entry in layout[: layout.index(feature)])
+    return range(start, start + feature["size"])
+
+
 def _add_environments(environments: dict[str, str], more: Mapping[str, str], name: str) -> None:
     for env_id, digest in more.items():
         if environments.setdefault(env_id, digest) != digest:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simscaleai.data.description import Description, EpisodeRecord, Feature, read_description, read_index
 from simscaleai.data.episode_file import Arrays, DatasetError, map_arrays, read_header
-from simscaleai.data.joining import join_contracts
+from simscaleai.data.joining import join_contracts, shared_columns
 from simscaleai.data.statistics import VectorStatistics, compute_statistics, merge_statistics
 
 
@@ -95,6 +95,16 @@ class Dataset:
             parts = [self._open(number)[key] for number in range(len(self.episodes))]
             self._vectors[key] = np.concatenate(parts)
         return self._vectors[key]
+
+    @cached_property
+    def positions(self) -> NDArray[np.float32]:
+        """Positions [m] in `observation.environment_state` that all folders name alike, shape (num_frames, P)."""
+        layouts = [source.description.contract.get("environment_state") or [] for source in self._sources]
+        columns = shared_columns(layouts, unit="m")
+        if not columns[0]:
+            return np.empty((self.num_frames, 0), dtype=np.float32)
+        chosen = [own for source, own in zip(self._sources, columns, strict=True) for _ in source.records]
+        return np.concatenate([self._open(n)["observation.environment_state"][:, own] for n, own in enumerate(chosen)])
 
     def gather(self, key: str, frames: NDArray[np.intp]) -> NDArray[Any]:
         """Return array `key` at `frames`, shape (len(frames), ...), copied straight from the memory maps."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simscaleai.data.reader import Dataset
 
 if TYPE_CHECKING:
-    from simscaleai.processing import Affine, Processor
+    from simscaleai.processing import Processor
 
 Batch = dict[str, Any]
 """`observations`, `actions`, `action_is_pad` and `language`, as models take them."""
@@ -28,7 +28,7 @@ class WindowSampler:
         *,
         action_horizon: int = 1,
         image_shift: int = 0,
-        truth: Affine | None = None,
+        truth: NDArray[np.float32] | None = None,
     ) -> None:
         """Prepare to sample.
 
@@ -38,8 +38,8 @@ class WindowSampler:
             processor: The transforms that the policy will use in evaluation, too.
             action_horizon: Actions in a chunk, H >= 1.
             image_shift: Largest random displacement of each camera's image [px]; 0 switches it off.
-            truth: Normalisation of `environment_state`, for a batch that holds it beside the observations as a target
-                of training; None leaves it out.
+            truth: What the features shall tell in training beside the actions, a row per frame (num_frames, P); a
+                batch holds its rows as `truth`.
         """
         self._dataset = dataset
         self._processor = processor
@@ -65,8 +65,7 @@ class WindowSampler:
         actions = self._processor.actions(self._dataset.vectors("action")[np.minimum(steps, last)])
         batch: Batch = {"observations": observations, "language": self._instructions(numbers)}
         if self._truth is not None:
-            truth = self._dataset.vectors("observation.environment_state")[frames]
-            batch["environment_state"] = _to_tensor(self._truth.forward(truth))
+            batch["truth"] = _to_tensor(self._truth[frames])
         if self._action_horizon == 1:
             return batch | {"actions": actions[:, 0]}
         return batch | {"actions": actions, "action_is_pad": _to_tensor(steps > last)}

@@ -55,7 +55,7 @@ class TrainConfig:
     image_shift: int = 4
     """Training images are displaced at random by up to this many pixels, each camera on its own."""
     auxiliary_weight: float = 0.0
-    """Weight of a second loss: reading simulator truth from the features, by a head that the checkpoint leaves out."""
+    """Weight of a second loss: telling objects' positions from the features, by a head that is not kept."""
     bfloat16: bool = False
     """Compute in bfloat16 where torch deems it safe (autocast); pays off on processors with hardware for it."""
     seed: int = 0

@@ -17,12 +17,12 @@ from simscaleai.errors import SimScaleError
 class Learner(nn.Module):
     """A model and, if wanted, a head that reads simulator truth from its features while it trains.
 
-    The auxiliary head tells an image encoder where the objects are, long before imitation would; the policy
+    The auxiliary head teaches an image encoder where the objects are, long before imitation would; the policy
     itself never receives the truth, and the head is thrown away.
     """
 
     def __init__(self, model: nn.Module, auxiliary: nn.Module | None = None, auxiliary_weight: float = 0.0) -> None:
-        """Train `model`, and with it `auxiliary`, from features (B, F) to simulator truth (B, E)."""
+        """Train `model`, and with it `auxiliary`, from features (B, F) to simulator truth (B, P)."""
         super().__init__()
         self.model = model
         self.auxiliary: nn.Module | None = auxiliary
@@ -35,12 +35,12 @@ class Learner(nn.Module):
             return output
         features = self.model.encode(batch["observations"], batch["language"])  # type: ignore[operator]
         output = self.model.decode(features, batch)  # type: ignore[operator]
-        auxiliary = functional.mse_loss(self.auxiliary(features).float(), batch["environment_state"])
+        auxiliary = functional.mse_loss(self.auxiliary(features).float(), batch["truth"])
         return output | {"loss": output["loss"] + self.auxiliary_weight * auxiliary, "auxiliary_loss": auxiliary}
 
 
 def make_auxiliary(model: nn.Module, example: Mapping[str, Any]) -> nn.Module:
-    """Return an untrained head from the features of `model` to the `environment_state` of the batch `example`.
+    """Return an untrained head from the features of `model` to the `truth` of the batch `example`.
 
     Raises:
         SimScaleError: If the model does not offer `encode` and `decode`.
@@ -49,7 +49,7 @@ def make_auxiliary(model: nn.Module, example: Mapping[str, Any]) -> nn.Module:
         raise SimScaleError("--auxiliary-weight needs a model with encode() and decode(), as bc and vla have")
     with torch.no_grad():
         features: Tensor = model.encode(example["observations"], example["language"])  # type: ignore[operator]
-    truth_dim = example["environment_state"].shape[1]
+    truth_dim = example["truth"].shape[1]
     return nn.Sequential(nn.Linear(features.shape[1], 256), nn.GELU(), nn.Linear(256, truth_dim))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from simscaleai.checkpoint import save_checkpoint
@@ -84,7 +85,7 @@ class _Trainer:
             self.policy.processor,
             action_horizon=self.policy.action_horizon,
             image_shift=config.image_shift,
-            truth=_truth(config, dataset),
+            truth=_truth(dataset) if config.auxiliary_weight > 0 else None,
         )
         training, held_out = split_episodes(len(dataset.episodes), config.validation_fraction, config.seed)
         self.order = EpochOrder(dataset.frames_of(training), config.batch_size, config.seed)
@@ -263,13 +264,14 @@ def _device(name: str) -> torch.device:
         raise SimScaleError(f"--device {name} cannot be used: {reason}") from None
 
 
-def _truth(config: TrainConfig, dataset: Dataset) -> Affine | None:
-    """Return the normalisation of the auxiliary head's target, if there is to be one."""
-    if config.auxiliary_weight == 0:
-        return None
-    if not dataset.contract.get("environment_state"):
-        raise SimScaleError("--auxiliary-weight needs a dataset with environment_state, the same in all folders")
-    return Affine.standardise(dataset.statistics["observation.environment_state"])
+def _truth(dataset: Dataset) -> NDArray[np.float32]:
+    """Return the auxiliary head's targets, normalised: where things are; of a cube's orientation little can be learned."""
+    positions = dataset.positions
+    if not positions.shape[1]:
+        raise SimScaleError(
+            "--auxiliary-weight needs positions [m] in the dataset's environment_state, named alike in all folders"
+        )
+    return Affine.standardise({"mean": positions.mean(axis=0), "std": positions.std(axis=0)}).forward(positions)
 
 
 def _spread(frames: Any) -> Any:

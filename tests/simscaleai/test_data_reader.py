@@ -85,6 +85,22 @@ def test_truth_of_another_layout_is_left_out(tmp_path: Path, make_contract: Any,
     assert joined.statistics.keys() == joined.features.keys()
 
 
+def test_positions_are_those_that_all_folders_name_alike(tmp_path: Path, make_contract: Any, make_dataset: Any) -> None:
+    def metres(name: str, unit: str = "m") -> dict[str, Any]:
+        return {"name": name, "size": 1, "unit": unit, "frame": "world"}
+
+    layouts = [[metres("yaw", "rad"), metres("cube")], [metres("cube"), metres("goal")], [metres("cube", "cm")] * 2]
+    folders = [
+        make_dataset(tmp_path / str(number), make_contract(environment_state=layout))
+        for number, layout in enumerate(layouts)
+    ]
+    joined, (first, second) = Dataset(folders[:2]), map(Dataset, folders[:2])
+    of_first, of_second = (dataset.vectors("observation.environment_state") for dataset in (first, second))
+    np.testing.assert_array_equal(joined.positions, np.concatenate([of_first[:, 1:], of_second[:, :1]]))
+    np.testing.assert_array_equal(second.positions, of_second)
+    assert Dataset(folders).positions.shape == (Dataset(folders).num_frames, 0)
+
+
 def test_the_digest_covers_arrays_instructions_and_contract(
     tmp_path: Path, make_contract: Any, make_dataset: Any
 ) -> None:

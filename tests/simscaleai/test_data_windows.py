@@ -9,7 +9,7 @@ import torch
 
 from simscaleai.data import Dataset, WindowSampler
 from simscaleai.data.windows import shift_images
-from simscaleai.processing import Affine, Processor
+from simscaleai.processing import Processor
 
 
 @pytest.fixture
@@ -62,16 +62,16 @@ def test_chunks_stop_at_the_end_of_their_episode(dataset: Dataset, horizon: int)
 
 
 def test_a_policy_without_truth_gets_none_but_may_be_trained_towards_it(dataset: Dataset) -> None:
-    truth = Affine.standardise(dataset.statistics["observation.environment_state"])
+    truth = dataset.positions / 2
     batch = make_sampler(dataset, truth=False).batch(np.array([1]))
     assert batch["observations"]["state"].shape == (1, 3)
-    assert "environment_state" not in batch
+    assert "truth" not in batch
     contract = dataset.contract | {"environment_state": None}
     processor = Processor.fit(contract, dataset.statistics)
     batch = WindowSampler(dataset, contract, processor, truth=truth).batch(np.array([1]))
     assert batch["observations"]["state"].shape == (1, 3)
-    expected = truth.forward(dataset.episode(0)["observation.environment_state"][1:2])
-    np.testing.assert_array_equal(batch["environment_state"], expected)
+    expected = dataset.episode(0)["observation.environment_state"][1:2] / 2
+    np.testing.assert_array_equal(batch["truth"], expected)
 
 
 def test_shifting_equals_padding_and_cropping_each_image(dataset: Dataset) -> None:
