@@ -79,11 +79,11 @@ def main() -> None:
         csv.writer(file).writerows([HEADER, *rows])
 
 
-def _read_rows(path: Path) -> list[list[object]]:
+def _read_rows(path: Path) -> list[list[str]]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [list(row) for row in csv.reader(file)][1:]
+        return list(csv.reader(file))[1:]
 
 
 if __name__ == "__main__":

@@ -18,12 +18,13 @@ from typing import Any
 import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 
 import envs.simulation
 from envs.interface import asset_path
 from envs.vector_env import TaskVectorEnv
 from eval.assembly import build_environment, build_policy
-from eval.collect import NoisyPolicy
+from eval.demonstrator import Demonstrator
 from eval.loop import rollout
 from eval.plan import plan_episodes
 from eval.summary import summarise
@@ -69,7 +70,7 @@ def scene_loader(differing: dict[str, Any]) -> Callable[[str], mujoco.MjModel]:
 
 def run_expert(episodes: int, noise: float) -> tuple[float, float, float]:
     """Return success rate, mean steps, and environment steps per second of the expert under action noise."""
-    policy = NoisyPolicy(build_policy("scripted", None, ENV_ID), noise, SLOTS)
+    policy = Demonstrator(build_policy("scripted", None, ENV_ID), SLOTS, noise=noise)
     env, start = build_environment(policy.contract, ENV_ID, SLOTS), time.perf_counter()
     summary = summarise(rollout(env, policy, plan_episodes(episodes, FIRST_SEED)), episodes)
     speed = summary.mean_steps * episodes / (time.perf_counter() - start)
@@ -89,13 +90,19 @@ def grasp_creep(seconds: float = 3.0) -> tuple[float, float]:
         lifted |= info["stage"] == "lifted"
         if (terminated | truncated).any():
             break
-    ee_position = env.contract.state.slice("ee_position")
-    in_hand = expert.target_position(observation["environment_state"]) - observation["state"][:, ee_position]
+    in_hand = _cube_from_ee(env, observation)
     for _ in range(int(20 * seconds)):
-        observation, *_ = env.step(np.tile(np.float32([0, 0, 0, -1]), (64, 1)), active=lifted)
-    moved = expert.target_position(observation["environment_state"]) - observation["state"][:, ee_position] - in_hand
+        observation, *_ = env.step(np.tile(np.array([0, 0, 0, -1], dtype=np.float32), (64, 1)), active=lifted)
+    moved = _cube_from_ee(env, observation) - in_hand
     slip = 1000 * np.linalg.norm(moved[lifted], axis=1)
     return float(slip.mean()), float(slip.max())
+
+
+def _cube_from_ee(env: TaskVectorEnv, observation: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    vectors = env.contract.vectors
+    cube = vectors["environment_state"].get(observation["environment_state"], "cube_position")
+    from_ee: NDArray[np.float32] = cube - vectors["state"].get(observation["state"], "ee_position")
+    return from_ee
 
 
 def main() -> None:

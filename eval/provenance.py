@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from policies.base import Policy
+
 _LIBRARIES = ("gymnasium", "mujoco", "numpy", "simscaleai", "torch")
 
 
@@ -40,6 +42,12 @@ def source_state() -> dict[str, Any] | None:
     if top is None or Path(top).resolve() != root:
         return None
     return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": bool(_git(root, "status", "--porcelain"))}
+
+
+def checkpoint_digest(policy: Policy) -> str | None:
+    """Return the digest of the weights that `policy` was made from; None if it has none."""
+    checkpoint = getattr(policy, "checkpoint", None)  # only learned policies have one
+    return None if checkpoint is None else str(checkpoint.digest)
 
 
 def _cpu_features() -> list[str]:

@@ -24,15 +24,25 @@ class DatasetRecorder(Observer):
 
     needs_images = True
 
-    def __init__(self, writer: DatasetWriter, labels: NDArray[np.float32], *, keep_failures: bool = False) -> None:
+    def __init__(
+        self,
+        writer: DatasetWriter,
+        labels: NDArray[np.float32],
+        *,
+        relabelled: bool = False,
+        keep_failures: bool = False,
+    ) -> None:
         """Record into `writer`.
 
         Args:
             writer: Where episodes go; the caller closes it.
             labels: What a learner shall imitate in the step just taken, shape (N, 4); whoever acts keeps it current.
+            relabelled: The labels are an expert's opinion of what somebody else does, worth learning from whatever
+                comes of it: every episode is kept.
             keep_failures: Keep episodes that are no success, too.
         """
-        self._writer, self._labels, self._keep_failures = writer, labels, keep_failures
+        self._writer, self._labels, self._relabelled = writer, labels, relabelled
+        self._keep_failures = keep_failures or relabelled
         self._episodes: dict[int, list[dict[str, NDArray[Any]]]] = {}
         self.discarded = 0
         """Number of episodes that were not kept."""
@@ -67,6 +77,8 @@ class DatasetRecorder(Observer):
             "success": result.status == "success",
             "digest": result.digest,
         }
+        if self._relabelled:
+            metadata["relabelled"] = True
         self._writer.write_episode(arrays, metadata, result.episode_index)
 
     def on_episode_abandoned(self, slot: int, spec: EpisodeSpec) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from simscaleai.checkpoint import CONFIG_FILE
 from simscaleai.data import Dataset
 from simscaleai.errors import SimScaleError
@@ -20,13 +23,17 @@ def check_output(config: TrainConfig) -> None:
 
 
 def check_success(config: TrainConfig, dataset: Dataset) -> None:
-    """Refuse demonstrations that failed, unless the user wants them."""
-    failed = sum(not record.metadata["success"] for record in dataset.episodes)
+    """Refuse demonstrations that failed, unless an expert relabelled them or the user wants them."""
+    failed = sum(_shows_failure(record.metadata) for record in dataset.episodes)
     if failed and not config.allow_failures:
         raise SimScaleError(
             f"{failed} of {len(dataset.episodes)} demonstrations did not succeed; collect successful ones only, or "
             "add --allow-failures"
         )
+
+
+def _shows_failure(metadata: Mapping[str, Any]) -> bool:
+    return not (metadata["success"] or metadata.get("relabelled", False))
 
 
 def check_same_training(config: TrainConfig, dataset: Dataset, progress: Progress) -> None:

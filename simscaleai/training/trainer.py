@@ -265,7 +265,7 @@ def _device(name: str) -> torch.device:
 
 
 def _truth(dataset: Dataset) -> NDArray[np.float32]:
-    """Return the auxiliary head's targets, normalised: where things are; of a cube's orientation little can be learned."""
+    """Return the auxiliary head's targets, normalised: where things are."""
     positions = dataset.positions
     if not positions.shape[1]:
         raise SimScaleError(

@@ -15,8 +15,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from eval import __main__, collect, record, rollout
+from eval.assembly import environment_contract
 from eval.results import RunRecord, read_results
+from policies.scripted import EXPERTS
 from simscaleai.data import Dataset
+from simscaleai.training.conditions import check_success
+from simscaleai.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = ["--env", "reach", "--episodes", "3", "--seed", "3000000000"]
@@ -210,6 +214,21 @@ def test_collect_makes_a_dataset_with_clean_labels_and_says_what_it_discarded(wo
     assert episode["observation.images.wrist"].shape[1:] == (32, 32, 3)
     assert episode["observation.images.front"].std() > 1
     assert json.loads(Path("noisy/dataset.json").read_text())["provenance"]["action_noise"] == 0.3
+
+
+def test_an_expert_labels_what_another_policy_does_and_every_episode_is_kept(workdir):
+    arguments = ["--env", "pick-place", "--episodes", "2", "--cameras", "--model", "random", "--expert", "scripted"]
+    assert collect.main([*arguments, "--output", "relabelled"]) == 0
+    dataset = Dataset("relabelled")
+    assert [(r.metadata["success"], r.metadata["relabelled"], r.length) for r in dataset.episodes] == [
+        (False, True, 150)
+    ] * 2
+    contract = environment_contract("SimScale/PickPlace-v0")
+    rows = {key: dataset.vectors(f"observation.{key}") for key in ("state", "environment_state")}
+    expected = EXPERTS["SimScale/PickPlace-v0"](contract).act(rows, np.arange(300))
+    np.testing.assert_array_equal(dataset.vectors("action"), expected)
+    assert np.abs(dataset.vectors("executed_action") - expected).mean() > 0.3
+    check_success(TrainConfig(model="bc", dataset=(Path("relabelled"),), output=Path("x")), dataset)
 
 
 def test_collected_episodes_do_not_depend_on_the_number_of_slots(workdir):
