@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 from pathlib import Path
+from typing import Any
 
 from envs import ENVIRONMENTS
 from eval.assembly import build_environment, build_policy
@@ -22,6 +23,8 @@ from eval.summary import summarise
 SEEDS = {"development": range(3_000_000_000, 3_000_001_000), "published": PUBLISHED_SEEDS}
 POLICIES = ("scripted", "pusher", "random", "zero")
 SLOTS = 32
+Row = list[Any]
+
 HEADER = (
     "environment",
     "scene",
@@ -36,7 +39,7 @@ HEADER = (
 )
 
 
-def certificate_row(name: str, policy_name: str, seeds: range) -> list[object]:
+def certificate_row(name: str, policy_name: str, seeds: range) -> Row:
     """Run one policy in one environment on `seeds` and return its row."""
     env_id = ENVIRONMENTS[name]
     policy = build_policy(policy_name, None, env_id)
@@ -67,7 +70,7 @@ def main() -> None:
     arguments = parser.parse_args()
     which, path = arguments.seeds, Path(__file__).parent / "results" / f"certificate_{arguments.seeds}.csv"
     anew = {ENVIRONMENTS[name] for name in arguments.envs}
-    rows: list[list[object]] = [row for row in _read_rows(path) if row[0] not in anew]
+    rows: list[Row] = [row for row in _read_rows(path) if row[0] not in anew]
     for name in arguments.envs:
         for policy in POLICIES:
             if name == "reach" and policy == "pusher":
@@ -79,7 +82,7 @@ def main() -> None:
         csv.writer(file).writerows([HEADER, *rows])
 
 
-def _read_rows(path: Path) -> list[list[str]]:
+def _read_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
