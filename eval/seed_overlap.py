@@ -47,12 +47,22 @@ class SeedOverlap:
 
 
 def seed_overlap(policy: Policy, plan: Sequence[EpisodeSpec]) -> SeedOverlap | None:
-    """Return which seeds of `plan` the policy's checkpoint records as trained on.
+    """Return which seeds of `plan` the policy's checkpoint, or one that it was started from, records as trained on.
 
     None if there are none, and for policies without a checkpoint or one that does not say.
     """
     checkpoint = getattr(policy, "checkpoint", None)  # only learned policies have one
-    recorded = None if checkpoint is None else checkpoint.training.get("seeds")
+    training = None if checkpoint is None else checkpoint.training
+    while isinstance(training, Mapping):
+        overlap = _overlap_with(training.get("seeds"), plan)
+        if overlap is not None:
+            return overlap
+        initial = training.get("initial")
+        training = initial.get("training") if isinstance(initial, Mapping) else None
+    return None
+
+
+def _overlap_with(recorded: object, plan: Sequence[EpisodeSpec]) -> SeedOverlap | None:
     if not isinstance(recorded, Mapping):
         return None
     first, last, count = (recorded.get(name) for name in ("first", "last", "count"))

@@ -23,6 +23,8 @@ class TrainConfig:
     output: Path
     """Folder of the checkpoint; also holds metrics.csv and training_state.safetensors."""
 
+    initial_checkpoint: Path | None = None
+    """Start from the weights and the normalisation of this checkpoint of the same model (fine-tuning)."""
     preset: str | None = None
     """Size of the vla model: debug, small, medium, large or xl."""
     model_arguments: tuple[str, ...] = ()
@@ -121,6 +123,7 @@ class TrainConfig:
         data = dataclasses.asdict(self)
         data["dataset"] = [str(folder) for folder in self.dataset]
         data["output"] = str(self.output)
+        data["initial_checkpoint"] = None if self.initial_checkpoint is None else str(self.initial_checkpoint)
         data["model_arguments"] = list(self.model_arguments)
         return data
 

@@ -1,14 +1,16 @@
-"""From a dataset and a configuration to an untrained policy: contract, processor and model."""
+"""From a dataset and a configuration to the policy that is to be trained: contract, processor and model."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from simscaleai.checkpoint import Checkpoint, load_checkpoint
 from simscaleai.data import Dataset
 from simscaleai.errors import SimScaleError
 from simscaleai.models.presets import preset_arguments
@@ -18,7 +20,7 @@ from simscaleai.training.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class UntrainedPolicy:
+class PolicyToTrain:
     """A model with everything that will stand beside it in the checkpoint."""
 
     model: nn.Module
@@ -31,10 +33,12 @@ class UntrainedPolicy:
     """Transforms between environment and model."""
     action_horizon: int
     """Actions that it predicts at once."""
+    initial: Checkpoint | None = None
+    """Where its weights come from, if it is not untrained."""
 
 
-def build_policy(config: TrainConfig, dataset: Dataset) -> UntrainedPolicy:
-    """Build what `config` asks for, with initial weights drawn from its seed.
+def build_policy(config: TrainConfig, dataset: Dataset) -> PolicyToTrain:
+    """Build what `config` asks for, with weights drawn from its seed, or from its initial checkpoint.
 
     The model's constructor is given those facts about the data (`state_dim`, `image_size`, …) that it names.
 
@@ -58,9 +62,30 @@ def build_policy(config: TrainConfig, dataset: Dataset) -> UntrainedPolicy:
             f"model {config.model!r} predicts {horizon} actions at once, --action-horizon asks for "
             f"{config.action_horizon}"
         )
-    return UntrainedPolicy(
+    policy = PolicyToTrain(
         model=model, model_arguments=arguments, contract=contract, processor=processor, action_horizon=horizon
     )
+    return (
+        policy if config.initial_checkpoint is None else _started_from(config.initial_checkpoint, policy, config.model)
+    )
+
+
+def _started_from(folder: Path, policy: PolicyToTrain, model_name: str) -> PolicyToTrain:
+    """Return `policy` with the weights and the normalisation of the checkpoint in `folder`, which must be its like.
+
+    Only the environments may differ: new tasks may be learned.
+    """
+    initial = load_checkpoint(folder, module=model_name if ":" in model_name else None)
+    sides = {"model": (initial.model_name, model_name)}
+    for name in policy.model_arguments.keys() | initial.model_arguments.keys():
+        sides[name] = (initial.model_arguments.get(name), policy.model_arguments.get(name))
+    for name in policy.contract.keys() - {"environments"}:
+        sides[name] = (initial.contract.get(name), policy.contract[name])
+    differing = [f"{name} is {there!r} there, {here!r} here" for name, (there, here) in sides.items() if there != here]
+    if differing:
+        raise SimScaleError(f"cannot start from {folder}: {'; '.join(sorted(differing))}")
+    policy.model.load_state_dict(initial.model.state_dict())
+    return replace(policy, processor=initial.processor, initial=initial)
 
 
 _NO_IMAGES: dict[str, Any] = {"cameras": [], "image_size": None, "render_profile": None}

@@ -8,16 +8,24 @@ from typing import Any
 
 import torch
 
+from simscaleai.checkpoint import Checkpoint
 from simscaleai.data import Dataset
 from simscaleai.training.config import TrainConfig
 
 
 def training_record(
-    config: TrainConfig, dataset: Dataset, *, step: int, minutes: float, validation_loss: float | None
+    config: TrainConfig,
+    dataset: Dataset,
+    *,
+    initial: Checkpoint | None,
+    step: int,
+    minutes: float,
+    validation_loss: float | None,
 ) -> dict[str, Any]:
     """Return configuration, data, the demonstrations' seeds, effort and versions as plain JSON data.
 
-    Whoever evaluates the checkpoint compares its seeds with those of the evaluation.
+    Whoever evaluates the checkpoint compares its seeds, and those of the checkpoint that it started from, with the
+    seeds of the evaluation.
     """
     seeds = [int(record.metadata["seed"]) for record in dataset.episodes]
     return {
@@ -29,6 +37,7 @@ def training_record(
             "provenance": dataset.provenance,
         },
         "seeds": {"first": min(seeds), "last": max(seeds), "count": len(set(seeds))},
+        "initial": None if initial is None else {"digest": initial.digest, "training": initial.training},
         "steps": step,
         "validation_loss": validation_loss,
         "minutes": round(minutes, 2),

@@ -221,7 +221,12 @@ class _Trainer:
             contract=self.policy.contract,
             processor=self.policy.processor,
             training=training_record(
-                config, self.dataset, step=self.step, minutes=self.minutes, validation_loss=self.validation_loss
+                config,
+                self.dataset,
+                initial=self.policy.initial,
+                step=self.step,
+                minutes=self.minutes,
+                validation_loss=self.validation_loss,
             ),
             n_action_steps=config.n_action_steps or self.policy.action_horizon,
             module=config.model if ":" in config.model else None,

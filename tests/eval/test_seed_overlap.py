@@ -28,6 +28,12 @@ def test_the_seeds_between_first_and_last_overlap():
     assert seed_overlap(policy, plan_seeds([9, 13])) is None
 
 
+def test_the_seeds_of_the_checkpoint_that_it_was_started_from_count_too():
+    first = {"seeds": {"first": 10, "last": 12, "count": 3}, "initial": None}
+    policy = trained_on({"seeds": {"first": 20, "last": 21, "count": 2}, "initial": {"digest": "d", "training": first}})
+    assert [seed_overlap(policy, plan_seeds([seed])) is not None for seed in (11, 15, 20)] == [True, False, True]
+
+
 def test_that_gaps_are_not_recorded_is_said():
     overlap = seed_overlap(trained_on({"seeds": {"first": 10, "last": 20, "count": 4}}), plan_seeds([15]))
     assert not overlap.is_certain

@@ -114,6 +114,25 @@ def test_the_checkpoint_says_how_it_was_made(tmp_path: Path, states: Path) -> No
     assert checkpoint.model_arguments["state_dim"] == 5
 
 
+def test_training_starts_from_the_weights_and_normalisation_of_another_checkpoint(
+    tmp_path: Path, images: Path, make_contract: Any, make_dataset: Any
+) -> None:
+    train(vla_config(images, tmp_path / "first"))
+    contract = make_contract(cameras=CAMERAS, size=16, environments={"SimScale/Toy-v1": "d"})
+    others = make_dataset(tmp_path / "others", contract, episodes=3, first_seed=7)
+    still = {"steps": 1, "learning_rate": 1e-12, "weight_decay": 0, "initial_checkpoint": tmp_path / "first"}
+    train(vla_config(others, tmp_path / "second", **still))
+    first, second = load_checkpoint(tmp_path / "first"), load_checkpoint(tmp_path / "second")
+    for name, weights in first.model.state_dict().items():
+        torch.testing.assert_close(second.model.state_dict()[name], weights, rtol=0, atol=1e-6)
+    assert second.processor.to_config() == first.processor.to_config()
+    assert second.contract["environments"] == {"SimScale/Toy-v1": "d"}
+    assert second.training["initial"] == {"digest": first.digest, "training": first.training}
+    other_model = vla_config(images, tmp_path / "third", action_horizon=2, initial_checkpoint=tmp_path / "first")
+    with pytest.raises(SimScaleError, match=r"cannot start from .*first: action_horizon is 3 there, 2 here"):
+        train(other_model)
+
+
 def test_a_vla_never_receives_the_truth_that_helps_to_train_it(tmp_path: Path, images: Path) -> None:
     output = tmp_path / "out"
     train(vla_config(images, output, n_action_steps=2))
