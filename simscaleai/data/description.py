@@ -22,6 +22,7 @@ REQUIRED_METADATA = ("seed", "environment", "instruction", "success")
 """What every episode says about itself, beside `OWN_FIELDS`."""
 OWN_FIELDS = ("episode_index", "file", "length", "sha256")
 """What the writer says about every episode."""
+INDEX_FILE, DISCARDED_FILE = "episodes.jsonl", "discarded.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +152,7 @@ def read_description(folder: Path) -> Description:
     if not path.is_file():
         raise DatasetError(f"{folder} is no dataset: it has no dataset.json (python -m eval.collect makes one)")
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT or data["format_version"] != FORMAT_VERSION:
             found = f"{data['format']} version {data['format_version']}"
             raise DatasetError(f"{path} is {found}; this version reads {FORMAT} version {FORMAT_VERSION}")
@@ -163,7 +164,7 @@ def read_description(folder: Path) -> Description:
         for name in CONTRACT_FIELDS:
             rest["contract"][name]
         return Description(features=features, **rest)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is damaged: {type(error).__name__} {error}; collect the dataset anew") from None
 
 
@@ -173,10 +174,9 @@ def read_index(folder: Path) -> list[EpisodeRecord]:
     Raises:
         DatasetError: If another line is damaged or an episode is listed twice.
     """
-    path = folder / "episodes.jsonl"
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    path = folder / INDEX_FILE
     records: dict[int, EpisodeRecord] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_lines(path), start=1):
         try:
             record = EpisodeRecord.from_line(line)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -187,10 +187,35 @@ def read_index(folder: Path) -> list[EpisodeRecord]:
     return [records[index] for index in sorted(records)]
 
 
-def drop_cut_line(folder: Path) -> None:
-    """Remove a last line of the index that has no end, left by a process that died while writing it."""
-    path = folder / "episodes.jsonl"
+def read_discarded(folder: Path) -> list[dict[str, Any]]:
+    """Return what is known of the episodes that were run and not kept, in the order of their `episode_index`.
+
+    Raises:
+        DatasetError: If a line is damaged, other than a last one that was cut.
+    """
+    path = folder / DISCARDED_FILE
+    try:
+        return sorted(map(json.loads, _lines(path)), key=lambda entry: int(entry["episode_index"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} is damaged: {error}") from None
+
+
+def episode_file_name(episode_index: int) -> str:
+    """Return the path of an episode's file below the dataset folder."""
+    return f"episodes/episode_{episode_index:06d}.safetensors"
+
+
+def drop_cut_line(path: Path) -> None:
+    """Remove a last line of a list that has no end, left by a process that died while writing it."""
     if path.exists():
         data = path.read_bytes()
         if not data.endswith(b"\n") and data:
             replace_file(path, data[: data.rfind(b"\n") + 1])
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the finished lines of `path`; none if there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    except UnicodeDecodeError:
+        raise DatasetError(f"{path} is damaged: it is no text; restore it or collect the dataset anew") from None

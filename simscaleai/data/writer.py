@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,21 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simscaleai.data.description import (
+    DISCARDED_FILE,
+    INDEX_FILE,
     OWN_FIELDS,
     REQUIRED_METADATA,
     Description,
     EpisodeRecord,
     drop_cut_line,
+    episode_file_name,
     read_description,
+    read_discarded,
     read_index,
     write_description,
 )
 from simscaleai.data.episode_file import Arrays, DatasetError, map_arrays, read_header, write_episode_file
 from simscaleai.data.statistics import compute_statistics
+from simscaleai.files import remove_partial_files, replace_file
 
 
 class DatasetWriter:
-    """Adds episodes to one dataset folder; episodes may come in any order.
+    """Adds episodes to one dataset folder; they may come in any order, and leave no trace of it in the end.
 
     Example::
 
@@ -63,11 +69,11 @@ class DatasetWriter:
             self._description = given
             write_description(self.folder, given)
         self._finished = {record.episode_index for record in read_index(self.folder)}
-        self._index = (self.folder / "episodes.jsonl").open("a")
+        self._finished.update(entry["episode_index"] for entry in read_discarded(self.folder))
 
     @property
     def finished(self) -> frozenset[int]:
-        """Indices of the episodes that the dataset holds."""
+        """Indices of the episodes that need not be run again: those that the dataset holds, and those discarded."""
         return frozenset(self._finished)
 
     def write_episode(
@@ -85,32 +91,44 @@ class DatasetWriter:
             DatasetError: If the episode exists or does not fit the dataset.
         """
         self._check_new(metadata, episode_index)
-        first = not self._description.features
-        description = self._description.with_features_of(arrays) if first else self._description
-        length = description.check(arrays)
-        if first:
+        self._checked(arrays)
+        write_episode_file(self.folder / episode_file_name(episode_index), arrays)
+        return self.adopt_episode(metadata, episode_index)
+
+    def adopt_episode(self, metadata: Mapping[str, Any], episode_index: int) -> EpisodeRecord:
+        """Add an episode whose file is in its place already; otherwise like `write_episode`."""
+        self._check_new(metadata, episode_index)
+        file = episode_file_name(episode_index)
+        path = self.folder / file
+        description, length = self._checked(map_arrays(path, read_header(path)))
+        if not self._description.features:
             write_description(self.folder, description)
             self._description = description
-        file = f"episodes/episode_{episode_index:06d}.safetensors"
-        digest = write_episode_file(self.folder / file, arrays)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         record = EpisodeRecord(
             episode_index=episode_index, file=file, length=length, sha256=digest, metadata=_as_json(metadata)
         )
-        self._index.write(record.to_line())
-        self._index.flush()
-        self._finished.add(episode_index)
+        self._append(INDEX_FILE, record.to_line(), episode_index)
         return record
 
+    def discard_episode(self, metadata: Mapping[str, Any], episode_index: int) -> None:
+        """Note that an episode was run and is not kept, with what is known about it."""
+        self._check_new(metadata, episode_index)
+        line = json.dumps({"episode_index": episode_index} | _as_json(metadata)) + "\n"
+        self._append(DISCARDED_FILE, line, episode_index)
+
     def close(self) -> None:
-        """Write the statistics, taken in the order of the episodes' index, and close the index."""
-        if self._index.closed:
-            return
-        self._index.close()
+        """Write the statistics and bring the lists into the order of the episodes' index."""
         records = read_index(self.folder)
         if records:
+            replace_file(self.folder / INDEX_FILE, "".join(record.to_line() for record in records).encode())
             statistics = compute_statistics(self._arrays(record) for record in records)
             self._description = replace(self._description, statistics=statistics)
             write_description(self.folder, self._description)
+        discarded = read_discarded(self.folder)
+        if discarded:
+            lines = "".join(json.dumps(entry) + "\n" for entry in discarded)
+            replace_file(self.folder / DISCARDED_FILE, lines.encode())
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -119,6 +137,18 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _append(self, name: str, line: str, episode_index: int) -> None:
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(line)
+        self._finished.add(episode_index)
+
+    def _checked(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[Description, int]:
+        """Return the description, with features, that `arrays` fit, and their number of steps."""
+        description = self._description
+        if not description.features:
+            description = description.with_features_of(arrays)
+        return description, description.check(arrays)
 
     def _check_new(self, metadata: Mapping[str, Any], episode_index: int) -> None:
         missing = [name for name in REQUIRED_METADATA if name not in metadata]
@@ -137,20 +167,30 @@ class DatasetWriter:
             )
         existing = read_description(self.folder)
         for name in ("contract", "provenance"):
-            ours, theirs = getattr(given, name), getattr(existing, name)
-            different = sorted(key for key in ours | theirs if ours.get(key) != theirs.get(key))
+            different = _differences(getattr(existing, name), getattr(given, name))
             if different:
-                key = different[0]
-                raise DatasetError(
-                    f"{self.folder} has another {name}: {', '.join(different)} differs "
-                    f"({key}: there {theirs.get(key)!r}, now {ours.get(key)!r}); choose another folder"
-                )
-        drop_cut_line(self.folder)
+                raise DatasetError(f"{self.folder} has another {name}: {'; '.join(different)}; choose another folder")
+        for list_name in (INDEX_FILE, DISCARDED_FILE):
+            drop_cut_line(self.folder / list_name)
+        remove_partial_files(self.folder)
+        remove_partial_files(self.folder / "episodes")
         return existing
 
     def _arrays(self, record: EpisodeRecord) -> Arrays:
         path = self.folder / record.file
         return map_arrays(path, read_header(path))
+
+
+def _differences(there: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[str]:
+    """Return one text for each entry that differs, also in dictionaries within."""
+    found: list[str] = []
+    for key in sorted(there.keys() | now.keys()):
+        old, new = there.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += _differences(old, new, f"{above}{key}.")
+        elif old != new:
+            found.append(f"{above}{key} there {old!r}, now {new!r}")
+    return found
 
 
 def _as_json(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,8 +72,14 @@ def test_existing_data_needs_resume(tmp_path: Path, make_contract: Any, make_dat
 @pytest.mark.parametrize(
     ("changes", "provenance", "text"),
     [
-        ({"control_hz": 10}, {}, "another contract: control_hz differs .*there 20, now 10"),
-        ({}, {"noise": 0.2}, "another provenance: noise differs"),
+        ({"control_hz": 10}, {}, "another contract: control_hz there 20, now 10"),
+        ({}, {"noise": 0.2}, "another provenance: noise there None, now 0.2"),
+        ({}, {"a": {"b": 1}, "c": 2}, "provenance: a there None, now {'b': 1}; c there None, now 2"),
+        (
+            {"environments": {"SimScale/Toy-v0": "other"}},
+            {},
+            "environments.SimScale/Toy-v0 there 'scene-digest', now 'other'",
+        ),
     ],
 )
 def test_resuming_something_else_is_refused(
@@ -114,7 +120,7 @@ def test_dying_at_any_write_and_resuming_gives_the_same_dataset(
     # A process that is killed runs no close(), and may leave half a line behind.
     with monkeypatch.context() as patch:
         patch.setattr("simscaleai.files.os.replace", replace)
-        patch.setattr(DatasetWriter, "close", lambda self: self._index.close())
+        patch.setattr(DatasetWriter, "close", lambda self: None)
         with pytest.raises(KeyboardInterrupt):
             write_all(tmp_path / "broken", contract, make_episode, make_metadata)
     if (tmp_path / "broken" / "episodes.jsonl").exists():
