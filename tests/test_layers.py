@@ -20,16 +20,16 @@ MAY_IMPORT = {
 
 THIRD_PARTY = {
     "envs": {"numpy", "gymnasium", "mujoco", "OpenGL"},
-    "simscaleai": {"numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard"},
+    "simscaleai": {"numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"},
     "policies": {"numpy", "torch"},
     "eval": {"numpy", "gymnasium", "tyro", "tqdm", "imageio", "imageio_ffmpeg", "jinja2", "scipy"},
 }
 """Package to the libraries that it may import."""
 
-ONLY_LAZILY = {"torch", "mujoco", "scipy"}
+ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "PIL"}
 """Slow libraries that starting a command or listing names must not load."""
 
-COMMANDS = ("eval.rollout", "eval.collect", "eval.record", "simscaleai.train")
+COMMANDS = ("eval.rollout", "eval.collect", "eval.record", "simscaleai.train", "simscaleai.data.__main__")
 
 
 def sources(package):

@@ -33,7 +33,7 @@ def check_success(config: TrainConfig, dataset: Dataset) -> None:
 
 
 def _shows_failure(metadata: Mapping[str, Any]) -> bool:
-    return not (metadata["success"] or metadata.get("relabelled", False))
+    return metadata["success"] is False and not metadata.get("relabelled", False)
 
 
 def check_same_training(config: TrainConfig, dataset: Dataset, progress: Progress) -> None:

@@ -27,7 +27,7 @@ def training_record(
     Whoever evaluates the checkpoint compares its seeds, and those of the checkpoint that it started from, with the
     seeds of the evaluation.
     """
-    seeds = [int(record.metadata["seed"]) for record in dataset.episodes]
+    seeds = [seed for record in dataset.episodes if (seed := record.metadata["seed"]) is not None]
     return {
         "config": config.to_json(),
         "dataset": {
@@ -36,7 +36,7 @@ def training_record(
             "frames": dataset.num_frames,
             "provenance": dataset.provenance,
         },
-        "seeds": {"first": min(seeds), "last": max(seeds), "count": len(set(seeds))},
+        "seeds": {"first": min(seeds), "last": max(seeds), "count": len(set(seeds))} if seeds else None,
         "initial": None if initial is None else {"digest": initial.digest, "training": initial.training},
         "steps": step,
         "validation_loss": validation_loss,

@@ -1,0 +1,241 @@
+"""Writes a dataset of ours as a LeRobotDataset v3.0."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from simscaleai.data.description import read_description, read_discarded
+from simscaleai.data.episode_file import Arrays
+from simscaleai.data.lerobot.images import encode_images
+from simscaleai.data.lerobot.layout import (
+    DATA_FILE_MEGABYTES,
+    DATA_PATH,
+    EPISODES_PATH,
+    FILES_PER_CHUNK,
+    FRAME_COLUMNS,
+    INFO_PATH,
+    OWN_PATH,
+    STATISTICS_PATH,
+    TASKS_PATH,
+    VERSION,
+    VIDEO_FILE_MEGABYTES,
+    arrow_schema,
+    lerobot_features,
+)
+from simscaleai.data.lerobot.statistics import (
+    FeatureStatistics,
+    count_pixels,
+    image_statistics,
+    vector_statistics,
+)
+from simscaleai.data.reader import Dataset
+from simscaleai.files import new_folder
+
+OWN_FORMAT, OWN_FORMAT_VERSION = "simscaleai-lerobot", 1
+
+
+def export_lerobot(source: Path, output: Path) -> None:
+    """Write the dataset in `source` to the new folder `output`, which appears when it is complete.
+
+    Vectors and images come out as they went in, bit for bit; images become embedded PNG files. Episodes are numbered
+    from 0 without gaps, their instruction is their task.
+
+    Raises:
+        DatasetError: If `source` is no dataset of ours, or holds an array that LeRobot has no form for.
+        SimScaleError: If `output` exists and is not an empty folder.
+    """
+    dataset = Dataset(source)
+    with new_folder(output) as folder:
+        _Export(dataset, folder).run()
+        _write_json(folder / OWN_PATH, _own_record(source, dataset))
+
+
+@dataclass
+class _Export:
+    """One dataset on its way into `folder`."""
+
+    dataset: Dataset
+    folder: Path
+    pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Image feature to how often each value occurs in each channel, over all episodes so far."""
+
+    def __post_init__(self) -> None:
+        self.features = lerobot_features(self.dataset.features)
+        self.schema = arrow_schema(self.features)
+        self.fps = int(self.dataset.contract["control_hz"])
+        instructions = [record.metadata["instruction"] for record in self.dataset.episodes]
+        self.tasks = {text: number for number, text in enumerate(dict.fromkeys(instructions))}
+        self.task_of_episode = [self.tasks[text] for text in instructions]
+
+    def run(self) -> None:
+        files = _DataFiles(self.folder, self.schema)
+        rows = [self._episode_row(number, files) for number in range(len(self.dataset.episodes))]
+        files.close()
+        _write_table(self.folder / EPISODES_PATH.format(chunk_index=0, file_index=0), pa.Table.from_pylist(rows))
+        _write_table(self.folder / TASKS_PATH, _tasks_table(list(self.tasks)))
+        _write_json(self.folder / STATISTICS_PATH, self._statistics_of_all())
+        _write_json(self.folder / INFO_PATH, self._info())
+
+    def _episode_row(self, number: int, files: _DataFiles) -> dict[str, Any]:
+        """Write one episode's frames and return its line of the table of episodes."""
+        columns = self._frame_columns(number) | self.dataset.episode(number)
+        chunk_index, file_index = files.write(self._table(number, columns))
+        end, length = int(self.dataset.episode_ends[number]), self.dataset.episodes[number].length
+        row = {
+            "episode_index": number,
+            "tasks": [self.dataset.episodes[number].metadata["instruction"]],
+            "length": length,
+            "data/chunk_index": chunk_index,
+            "data/file_index": file_index,
+            "dataset_from_index": end - length,
+            "dataset_to_index": end,
+            "meta/episodes/chunk_index": 0,
+            "meta/episodes/file_index": 0,
+        }
+        for key in self.features:
+            found = self._statistics(key, columns[key])
+            row |= {f"stats/{key}/{name}": values for name, values in found.items()}
+        return row
+
+    def _frame_columns(self, number: int) -> Arrays:
+        """Return the columns that LeRobot adds, of the episode `number`."""
+        end, length = int(self.dataset.episode_ends[number]), self.dataset.episodes[number].length
+        frames = np.arange(length)
+        columns = {
+            "timestamp": frames / self.fps,
+            "frame_index": frames,
+            "episode_index": np.full(length, number),
+            "index": np.arange(end - length, end),
+            "task_index": np.full(length, self.task_of_episode[number]),
+        }
+        return {key: values.astype(FRAME_COLUMNS[key]) for key, values in columns.items()}
+
+    def _table(self, number: int, columns: Arrays) -> pa.Table:
+        arrays = [
+            encode_images(columns[key], f"{key}-{number:06d}") if feature["dtype"] == "image" else _column(columns[key])
+            for key, feature in self.features.items()
+        ]
+        return pa.Table.from_arrays(arrays, schema=self.schema)
+
+    def _statistics(self, key: str, values: NDArray[Any]) -> FeatureStatistics:
+        if self.features[key]["dtype"] != "image":
+            return vector_statistics(values)
+        counts = count_pixels(values)
+        self.pixels[key] = self.pixels[key] + counts if key in self.pixels else counts
+        return image_statistics(counts, len(values))
+
+    def _statistics_of_all(self) -> dict[str, FeatureStatistics]:
+        count = len(self.dataset.episodes)
+        own = [self._frame_columns(number) for number in range(count)]
+        found = {key: image_statistics(counts, self.dataset.num_frames) for key, counts in self.pixels.items()}
+        found |= {key: vector_statistics(np.concatenate([columns[key] for columns in own])) for key in FRAME_COLUMNS}
+        vectors = [key for key in self.features if key not in found]
+        return found | {key: vector_statistics(self.dataset.vectors(key)) for key in vectors}
+
+    def _info(self) -> dict[str, Any]:
+        count = len(self.dataset.episodes)
+        return {
+            "codebase_version": VERSION,
+            "robot_type": None,
+            "total_episodes": count,
+            "total_frames": self.dataset.num_frames,
+            "total_tasks": len(self.tasks),
+            "chunks_size": FILES_PER_CHUNK,
+            "data_files_size_in_mb": DATA_FILE_MEGABYTES,
+            "video_files_size_in_mb": VIDEO_FILE_MEGABYTES,
+            "fps": self.fps,
+            "splits": {"train": f"0:{count}"},
+            "data_path": DATA_PATH,
+            "video_path": None,
+            "features": self.features,
+        }
+
+
+class _DataFiles:
+    """The Parquet files with the frames, one row group for each episode; a new one when the last is full."""
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self._folder, self._schema = folder, schema
+        self._number, self._bytes = 0, 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, table: pa.Table) -> tuple[int, int]:
+        """Write one episode and return the indices of the chunk and the file that it is in."""
+        if self._writer is not None and self._bytes + table.nbytes > DATA_FILE_MEGABYTES * 2**20:
+            self.close()
+            self._number += 1
+        chunk_index, file_index = divmod(self._number, FILES_PER_CHUNK)
+        if self._writer is None:
+            path = self._folder / DATA_PATH.format(chunk_index=chunk_index, file_index=file_index)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(path, self._schema, compression="snappy")
+        self._writer.write_table(table, row_group_size=table.num_rows)
+        self._bytes += table.nbytes
+        return chunk_index, file_index
+
+    def close(self) -> None:
+        """Finish the file being written."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer, self._bytes = None, 0
+
+
+def _column(values: NDArray[Any]) -> pa.Array:
+    """Return `values` (T,), (T, 1) or (T, n) as a column of numbers or of lists of n."""
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    size = values[0].size
+    return flat if size == 1 else pa.FixedSizeListArray.from_arrays(flat, size)
+
+
+def _tasks_table(tasks: list[str]) -> pa.Table:
+    """Return the tasks as pandas would write them: the text is the index of the frame."""
+    index = "__index_level_0__"
+    text = {"name": None, "field_name": index, "pandas_type": "unicode", "numpy_type": "object", "metadata": None}
+    number = {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64"}
+    note = {
+        "index_columns": [index],
+        "column_indexes": [
+            text | {"field_name": None, "metadata": {"encoding": "UTF-8"}},
+        ],
+        "columns": [number | {"metadata": None}, text],
+        "attributes": {},
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": "2.2.0",
+    }
+    columns = {"task_index": pa.array(range(len(tasks)), pa.int64()), index: pa.array(tasks, pa.string())}
+    return pa.table(columns).replace_schema_metadata({"pandas": json.dumps(note)})
+
+
+def _own_record(source: Path, dataset: Dataset) -> dict[str, Any]:
+    """Return what an import needs beyond LeRobot's files to make the same dataset again."""
+    description = asdict(read_description(source))
+    return {
+        "format": OWN_FORMAT,
+        "format_version": OWN_FORMAT_VERSION,
+        "contract": description["contract"],
+        "provenance": description["provenance"],
+        "features": description["features"],
+        "episodes": [
+            {"episode_index": record.episode_index, "sha256": record.sha256, "metadata": record.metadata}
+            for record in dataset.episodes
+        ],
+        "discarded": read_discarded(source),
+    }
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="snappy")
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
