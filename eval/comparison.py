@@ -1,20 +1,28 @@
-"""Compares two runs of the same episodes: whether they can be compared at all, and what follows from the pairs."""
+"""Compares two runs of the same episodes: whether they can be compared at all, and what follows from the pairs.
+
+Of runs whose number of episodes was fixed beforehand this is an exact test and an interval for that number. A run
+that ended when it had seen enough (`RunRecord.sequential`) ended because of what it saw, also when it is now compared
+with a third run; of it only what holds at every look may be said, about the episodes that both runs have, and only if
+these are the first of both plans: the e-process of `eval.paired.log_e_value` and its interval.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
+from math import exp
 from pathlib import Path
 from typing import Any
 
 from eval.command import plan_text
-from eval.paired import PairedCounts, mcnemar_exact, newcombe
+from eval.paired import PairedCounts, difference_sequence, log_e_value, mcnemar_exact, newcombe
 from eval.plan import EpisodeSpec
 from eval.power import pairs_needed, smallest_difference
 from eval.results import EPISODES_FILE, RECORD_FILE, EpisodeResult, ResultsError, RunRecord, read_results
-from eval.statistics import LEVEL, Interval, wilson
+from eval.statistics import LEVEL, Interval, confidence_sequence, wilson
 from simscaleai.errors import SimScaleError
 
 
@@ -34,6 +42,39 @@ class Verdict(Enum):
     NON_INFERIOR = "within the margin"
     WORSE = "worse"
     UNDECIDED = "cannot tell"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an episode of a run is, besides its seed: success rates of different tasks mean different things."""
+
+    environment: str | None
+    """Full id of the environment."""
+    scene: str | None
+    """Digest of the environment's scene."""
+    terminates_on_success: bool | None
+    """Whether an episode ends at its first success, and so counts one that it would have lost again."""
+    max_episode_steps: int | None
+    """Time limit."""
+
+    @classmethod
+    def of(cls, contract: Mapping[str, Any], environment: str | None, terminates_on_success: bool | None) -> Task:
+        """Return the task of a policy with a `contract`, given as JSON data."""
+        scenes: Mapping[str | None, str] = contract.get("environments", {})
+        return cls(environment, scenes.get(environment), terminates_on_success, contract.get("max_episode_steps"))
+
+    def differences(self, b: Task) -> Iterator[str]:
+        """Yield a line for everything in which this task, that of A, differs from that of `b`."""
+        names = {
+            "environment": "environment",
+            "scene": "scene digest",
+            "terminates_on_success": "ends at success",
+            "max_episode_steps": "max episode steps",
+        }
+        for attribute, name in names.items():
+            of_a, of_b = getattr(self, attribute), getattr(b, attribute)
+            if of_a != of_b:
+                yield f"{name}: A has {of_a}, B has {of_b}"
 
 
 @dataclass(frozen=True)
@@ -60,35 +101,38 @@ class Run:
         return cls(folder, record, tuple(read_results(episodes)) if episodes.exists() else ())
 
     @property
-    def environment(self) -> str | None:
-        """Full id of the environment."""
-        return self.record.resolved.get("environment")
-
-    @property
-    def scene(self) -> str | None:
-        """Digest of the environment's scene."""
-        scenes: Mapping[str | None, str] = self.record.contract.get("environments", {})
-        return scenes.get(self.environment)
-
-    @property
-    def terminates_on_success(self) -> bool | None:
-        """Whether an episode ends at its first success, and so counts one that it would have lost again."""
-        return self.record.config.get("terminate_on_success")
+    def task(self) -> Task:
+        """What its episodes are."""
+        record = self.record
+        return Task.of(record.contract, record.resolved.get("environment"), record.config.get("terminate_on_success"))
 
     @property
     def planned(self) -> int | None:
-        """Number of episodes that the run was to have."""
+        """Number of episodes that the run was to have; of one that has seen enough, those up to there."""
+        sequential = self.record.sequential
+        if sequential and sequential["decided"]:
+            return int(sequential["episodes"])
         return self.record.resolved.get("episodes")
 
     @property
-    def errors(self) -> int:
-        """Episodes that could not be run; they count as no success."""
-        return sum(result.status == "error" for result in self.results)
+    def is_complete(self) -> bool:
+        """Whether it has all its episodes and has summed them up."""
+        return len(self.results) == self.planned and self.record.summary is not None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds in the order of the plan."""
+        return tuple(result.seed for result in self.results)
+
+    @property
+    def successes(self) -> dict[int, bool]:
+        """Seed to whether the episode was a success."""
+        return {result.seed: _succeeded(result) for result in self.results}
 
     @property
     def seeds_text(self) -> str:
         """The number of episodes and their seeds, in a few words."""
-        return plan_text([EpisodeSpec(result.episode_index, result.seed) for result in self.results])
+        return _seeds_text(self.results)
 
 
 @dataclass(frozen=True)
@@ -105,17 +149,10 @@ class Comparison:
 
     a: Run
     b: Run
-    counts: PairedCounts
-    interval: Interval
-    """Newcombe's paired interval of the difference."""
-    p_value: float
-    """Exact McNemar test, two-sided."""
-    smallest_difference: float | None
-    """What so many pairs see with 80 % power, given how often A and B differed; None if they are too few for any."""
+    pairs: tuple[Pair, ...]
+    """The episodes that both runs have, in the order of A's plan."""
     margin: float | None
     """How much worse B may be; None for not at all."""
-    discordant: tuple[Pair, ...]
-    """Episodes in which exactly one succeeded."""
     warnings: tuple[str, ...]
     """What may explain a difference besides the policies."""
 
@@ -123,28 +160,84 @@ class Comparison:
     def verdict(self) -> Verdict:
         """What this says about B.
 
-        Better and worse need the exact test, which errs in at most 5 % of comparisons of equals. Within the margin is
-        B if the whole interval of the difference is, also if it is worse by less than that; of policies that are
-        worse by just the margin, this lets about 2.5 % pass.
+        Better and worse need a test, which errs in at most 5 % of comparisons of equals. Within the margin is B if the
+        whole interval of the difference is, also if it is worse by less than that; of policies that are worse by just
+        the margin, this lets about 2.5 % pass.
         """
-        decided = self.p_value <= 1 - LEVEL
+        evidence = self.inverse_e_value if self.p_value is None else self.p_value
+        decided = evidence <= 1 - LEVEL
         if decided and self.counts.difference > 0:
             return Verdict.BETTER
         if self.margin is not None and self.interval.low > -self.margin:
             return Verdict.NON_INFERIOR
         return Verdict.WORSE if decided else Verdict.UNDECIDED
 
+    @cached_property
+    def counts(self) -> PairedCounts:
+        """How many pairs ended how."""
+        outcomes = [(_succeeded(pair.a), _succeeded(pair.b)) for pair in self.pairs]
+        return PairedCounts(*map(outcomes.count, ((True, True), (True, False), (False, True), (False, False))))
+
+    @property
+    def discordant(self) -> tuple[Pair, ...]:
+        """Episodes in which exactly one succeeded."""
+        return tuple(pair for pair in self.pairs if _succeeded(pair.a) != _succeeded(pair.b))
+
+    @property
+    def errors(self) -> tuple[int, int]:
+        """Episodes of A and of B that could not be run; they count as no success."""
+        return _errors(pair.a for pair in self.pairs), _errors(pair.b for pair in self.pairs)
+
+    @property
+    def seeds_text(self) -> str:
+        """The number of pairs and their seeds, in a few words."""
+        return _seeds_text(pair.a for pair in self.pairs)
+
+    @property
+    def sequential(self) -> bool:
+        """Whether a run ended when it had seen enough: then all intervals and the verdict hold at every look."""
+        return any(run.record.sequential for run in (self.a, self.b))
+
+    @cached_property
+    def interval(self) -> Interval:
+        """Interval of the difference: Newcombe's for pairs, or one that holds at every look."""
+        return difference_sequence(self.counts) if self.sequential else newcombe(self.counts)
+
     @property
     def rates(self) -> tuple[Interval, Interval]:
-        """Wilson intervals of the success rates of A and B."""
+        """Intervals of the success rates of A and B: Wilson's, or confidence sequences."""
+        counts, interval = self.counts, confidence_sequence if self.sequential else wilson
+        return interval(counts.successes_a, counts.n), interval(counts.successes_b, counts.n)
+
+    @cached_property
+    def p_value(self) -> float | None:
+        """Exact McNemar test, two-sided; None if the number of pairs was not fixed beforehand."""
+        return None if self.sequential else mcnemar_exact(self.counts.only_a, self.counts.only_b)
+
+    @property
+    def inverse_e_value(self) -> float:
+        """1 / e of the e-process; of equals, at most a share of x ever gets down to x, whoever looks how often."""
+        return exp(-log_e_value(self.counts.only_a, self.counts.only_b))
+
+    @cached_property
+    def smallest_difference(self) -> float | None:
+        """What so many pairs see with 80 % power, given how often A and B differed.
+
+        None if they are too few for any, or if their number was not fixed beforehand.
+        """
         counts = self.counts
-        return wilson(counts.successes_a, counts.n), wilson(counts.successes_b, counts.n)
+        return None if self.sequential else smallest_difference(counts.n, counts.discordant / counts.n)
 
     @property
     def pairs_to_decide(self) -> int | None:
-        """How many pairs would see a difference like the observed one; None if none or too many would."""
+        """How many pairs would see a difference like the observed one.
+
+        None if none or too many would, or if the number of pairs was not fixed beforehand.
+        """
         counts = self.counts
-        return pairs_needed(abs(counts.difference), counts.discordant / counts.n) if counts.difference else None
+        if self.sequential or not counts.difference:
+            return None
+        return pairs_needed(abs(counts.difference), counts.discordant / counts.n)
 
 
 def compare(a: Run, b: Run, margin: float | None = None) -> Comparison:
@@ -162,26 +255,13 @@ def compare(a: Run, b: Run, margin: float | None = None) -> Comparison:
     if differences:
         raise NotComparableError(differences)
     b_by_seed = {result.seed: result for result in b.results}
-    pairs = [Pair(result, b_by_seed[result.seed]) for result in a.results]
-    counts = count_pairs(pairs)
+    pairs = [Pair(result, b_by_seed[result.seed]) for result in a.results if result.seed in b_by_seed]
     return Comparison(
         a=a,
         b=b,
-        counts=counts,
-        interval=newcombe(counts),
-        p_value=mcnemar_exact(counts.only_a, counts.only_b),
-        smallest_difference=smallest_difference(counts.n, counts.discordant / counts.n),
+        pairs=tuple(pairs),
         margin=margin,
-        discordant=tuple(pair for pair in pairs if _succeeded(pair.a) != _succeeded(pair.b)),
         warnings=tuple(_fingerprint_warnings(a.record.fingerprint, b.record.fingerprint)),
-    )
-
-
-def count_pairs(pairs: list[Pair]) -> PairedCounts:
-    """Count how many pairs ended how."""
-    outcomes = [(_succeeded(pair.a), _succeeded(pair.b)) for pair in pairs]
-    return PairedCounts(
-        *(outcomes.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False)))
     )
 
 
@@ -189,17 +269,17 @@ def _succeeded(result: EpisodeResult) -> bool:
     return result.status == "success"
 
 
+def _errors(results: Iterable[EpisodeResult]) -> int:
+    return sum(result.status == "error" for result in results)
+
+
+def _seeds_text(results: Iterable[EpisodeResult]) -> str:
+    return plan_text([EpisodeSpec(result.episode_index, result.seed) for result in results])
+
+
 def _differences(a: Run, b: Run) -> Iterator[str]:
     """Yield a line for everything because of which the runs cannot be compared."""
-    sides = {
-        "environment": (a.environment, b.environment),
-        "scene digest": (a.scene, b.scene),
-        "ends at success": (a.terminates_on_success, b.terminates_on_success),
-        "max episode steps": (a.record.contract.get("max_episode_steps"), b.record.contract.get("max_episode_steps")),
-    }
-    for name, (of_a, of_b) in sides.items():
-        if of_a != of_b:
-            yield f"{name}: A has {of_a}, B has {of_b}"
+    yield from a.task.differences(b.task)
     yield from _incomplete("A", a)
     yield from _incomplete("B", b)
     if a.results and b.results:
@@ -207,7 +287,7 @@ def _differences(a: Run, b: Run) -> Iterator[str]:
 
 
 def _incomplete(name: str, run: Run) -> Iterator[str]:
-    if len(run.results) != run.planned or run.record.summary is None:
+    if not run.is_complete:
         yield f"complete: {name} ({run.folder}) has {len(run.results)} of {run.planned} episodes; finish it first"
 
 
@@ -215,7 +295,10 @@ def _other_episodes(a: Run, b: Run) -> Iterator[str]:
     of_a = {result.seed: result.target for result in a.results}
     of_b = {result.seed: result.target for result in b.results}
     common = of_a.keys() & of_b.keys()
-    if not len(common) == len(of_a) == len(of_b):
+    if a.record.sequential or b.record.sequential:
+        if any(seed_a != seed_b for seed_a, seed_b in zip(a.seeds, b.seeds, strict=False)):
+            yield f"seeds: A has {a.seeds_text}; B has {b.seeds_text}; one must begin as the other"
+    elif not len(common) == len(of_a) == len(of_b):
         yield f"seeds: A has {a.seeds_text}; B has {b.seeds_text}; {len(common)} in common"
     other = sorted(seed for seed in common if of_a[seed] != of_b[seed])
     if other:

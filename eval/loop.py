@@ -46,6 +46,8 @@ def rollout(
 ) -> list[EpisodeResult]:
     """Run each episode of `plan` once and return the results sorted by episode.
 
+    If an observer has seen enough, the run ends then: what is running is abandoned, the rest of the plan not begun.
+
     Args:
         env: Environment with autoreset disabled, built for `policy.contract`.
         policy: What is evaluated. It gets the observations that its contract names and no other.
@@ -92,8 +94,9 @@ class _Loop:
     def _run(self) -> list[EpisodeResult]:
         for observer in self._observers:
             observer.on_run_start(self._env)
-        while self._start_next():
+        while not any(observer.has_seen_enough for observer in self._observers) and self._start_next():
             self._advance()
+        self._abandon_all()
         results = sorted(self._results, key=lambda result: result.episode_index)
         for observer in self._observers:
             observer.on_run_end(results)

@@ -166,6 +166,9 @@ class RunRecord:
     """What the policy was given at the first step of the first episodes; see `eval.receipt.Receipt`."""
     seed_overlap: Mapping[str, Any] | None = None
     """Seeds of the run that the checkpoint records as trained on, and its record; None if there are none."""
+    sequential: Mapping[str, Any] | None = None
+    """Of a run that ends when it has seen enough: its rule and how far it came; see `eval.sequential`. None if the
+    number of episodes was fixed beforehand."""
     summary: Mapping[str, Any] | None = None
     """Counts and intervals; None until the run ends."""
 

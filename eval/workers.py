@@ -44,11 +44,14 @@ def run_in_workers(
 ) -> list[EpisodeResult]:
     """Run each episode of `plan` once in `workers` processes and return the results sorted by episode.
 
+    If an observer has seen enough, the workers are ended then, whatever they are at.
+
     Args:
         job: What the workers build; `job.num_envs` slots in each.
         plan: Episodes with distinct indices.
         workers: Number of processes.
-        observers: Told of each result and of the end of the run; slots and steps are in other processes.
+        observers: Told of each result and of the end of the run; slots and steps are in other processes. Results that
+            workers had sent when an observer had seen enough still come.
 
     Raises:
         SimScaleError: If a worker finds the set-up wrong, or none can be started.
@@ -114,10 +117,11 @@ class _Crew:
 
     def run(self) -> list[EpisodeResult]:
         try:
-            while len(self._results) < self._planned:
+            while self._is_unfinished():
                 self._hire()
                 for connection in wait(list(self._workers)):
                     self._attend(self._workers[connection])
+            self._end_workers()  # first, since observers may hear of no result after the end of the run
             results = sorted(self._results, key=lambda result: result.episode_index)
             for observer in self._observers:
                 observer.on_run_end(results)
@@ -127,16 +131,22 @@ class _Crew:
             for observer in self._observers:
                 observer.close()
 
+    def _is_unfinished(self) -> bool:
+        enough = any(observer.has_seen_enough for observer in self._observers)
+        return len(self._results) < self._planned and not enough
+
     def _hire(self) -> None:
         """Start as many workers as there is room and work for."""
         while len(self._workers) < self._size:
             solitaries = sum(worker.solitary for worker in self._workers.values())
             solitary = len(self._suspects) > solitaries
             if not (solitary or self._waiting):
-                return
+                break
             with _inherited_by_workers():  # an interrupt comes when the worker is among those to be ended
                 worker = _Worker(self._job, solitary=solitary)
                 self._workers[worker.connection] = worker
+        if not self._workers:  # nobody would ever be heard of again
+            raise RuntimeError(f"{self._planned - len(self._results)} episodes were lost; this is a bug")
 
     def _attend(self, worker: _Worker) -> None:
         """Hear what a worker has to say, or that it has ended."""

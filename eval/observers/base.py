@@ -42,6 +42,9 @@ class Observer:
     needs_images: bool = False
     """Whether `Step.observation` shall hold the images of all running slots, also where the policy does not look."""
 
+    has_seen_enough: bool = False
+    """Whether the run shall end now, before its plan does: what still runs is abandoned."""
+
     def on_run_start(self, env: TaskVectorEnv) -> None:
         """Prepare for episodes in `env`."""
 
