@@ -13,25 +13,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eval.assembly import build_environment, build_policy, environment_id
-from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, plan_text, run_command
+from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
+from eval.comparison import Run, Task
 from eval.flags import command_line
 from eval.loop import rollout
 from eval.observers.log import EpisodeLog
 from eval.observers.progress import Progress
-from eval.observers.video import VideoRecorder, remove_unfinished_videos
-from eval.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds
-from eval.provenance import fingerprint, source_state
+from eval.observers.video import VideoRecorder, remove_unfinished_videos, video_path
+from eval.plan import PlanError
+from eval.planning import RunPlan, plan_run
+from eval.provenance import checkpoint_digest, fingerprint, source_state
 from eval.receipt import ReceiptKeeper, collect_receipts, receipted, remove_receipts
 from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results
-from eval.run_folder import check_output, check_same_run, earlier_record, earlier_results, held
+from eval.rollout_config import RolloutConfig
+from eval.run_folder import check_output, check_same_run, earlier_record, earlier_results, held, next_free_folder
 from eval.seed_overlap import SeedOverlap, seed_overlap
+from eval.sequential import compare_with_reference, findings_to_json, sequential_record, sequential_rows
+from eval.stopping import Stopping
 from eval.summary import format_summary, smallest_difference_text, summarise
 from eval.worker import Job
 from eval.workers import run_in_workers
@@ -45,60 +49,10 @@ __all__ = ["RolloutConfig", "main", "rollout", "run"]
 PROGRAM = "python -m eval.rollout"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RolloutConfig:
-    """Evaluate a policy: run episodes, print the success rate with its interval, keep a record."""
-
-    model: str
-    """What to evaluate: bc, vla, scripted, random, zero, a checkpoint folder, or module:attribute."""
-    checkpoint: Path | None = None
-    """Folder with the weights of --model; by default the shipped ones."""
-    env: str = "pick-place"
-    """Environment: reach, pick-place, pick-place-language, or a full id."""
-    episodes: int = 50
-    """Number of episodes. Ignored if --seeds is given."""
-    seed: int = 0
-    """Base seed: episode i runs with seed + i."""
-    seeds: tuple[int, ...] | None = None
-    """Seeds of the episodes, one each, instead of --episodes and --seed."""
-    num_envs: int = 16
-    """Episodes simulated side by side. Changes the speed, never a result."""
-    workers: int = 1
-    """Processes that run episodes, each with --num-envs side by side. Changes the speed, never a result."""
-    output: Path | None = None
-    """Folder for the record, new or empty. Default: the next free runs/<model>-<env>-<number>."""
-    resume: bool = False
-    """Continue the run in --output where it broke off; only what is missing is run, and episodes that are `error`."""
-    video: int = 0
-    """Film the first so many episodes."""
-    terminate_on_success: bool = True
-    """End an episode at its first success. If not, episodes run to their time limit, success counts at the end,
-    and held successes and objects knocked away again are told apart."""
-
-    def plan(self) -> tuple[EpisodeSpec, ...]:
-        """Return the planned episodes.
-
-        Raises:
-            PlanError: If the seeds or their number make no sense.
-        """
-        return plan_seeds(self.seeds) if self.seeds is not None else plan_episodes(self.episodes, self.seed)
-
-    def check_shape(self) -> None:
-        """Refuse a number of workers or slots that cannot run anything, and a resume of nothing in particular.
-
-        Raises:
-            PlanError: Saying which.
-        """
-        if self.workers < 1 or self.num_envs < 1:
-            raise PlanError(f"expected workers and num_envs of at least 1, got {self.workers} and {self.num_envs}")
-        if self.resume and self.output is None:
-            raise PlanError("expected --output with --resume: the folder of the run to continue")
-
-
 # Settings that a command for one episode does not need; all others decide how the episode goes, and are kept.
+_PLAN = ("episodes", "seed", "detect", "until_width", "until_decided", "vs")
 _ONE_EPISODE: dict[str, Any] = {
-    name: getattr(RolloutConfig, name)
-    for name in ("episodes", "seed", "num_envs", "workers", "output", "resume", "video")
+    name: getattr(RolloutConfig, name) for name in (*_PLAN, "num_envs", "workers", "output", "resume", "video")
 }
 
 
@@ -109,13 +63,15 @@ def run(config: RolloutConfig) -> RunRecord:
         SimScaleError: If the configuration is mistaken.
         KeyboardInterrupt: If interrupted, after the finished episodes are on disk and summarised.
     """
-    plan = config.plan()
-    config.check_shape()
+    plan = plan_run(config)
+    if config.model is None:
+        raise PlanError("expected --model; to choose between the checkpoints of --validate there is eval.validation")
     if config.output is not None:
         check_output(config.output, resume=config.resume)  # before time is spent on loading
     env_id = environment_id(config.env)
     policy = build_policy(config.model, config.checkpoint, env_id)
-    slots = min(config.num_envs, len(plan))
+    plan.check_task(Task.of(policy.contract.to_json(), env_id, config.terminate_on_success))
+    slots = min(config.num_envs, len(plan.specs))
     # Workers build environments of their own; this one then only shows that it can be built, and what draws in it.
     env = build_environment(
         policy.contract,
@@ -123,11 +79,11 @@ def run(config: RolloutConfig) -> RunRecord:
         1 if config.workers > 1 else slots,
         terminate_on_success=config.terminate_on_success,
     )
-    folder = config.output or _next_free_folder(config)
+    folder = config.output or next_free_folder(f"{Path(config.model).name}-{Path(config.env).name}".replace(":", "."))
     with held(folder):
         check_output(folder, resume=config.resume)  # again: until now another run could have begun there
-        resolved = {"environment": env_id, "num_envs": slots, "workers": config.workers, "episodes": len(plan)}
-        return _Run(config, env, policy, plan, folder, resolved).execute()
+        resolved = {"environment": env_id, "num_envs": slots, "workers": config.workers, "episodes": len(plan.specs)}
+        return _Run(config, config.model, env, policy, plan, folder, resolved).execute()
 
 
 @dataclass(frozen=True)
@@ -135,31 +91,43 @@ class _Run:
     """One run with everything built, and its folder."""
 
     config: RolloutConfig
+    model: str
     env: TaskVectorEnv
     policy: Policy
-    plan: tuple[EpisodeSpec, ...]
+    plan: RunPlan
     folder: Path
     resolved: dict[str, Any]
 
     def execute(self) -> RunRecord:
         record, earlier = self._take_up(self._begun_record())
-        print(f"{self.config.model} in {self.resolved['environment']}: {plan_text(self.plan)}")
-        print(f"{self._shape_text()}; record in {self.folder}", flush=True)
-        if self._overlap:
-            print(f"warning: {self._overlap.text()}", flush=True)
+        stopping = Stopping(self.plan.rule, earlier) if self.plan.rule else None
+        self._announce(earlier, stopping)
         clock = time.monotonic()
         record.write(self.folder)
         try:
-            self._run_episodes(earlier)
+            self._run_episodes(earlier, stopping)
         except KeyboardInterrupt:
-            self._conclude(record, earlier, time.monotonic() - clock)
+            self._conclude(record, earlier, stopping, time.monotonic() - clock)
             print(f"{'continue with':<20} {self._resume_command()}", flush=True)
             raise
-        return self._conclude(record, earlier, time.monotonic() - clock)
+        return self._conclude(record, earlier, stopping, time.monotonic() - clock)
+
+    def _announce(self, earlier: Sequence[EpisodeResult], stopping: Stopping | None) -> None:
+        if earlier:
+            missing, planned = len(self.plan.specs) - len(earlier), len(self.plan.specs)
+            complete = not missing or (stopping is not None and stopping.has_seen_enough)
+            text = "complete, nothing to resume" if complete else f"{missing} of {planned} episodes are missing"
+            print(f"{self.folder}: {text}")
+        print(f"{self.model} in {self.resolved['environment']}: {self.plan.text}")
+        if self.plan.reason:
+            print(self.plan.reason)
+        print(f"{self._shape_text()}; record in {self.folder}", flush=True)
+        if self._overlap:
+            print(f"warning: {self._overlap.text()}", flush=True)
 
     @cached_property
     def _overlap(self) -> SeedOverlap | None:
-        return seed_overlap(self.policy, self.plan)
+        return seed_overlap(self.policy, self.plan.specs)
 
     def _shape_text(self) -> str:
         at_once = f"{self.resolved['num_envs']} at a time"
@@ -173,17 +141,16 @@ class _Run:
                 print(f"nothing to resume in {self.folder}: starting with the first episode")
             return now, []
         check_same_run(self.folder, before, now)
-        earlier = earlier_results(self.folder, self.plan)
-        missing = len(self.plan) - len(earlier)
-        text = f"{missing} of {len(self.plan)} episodes are missing" if missing else "complete, nothing to resume"
-        print(f"{self.folder}: {text}")
-        return replace(now, timing=before.timing, receipts=before.receipts), earlier
+        now = replace(now, timing=before.timing, receipts=before.receipts)
+        return now, earlier_results(self.folder, self.plan.specs)
 
-    def _run_episodes(self, earlier: Sequence[EpisodeResult]) -> None:
-        """Run what is not among the `earlier` results, here or in workers."""
+    def _run_episodes(self, earlier: Sequence[EpisodeResult], stopping: Stopping | None) -> None:
+        """Run what is not among the `earlier` results, here or in workers, until `stopping` has seen enough."""
         done = {result.episode_index for result in earlier}
-        left = [spec for spec in self.plan if spec.episode_index not in done]
-        listeners = [EpisodeLog(self.folder, earlier), Progress(len(self.plan), earlier=earlier)]
+        left = [spec for spec in self.plan.specs if spec.episode_index not in done]
+        log = EpisodeLog(self.folder, earlier, stopping.keeps) if stopping else EpisodeLog(self.folder, earlier)
+        progress = Progress(len(self.plan.specs), earlier=earlier, sequential=stopping is not None)
+        listeners = [log, progress, *([stopping] if stopping else [])]
         job = self._job()
         remove_unfinished_videos(job.video_folder)
         if self.config.workers == 1:
@@ -199,7 +166,7 @@ class _Run:
 
     def _job(self) -> Job:
         return Job(
-            model=self.config.model,
+            model=self.model,
             checkpoint=self.config.checkpoint,
             env_id=self.resolved["environment"],
             num_envs=self.resolved["num_envs"],
@@ -207,29 +174,48 @@ class _Run:
             video_folder=self.folder / "videos",
             filmed=range(self.config.video),
             receipt_folder=self.folder,
-            receipted=receipted(self.plan),
+            receipted=receipted(self.plan.specs),
         )
 
-    def _conclude(self, begun: RunRecord, earlier: Sequence[EpisodeResult], seconds: float) -> RunRecord:
+    def _conclude(
+        self, begun: RunRecord, earlier: Sequence[EpisodeResult], stopping: Stopping | None, seconds: float
+    ) -> RunRecord:
         """Write the final record from what is on disk, and say what was found."""
-        results, done = self._finished(), {result.episode_index for result in earlier}
+        results, done = self._finished(stopping), {result.episode_index for result in earlier}
         new = [result for result in results if result.episode_index not in done]
-        summary = summarise(results, len(self.plan))
-        speed = _speed(new, seconds) if new else {}
-        receipts = collect_receipts(self.folder, begun.receipts)
-        record = replace(begun, timing={**begun.timing, **speed}, receipts=receipts, summary=summary.to_json())
+        ended = stopping is not None and stopping.has_seen_enough
+        summary = summarise(results, len(results) if ended else len(self.plan.specs), sequential=stopping is not None)
+        record = replace(
+            begun,
+            timing={**begun.timing, **(_speed(new, seconds) if new else {})},
+            receipts=collect_receipts(self.folder, begun.receipts),
+            sequential=sequential_record(self.plan, stopping),
+            summary=summary.to_json(),
+        )
+        if ended:
+            record = self._without_dropped(record, len(results))
+        comparison = compare_with_reference(self.plan, Run(self.folder, record, tuple(results)))
+        if comparison:
+            record = replace(record, sequential={**(record.sequential or {}), **findings_to_json(comparison)})
         path = record.write(self.folder)
         remove_receipts(self.folder)
         print(format_summary(summary))
-        rows = {
-            "warning": self._overlap.text() if self._overlap else "",
-            "could have seen": smallest_difference_text(summary),
-            "time": f"{seconds:.1f} s, {len(new) / seconds:.2f} episodes/s",
-            "record": str(path),
-            "replay": self._replay_command(results),
-        }
-        print("\n".join(f"{name:<20} {text}" for name, text in rows.items() if text), flush=True)
+        rows = [
+            *sequential_rows(record, comparison),
+            ("warning", self._overlap.text() if self._overlap else ""),
+            ("could have seen", smallest_difference_text(summary)),
+            ("time", f"{seconds:.1f} s, {len(new) / seconds:.2f} episodes/s"),
+            ("record", str(path)),
+            ("replay", self._replay_command(results)),
+        ]
+        print("\n".join(f"{name:<20} {text}" for name, text in rows if text), flush=True)
         return record
+
+    def _without_dropped(self, record: RunRecord, n: int) -> RunRecord:
+        """Remove videos and receipts of episodes after the first `n`, which were begun before the run ended."""
+        for index in range(n, self.config.video):
+            video_path(self.folder / "videos", index).unlink(missing_ok=True)
+        return replace(record, receipts=[receipt for receipt in record.receipts if receipt["episode_index"] < n])
 
     def _replay_command(self, results: Sequence[EpisodeResult]) -> str:
         """Return what to type to run one episode again, the first that failed if there is one; "" without episodes."""
@@ -240,9 +226,11 @@ class _Run:
     def _resume_command(self) -> str:
         return command_line(PROGRAM, replace(self.config, output=self.folder, resume=True))
 
-    def _finished(self) -> list[EpisodeResult]:
+    def _finished(self, stopping: Stopping | None) -> list[EpisodeResult]:
+        """Return what is on disk; if the run can end early, only what counts: the first episodes without a gap."""
         path = self.folder / EPISODES_FILE
-        return read_results(path) if path.exists() else []
+        results = read_results(path) if path.exists() else []
+        return [result for result in results if stopping is None or stopping.keeps(result)]
 
     def _gl_renderer(self) -> str | None:
         """Return the GL driver's name for what draws the policy's images, None if it sees none."""
@@ -259,35 +247,18 @@ class _Run:
             resolved=self.resolved,
             source=source_state(),
             fingerprint=fingerprint(self._gl_renderer()),
-            checkpoint_digest=_checkpoint_digest(self.policy),
+            checkpoint_digest=checkpoint_digest(self.policy),
             contract=self.policy.contract.to_json(),
             timing={"started": datetime.now(UTC).isoformat(timespec="seconds")},
             seed_overlap=self._overlap.to_json() if self._overlap else None,
+            sequential=sequential_record(self.plan, None),
         )
-
-
-def _checkpoint_digest(policy: Policy) -> str | None:
-    checkpoint = getattr(policy, "checkpoint", None)  # only learned policies have one
-    return None if checkpoint is None else str(checkpoint.digest)
 
 
 def _speed(results: Sequence[EpisodeResult], seconds: float) -> dict[str, float]:
     """Return the figures of the `results` that took `seconds`; earlier ones of a resumed run are not among them."""
     steps = sum(result.steps for result in results)
     return {"seconds": seconds, "episodes_per_second": len(results) / seconds, "steps_per_second": steps / seconds}
-
-
-def _next_free_folder(config: RolloutConfig) -> Path:
-    """Create and return the folder of a run for which none was given."""
-    name = f"{Path(config.model).name}-{Path(config.env).name}".replace(":", ".")
-    for number in count(1):
-        folder = Path("runs") / f"{name}-{number:03d}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("unreachable: the numbers do not end")
 
 
 def _run_and_judge(config: RolloutConfig) -> int:

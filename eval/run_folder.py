@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from eval.command import create_folder
 from eval.plan import EpisodeSpec
 from eval.results import EPISODES_FILE, RECORD_FILE, EpisodeResult, ResultsError, RunRecord, read_results
 
-MAY_DIFFER = ("checkpoint", "num_envs", "output", "resume", "workers")
-"""Settings that do not change what is measured; the checkpoint is compared by its digest."""
+MAY_DIFFER = ("checkpoint", "num_envs", "output", "resume", "vs", "workers")
+"""Settings that do not change what is measured; the checkpoint and the run of --vs are compared by their digests."""
 
 
 def check_output(folder: Path, *, resume: bool) -> None:
@@ -34,6 +35,18 @@ def check_output(folder: Path, *, resume: bool) -> None:
         create_folder(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ResultsError(f"expected a folder to write to, {folder} is not writable; choose another --output")
+
+
+def next_free_folder(name: str) -> Path:
+    """Create and return the folder of a run for which none was given: `runs/<name>-<number>`."""
+    for number in count(1):
+        folder = Path("runs") / f"{name}-{number:03d}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable: the numbers do not end")
 
 
 @contextmanager
@@ -88,7 +101,16 @@ def check_same_run(folder: Path, before: RunRecord, now: RunRecord) -> None:
     Raises:
         ResultsError: Naming each difference with both sides.
     """
-    differing = _differences("", _conditions(before), _conditions(now))
+    check_same_conditions(folder, _conditions(before), _conditions(now))
+
+
+def check_same_conditions(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to continue what is in `folder` if `now` is not what was `before`; both are plain JSON data.
+
+    Raises:
+        ResultsError: Naming each difference with both sides.
+    """
+    differing = _differences("", before, now)
     if differing:
         listing = "\n".join(f"  {line}" for line in differing)
         raise ResultsError(f"cannot resume {folder}, which began otherwise; choose another --output\n{listing}")
@@ -99,6 +121,8 @@ def _conditions(record: RunRecord) -> dict[str, Any]:
     config = {name: value for name, value in record.config.items() if name not in MAY_DIFFER}
     conditions = {
         "config": config,
+        "episodes": record.resolved["episodes"],
+        "vs": ((record.sequential or {}).get("vs") or {}).get("episodes_sha256"),
         "fingerprint": record.fingerprint,
         "checkpoint_digest": record.checkpoint_digest,
         "contract": record.contract,

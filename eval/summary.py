@@ -10,7 +10,7 @@ from typing import Any
 from eval.percentage import points_text
 from eval.power import independent_discordance, smallest_difference
 from eval.results import EpisodeResult
-from eval.statistics import clopper_pearson, wilson
+from eval.statistics import clopper_pearson, confidence_sequence, wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Summary:
     """Figures of one run."""
 
     planned: int
-    """Episodes in the plan."""
+    """Episodes in the plan; of a run that has seen enough, those up to there."""
     episodes: int
     """Episodes that ended."""
     successes: int
@@ -27,10 +27,12 @@ class Summary:
     """Episodes that could not be run; they count as no success."""
     success_rate: float
     """Share of successes among the episodes that ended."""
-    wilson_95: tuple[float, float]
-    """Wilson interval of the success probability at 95 %."""
-    at_least_95: float
-    """Lower end of the exact (Clopper-Pearson) interval at 95 %: for guarantees."""
+    wilson_95: tuple[float, float] | None
+    """Wilson interval of the success probability at 95 %; None if the number of episodes was not fixed beforehand."""
+    confidence_sequence_95: tuple[float, float] | None
+    """Instead of it, the interval that holds at every look; None if the number of episodes was fixed beforehand."""
+    at_least_95: float | None
+    """Lower end of the exact (Clopper-Pearson) interval at 95 %: for guarantees; None as `wilson_95` is."""
     rate_if_errors_succeeded: float
     """The rate if every error had been a success: the upper bound to what errors may hide."""
     success_once: int
@@ -41,27 +43,28 @@ class Summary:
     """Control steps of an episode."""
     smallest_difference: float | None
     """What so many pairs of episodes see with 80 % power, against an equally good policy whose outcomes are independent
-    of these; None if they are too few for any difference."""
+    of these; None if they are too few for any difference, or their number was not fixed beforehand."""
     failures: dict[str, int]
     """Failure or error class to the number of episodes, the most frequent first."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain JSON data."""
-        return asdict(self) | {"wilson_95": list(self.wilson_95)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def summarise(results: Sequence[EpisodeResult], planned: int) -> Summary:
+def summarise(results: Sequence[EpisodeResult], planned: int, *, sequential: bool = False) -> Summary:
     """Return the figures of the episodes in `results`.
 
     Args:
         results: Finished episodes.
-        planned: Episodes in the plan, at least as many.
+        planned: Episodes that there were to be, at least as many.
+        sequential: Whether the run ends when it has seen enough: then there are only figures that hold at every look.
     """
     n = len(results)
     successes = sum(result.status == "success" for result in results)
     errors = sum(result.status == "error" for result in results)
     held = [result.success_held for result in results]
-    low, high, _ = wilson(successes, n)
+    low, high, _ = (confidence_sequence if sequential else wilson)(successes, n)
     rate = successes / max(n, 1)
     return Summary(
         planned=planned,
@@ -69,13 +72,14 @@ def summarise(results: Sequence[EpisodeResult], planned: int) -> Summary:
         successes=successes,
         errors=errors,
         success_rate=rate,
-        wilson_95=(low, high),
-        at_least_95=clopper_pearson(successes, n).low,
+        wilson_95=None if sequential else (low, high),
+        confidence_sequence_95=(low, high) if sequential else None,
+        at_least_95=None if sequential else clopper_pearson(successes, n).low,
         rate_if_errors_succeeded=(successes + errors) / max(n, 1),
         success_once=sum(result.success_once for result in results),
         success_held=None if not held or None in held else sum(map(bool, held)),
         mean_steps=sum(result.steps for result in results) / max(n, 1),
-        smallest_difference=smallest_difference(n, independent_discordance(rate, rate)),
+        smallest_difference=None if sequential else smallest_difference(n, independent_discordance(rate, rate)),
         failures=dict(Counter(result.failure for result in results if result.failure).most_common()),
     )
 
@@ -84,10 +88,7 @@ def format_summary(summary: Summary) -> str:
     """Return the figures as lines of text for people."""
     n = summary.episodes
     runs_on = summary.success_held is not None
-    low, high = (100 * end for end in summary.wilson_95)
-    headline = (
-        f"{summary.successes}/{n}   {100 * summary.success_rate:.1f} %   95 % interval [{low:.1f}, {high:.1f}] (Wilson)"
-    )
+    headline = f"{summary.successes}/{n}   {100 * summary.success_rate:.1f} %   {_interval_text(summary)}"
     rows = [("success at end" if runs_on else "success once", headline)]
     if runs_on:
         rows += [("success once", f"{summary.success_once}/{n}"), ("success held", f"{summary.success_held}/{n}")]
@@ -106,9 +107,21 @@ def format_summary(summary: Summary) -> str:
     return "\n".join(f"{name:<20} {text}" for name, text in rows)
 
 
+def _interval_text(summary: Summary) -> str:
+    ends = summary.wilson_95 or summary.confidence_sequence_95 or (0.0, 1.0)
+    method = "Wilson" if summary.wilson_95 else "confidence sequence, valid under stopping"
+    low, high = map(points_text, ends)
+    return f"95 % interval [{low}, {high}] ({method})"
+
+
 def smallest_difference_text(summary: Summary) -> str:
-    """Return how small a difference from another policy the run could have seen, in words."""
+    """Return how small a difference from another policy the run could have seen, in words.
+
+    "" if the number of episodes was not fixed beforehand.
+    """
     n = summary.episodes
+    if summary.wilson_95 is None:
+        return ""
     if summary.smallest_difference is None:
         return f"nothing: {n} episodes are too few for any difference"
     least = points_text(summary.smallest_difference)
