@@ -37,6 +37,7 @@ from eval.seed_overlap import SeedOverlap, seed_overlap
 from eval.sequential import compare_with_reference, findings_to_json, sequential_record, sequential_rows
 from eval.stopping import Stopping
 from eval.summary import format_summary, smallest_difference_text, summarise
+from eval.validation import validate
 from eval.worker import Job
 from eval.workers import run_in_workers
 from policies.base import Policy
@@ -262,6 +263,8 @@ def _speed(results: Sequence[EpisodeResult], seconds: float) -> dict[str, float]
 
 
 def _run_and_judge(config: RolloutConfig) -> int:
+    if config.validate is not None:
+        return EPISODE_ERRORS if validate(config, run).errors else COMPLETE
     summary = run(config).summary
     return EPISODE_ERRORS if summary and summary["errors"] else COMPLETE
 
