@@ -1,6 +1,7 @@
 """Collects demonstrations: the rollout loop with a recorder, on seeds that no evaluation uses.
 
 python -m eval.collect --env pick-place --episodes 500 --output data/pick_place
+python -m eval.collect --verify data/pick_place
 """
 
 from __future__ import annotations
@@ -9,26 +10,42 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from envs.interface import CAMERAS
-from eval.assembly import build_environment, build_policy, environment_contract, environment_id
+from eval.assembly import environment_id
+from eval.collect_job import CollectJob
 from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, plan_text, run_command
-from eval.demonstrator import Demonstrator
-from eval.loop import rollout
-from eval.observers.dataset import DatasetRecorder
+from eval.flags import command_line
+from eval.observers.base import Observer
+from eval.observers.dataset import DatasetIndex, finished_results, is_worth_keeping
 from eval.observers.progress import Progress
 from eval.plan import DEMONSTRATION_SEEDS, TEST_SEEDS, EpisodeSpec, PlanError, plan_episodes
-from eval.provenance import checkpoint_digest
+from eval.provenance import checkpoint_digest, fingerprint, gl_renderer
+from eval.results import EpisodeResult
+from eval.run_folder import held
 from eval.summary import Summary, format_summary, summarise
-from simscaleai.data import DatasetWriter
+from eval.verify import verify_dataset
+from eval.workers import run_in_workers
+from policies.base import Policy
+from simscaleai.data import DatasetError, DatasetWriter
+from simscaleai.files import remove_partial_files
+
+if TYPE_CHECKING:
+    from envs.vector_env import TaskVectorEnv
+
+PROGRAM = "python -m eval.collect"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CollectConfig:
-    """Collect demonstrations of a task into a dataset for `simscaleai.train`."""
+    """Collect demonstrations of a task into a dataset for `simscaleai.train`, or check one that is there."""
 
-    output: Path
+    output: Path | None = None
     """Folder for the dataset, new or empty."""
+    verify: Path | None = None
+    """Collect nothing; replay every episode of the dataset in this folder and compare it, bit for bit, with what is
+    stored. Exit code 1 if any differs."""
     env: str = "pick-place"
     """Environment: reach, pick-place, pick-place-language, or a full id."""
     episodes: int = 500
@@ -40,7 +57,11 @@ class CollectConfig:
     seed: int = DEMONSTRATION_SEEDS.start
     """Base seed: episode i runs with seed + i. Test seeds (below 1,000,000) are refused."""
     num_envs: int = 16
-    """Episodes simulated side by side. Changes the speed, never the data."""
+    """Episodes simulated side by side in each process. Changes the speed, never the data."""
+    workers: int = 1
+    """Processes. Changes the speed, never the data."""
+    resume: bool = False
+    """Continue the dataset in the output folder, to the same files as if it had never stopped; else start it."""
     cameras: tuple[str, ...] = CAMERAS
     """Cameras to store; none for a dataset without images."""
     image_size: int = 64
@@ -73,50 +94,136 @@ def collect(config: CollectConfig) -> Summary:
     """Collect what `config` says, printing progress and result, and return how the episodes went.
 
     Raises:
-        SimScaleError: If the configuration is mistaken.
+        SimScaleError: If the configuration is mistaken, or does not fit a dataset that is to be resumed.
     """
-    plan = config.plan()
-    env_id = environment_id(config.env)
-    policy = build_policy(config.model, config.checkpoint, env_id)
-    expert = build_policy(config.expert, None, env_id) if config.expert is not None else None
-    num_envs = min(config.num_envs, len(plan))
-    size = (config.image_size, config.image_size)
-    offered = replace(environment_contract(env_id), cameras=config.cameras, image_size=size)
-    env = build_environment(policy.contract, env_id, num_envs, offered=offered)
-    create_folder(config.output)
-    print(f"{config.model} in {env_id}: {plan_text(plan)}")
-    print(f"{num_envs} at a time; dataset in {config.output}", flush=True)
-    demonstrator = Demonstrator(policy, num_envs, noise=config.action_noise, expert=expert)
-    provenance = {
+    plan, folder = config.plan(), config.output
+    if folder is None:
+        raise PlanError("expected --output with the folder to write to, or --verify with a dataset to check")
+    if config.workers < 1 or config.num_envs < 1:
+        raise PlanError(f"expected workers and num_envs of at least 1, got {config.workers} and {config.num_envs}")
+    job = _job(config, folder, min(config.num_envs, len(plan)))
+    policy = job.build_policy()
+    # Workers build environments of their own; this one then only shows that it can be built, and what draws in it.
+    env = (replace(job, num_envs=1) if config.workers > 1 else job).build_environment(policy)
+    if config.resume:
+        remove_partial_files(folder)
+    if not (config.resume and (folder / "dataset.json").exists()):
+        create_folder(folder)
+    with held(folder), _open_writer(config, folder, policy, env) as writer:
+        return _Collection(config, job, policy, env, writer, plan).execute()
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """One run with everything built, and its dataset."""
+
+    config: CollectConfig
+    job: CollectJob
+    policy: Policy
+    env: TaskVectorEnv
+    writer: DatasetWriter
+    plan: tuple[EpisodeSpec, ...]
+
+    def execute(self) -> Summary:
+        left = self._left()
+        print(f"{self.config.model} in {self.job.env_id}: {plan_text(self.plan)}")
+        at_once = f"{self.job.num_envs} at a time"
+        shape = at_once if self.config.workers == 1 else f"{at_once} in each of {self.config.workers} workers"
+        print(f"{shape}; dataset in {self.writer.folder}", flush=True)
+        try:
+            errors = self._run(left) if left else []
+        except KeyboardInterrupt:
+            print(f"{'dataset':<20} {self._kept_text()} so far")
+            print(f"{'continue with':<20} {command_line(PROGRAM, replace(self.config, resume=True))}", flush=True)
+            raise
+        return self._conclude(errors)
+
+    def _left(self) -> list[EpisodeSpec]:
+        """Return the episodes that have not been run, sure that the dataset holds no others than planned."""
+        planned, finished = {spec.episode_index for spec in self.plan}, self.writer.finished
+        if not finished <= planned:
+            raise DatasetError(
+                f"{self.writer.folder} holds episode {max(finished)}; resume it with --episodes of at least "
+                f"{max(finished) + 1}"
+            )
+        left = [spec for spec in self.plan if spec.episode_index not in finished]
+        if self.config.resume:
+            print(f"{self.writer.folder}: {len(left)} of {len(self.plan)} episodes are missing")
+        return left
+
+    def _run(self, left: list[EpisodeSpec]) -> list[EpisodeResult]:
+        """Run what is missing, here or in workers, and return the results that count as errors."""
+        earlier = finished_results(self.writer.folder)
+        index = DatasetIndex(
+            self.writer,
+            self.job.env_id,
+            relabelled=self.config.expert is not None,
+            keep_failures=self.job.keep_failures,
+        )
+        observers: list[Observer] = [index, Progress(len(self.plan), earlier=earlier)]
+        if self.config.workers == 1:
+            results = self.job.record(self.policy, self.env, left, observers)
+        else:
+            self.env.close()
+            results = run_in_workers(self.job, left, self.config.workers, observers)
+        return [result for result in results if result.status == "error"]
+
+    def _conclude(self, errors: list[EpisodeResult]) -> Summary:
+        results = finished_results(self.writer.folder)
+        keep_failures = self.job.keep_failures
+        discarded = sum(not is_worth_keeping(result, keep_failures=keep_failures) for result in results)
+        summary = summarise([*results, *errors], len(self.plan))
+        print(format_summary(summary))
+        print(f"{'discarded':<20} {discarded}/{len(self.plan)}   {100 * discarded / len(self.plan):.1f} %")
+        print(f"{'dataset':<20} {self._kept_text()}", flush=True)
+        return summary
+
+    def _kept_text(self) -> str:
+        return f"{self.writer.folder}: {self.writer.num_episodes} episodes"
+
+
+def _job(config: CollectConfig, folder: Path, num_envs: int) -> CollectJob:
+    return CollectJob(
+        num_envs=num_envs,
+        terminate_on_success=True,
+        folder=folder,
+        env_id=environment_id(config.env),
+        model=config.model,
+        checkpoint=config.checkpoint,
+        expert=config.expert,
+        action_noise=config.action_noise,
+        cameras=config.cameras,
+        image_size=config.image_size,
+        keep_failures=config.keep_failures or config.expert is not None,
+    )
+
+
+def _open_writer(config: CollectConfig, folder: Path, policy: Policy, env: TaskVectorEnv) -> DatasetWriter:
+    provenance: dict[str, Any] = {
         "policy": config.model,
         "checkpoint_digest": checkpoint_digest(policy),
         "expert": config.expert,
         "action_noise": config.action_noise,
         "seed": config.seed,
+        "keep_failures": config.keep_failures,
+        "fingerprint": fingerprint(gl_renderer(env)),
     }
-    with DatasetWriter(config.output, env.contract.to_json(), provenance=provenance) as writer:
-        recorder = DatasetRecorder(
-            writer, demonstrator.labels, relabelled=expert is not None, keep_failures=config.keep_failures
-        )
-        try:
-            results = rollout(env, demonstrator, plan, [recorder, Progress(len(plan))])
-        except KeyboardInterrupt:
-            print(f"{'dataset':<20} {config.output}: {len(writer.finished)} episodes so far", flush=True)
-            raise
-    summary = summarise(results, len(plan))
-    print(format_summary(summary))
-    print(f"{'discarded':<20} {recorder.discarded}/{len(plan)}   {100 * recorder.discarded / len(plan):.1f} %")
-    print(f"{'dataset':<20} {config.output}: {len(plan) - recorder.discarded} episodes", flush=True)
-    return summary
+    return DatasetWriter(folder, env.contract.to_json(), provenance=provenance, resume=config.resume)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
-    return run_command(CollectConfig, _collect_and_judge, "python -m eval.collect", arguments)
+    return run_command(CollectConfig, _run_and_judge, PROGRAM, arguments)
 
 
-def _collect_and_judge(config: CollectConfig) -> int:
-    return EPISODE_ERRORS if collect(config).errors else COMPLETE
+def _run_and_judge(config: CollectConfig) -> int:
+    if config.verify is None:
+        return EPISODE_ERRORS if collect(config).errors else COMPLETE
+    if config.output is not None:
+        raise PlanError("expected either --output, to collect, or --verify, to check; got both")
+    finding = verify_dataset(config.verify)
+    print(finding.text())
+    return EPISODE_ERRORS if finding.differences else COMPLETE
 
 
 if __name__ == "__main__":

@@ -10,11 +10,14 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from policies.base import Policy
+
+if TYPE_CHECKING:
+    from envs.vector_env import TaskVectorEnv
 
 _LIBRARIES = ("gymnasium", "mujoco", "numpy", "simscaleai", "torch")
 
@@ -33,6 +36,16 @@ def fingerprint(gl_renderer: str | None) -> dict[str, Any]:
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "gl_renderer": gl_renderer,
     }
+
+
+def gl_renderer(env: TaskVectorEnv) -> str | None:
+    """Return the GL driver's own name for what draws the images of `env`; None if it has no camera."""
+    if not env.contract.cameras:
+        return None
+    from envs.rendering import renderer_name
+
+    env.render_images(np.zeros(env.num_envs, dtype=bool))  # makes sure that there is a GL context
+    return renderer_name()
 
 
 def source_state() -> dict[str, Any] | None:

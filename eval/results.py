@@ -28,6 +28,9 @@ HELD_STEPS = 10
 POLICY_EXCEPTION = "policy_exception"
 """Failure class: the policy raised, also when it ran with no other episode beside it."""
 
+INVALID_ACTION = "invalid_action"
+"""Failure class, as the environment says it: an action that was not finite."""
+
 ENVIRONMENT_EXCEPTION = "environment_exception"
 """Error class: the simulation raised, also when the episode ran with no other beside it."""
 

@@ -11,7 +11,8 @@ import contextlib
 import multiprocessing
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,20 +28,44 @@ from eval.results import EpisodeResult
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class WorkerJob(ABC):
     """Everything a worker needs to know to run any episode of a plan."""
+
+    num_envs: int
+    """Slots of each worker."""
+    terminate_on_success: bool
+
+    @abstractmethod
+    def run(self, plan: Iterable[EpisodeSpec], reporter: Observer) -> None:
+        """Run the episodes of `plan`, taking one each time that a slot is free; `reporter` comes after all observers.
+
+        An episode counts when the reporter has heard of it: what belongs to it must be on disk by then.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(WorkerJob):
+    """The episodes of an evaluation."""
 
     model: str
     checkpoint: Path | None
     env_id: str
-    num_envs: int
-    terminate_on_success: bool
     video_folder: Path
     filmed: range
     """Indices of the episodes to film."""
     receipt_folder: Path
     receipted: Mapping[int, int]
     """Seeds of the episodes that get a receipt, to their indices."""
+
+    def run(self, plan: Iterable[EpisodeSpec], reporter: Observer) -> None:
+        """Evaluate the episodes of `plan`."""
+        policy = build_policy(self.model, self.checkpoint, self.env_id)
+        env = build_environment(
+            policy.contract, self.env_id, self.num_envs, terminate_on_success=self.terminate_on_success, num_threads=1
+        )
+        policy = ReceiptKeeper(policy, self.receipt_folder, self.receipted)
+        rollout(env, policy, plan, [VideoRecorder(self.video_folder, self.filmed), reporter])
+        env.close()
 
 
 @dataclass(frozen=True)
@@ -52,29 +77,18 @@ class Breakdown:
     """Whether it is the user's mistake, told in one line; otherwise the text is a traceback."""
 
 
-def work(connection: Connection, job: Job) -> None:
+def work(connection: Connection, job: WorkerJob) -> None:
     """Run episodes until the parent has no more; the entry point of a worker process."""
     Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone, and nobody is left to be told
         try:
-            _run_episodes(connection, job)
+            job.run(_orders(connection), _Reporter(connection))
         except USER_MISTAKES as mistake:
             connection.send(Breakdown(str(mistake), is_mistake=True))
         except (EOFError, ConnectionError):
             raise
         except Exception:  # whatever it is, the parent must hear of it: it would take silence for a crash
             connection.send(Breakdown(traceback.format_exc(), is_mistake=False))
-
-
-def _run_episodes(connection: Connection, job: Job) -> None:
-    policy = build_policy(job.model, job.checkpoint, job.env_id)
-    env = build_environment(
-        policy.contract, job.env_id, job.num_envs, terminate_on_success=job.terminate_on_success, num_threads=1
-    )
-    policy = ReceiptKeeper(policy, job.receipt_folder, job.receipted)
-    # An episode is reported when its film is complete, so that a kill in between costs neither.
-    rollout(env, policy, _orders(connection), [VideoRecorder(job.video_folder, job.filmed), _Reporter(connection)])
-    env.close()
 
 
 def _orders(connection: Connection) -> Iterator[EpisodeSpec]:

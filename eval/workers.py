@@ -25,7 +25,7 @@ from typing import Any
 from eval.observers.base import Observer
 from eval.plan import EpisodeSpec
 from eval.results import WORKER_DIED, EpisodeResult
-from eval.worker import Breakdown, Job, work
+from eval.worker import Breakdown, WorkerJob, work
 from simscaleai.errors import SimScaleError
 
 MAX_FALSE_STARTS = 3
@@ -40,7 +40,7 @@ _CONTEXT = multiprocessing.get_context("spawn")
 
 
 def run_in_workers(
-    job: Job, plan: Sequence[EpisodeSpec], workers: int, observers: Sequence[Observer]
+    job: WorkerJob, plan: Sequence[EpisodeSpec], workers: int, observers: Sequence[Observer]
 ) -> list[EpisodeResult]:
     """Run each episode of `plan` once in `workers` processes and return the results sorted by episode.
 
@@ -63,7 +63,7 @@ def run_in_workers(
 class _Worker:
     """One process, seen from the parent."""
 
-    def __init__(self, job: Job, *, solitary: bool) -> None:
+    def __init__(self, job: WorkerJob, *, solitary: bool) -> None:
         """Start a process; a `solitary` one has a single slot."""
         self.solitary = solitary
         self.specs: dict[int, EpisodeSpec] = {}
@@ -105,7 +105,7 @@ def _inherited_by_workers() -> Iterator[None]:
 class _Crew:
     """The workers of one run and what is left to do."""
 
-    def __init__(self, job: Job, plan: Sequence[EpisodeSpec], size: int, observers: Sequence[Observer]) -> None:
+    def __init__(self, job: WorkerJob, plan: Sequence[EpisodeSpec], size: int, observers: Sequence[Observer]) -> None:
         self._job, self._size, self._observers = job, size, observers
         self._planned = len(plan)
         self._waiting = deque(plan)
@@ -227,7 +227,7 @@ def _unread(worker: _Worker) -> Iterator[EpisodeResult]:
                 yield message
 
 
-def _lost(spec: EpisodeSpec, job: Job) -> EpisodeResult:
+def _lost(spec: EpisodeSpec, job: WorkerJob) -> EpisodeResult:
     """Return the result of an episode that took down a worker which ran nothing else."""
     at_end = None if job.terminate_on_success else False
     return EpisodeResult(

@@ -65,10 +65,13 @@ class DatasetWriter:
         if (self.folder / "dataset.json").exists():
             self._description = self._open_existing(given, resume)
         else:
-            (self.folder / "episodes").mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._description = given
             write_description(self.folder, given)
+        (self.folder / "episodes").mkdir(exist_ok=True)
         self._finished = {record.episode_index for record in read_index(self.folder)}
+        self.num_episodes = len(self._finished)
+        """Number of episodes that the dataset holds."""
         self._finished.update(entry["episode_index"] for entry in read_discarded(self.folder))
 
     @property
@@ -109,6 +112,7 @@ class DatasetWriter:
             episode_index=episode_index, file=file, length=length, sha256=digest, metadata=_as_json(metadata)
         )
         self._append(INDEX_FILE, record.to_line(), episode_index)
+        self.num_episodes += 1
         return record
 
     def discard_episode(self, metadata: Mapping[str, Any], episode_index: int) -> None:

@@ -10,13 +10,14 @@ from safetensors.numpy import load_file
 import eval.observers.progress
 from eval.loop import rollout
 from eval.observers.base import Observer
-from eval.observers.dataset import DatasetRecorder
+from eval.observers.dataset import DatasetIndex, EpisodeFiles, finished_results
 from eval.observers.log import EpisodeLog
 from eval.observers.progress import Progress
 from eval.observers.video import VideoRecorder, video_path
 from eval.plan import plan_episodes
 from eval.results import read_results
 from simscaleai.data import Dataset, DatasetWriter
+from simscaleai.data.description import read_discarded
 
 
 class Interrupt(Observer):
@@ -88,19 +89,20 @@ def test_a_broken_run_leaves_no_half_video(run, tmp_path):
 
 @pytest.fixture
 def collect(run, tmp_path, make_env):
-    """Records so many episodes with labels of 0.25 into a dataset; returns recorder and results."""
+    """Records so many episodes with labels of 0.25 into a dataset; returns the results."""
 
     def record(episodes, *, keep_failures=False, cameras=("front", "wrist"), **options):
         labels = np.full((3, 4), 0.25, dtype=np.float32)
         with DatasetWriter(tmp_path, make_env(1, cameras=cameras).contract.to_json()) as writer:
-            recorder = DatasetRecorder(writer, labels, keep_failures=keep_failures)
-            return recorder, run(episodes, [recorder], cameras=cameras, **options)
+            files = EpisodeFiles(tmp_path, labels, keep_failures=keep_failures)
+            index = DatasetIndex(writer, "Point-v0", keep_failures=keep_failures)
+            return run(episodes, [files, index], cameras=cameras, **options)
 
     return record
 
 
 def test_dataset_pairs_observations_with_the_actions_that_followed(collect, tmp_path):
-    _, results = collect(5)
+    results = collect(5)
     dataset = Dataset(tmp_path)
     assert [record.length for record in dataset.episodes] == [result.steps for result in results]
     for result in results:
@@ -117,7 +119,7 @@ def test_dataset_pairs_observations_with_the_actions_that_followed(collect, tmp_
 
 
 def test_dataset_says_what_each_episode_was(collect, tmp_path):
-    _, results = collect(2, cameras=())
+    results = collect(2, cameras=())
     metadata = [record.metadata for record in Dataset(tmp_path).episodes]
     assert [(entry["seed"], entry["digest"]) for entry in metadata] == [(r.seed, r.digest) for r in results]
     assert metadata[1]["instruction"] == "move 1"
@@ -127,13 +129,32 @@ def test_dataset_says_what_each_episode_was(collect, tmp_path):
 
 @pytest.mark.parametrize("keep_failures", [False, True])
 def test_failures_are_kept_only_if_asked(collect, tmp_path, keep_failures):
+    results = collect(8, keep_failures=keep_failures, limit=4)
+    failed = [result.episode_index for result in results if result.status == "failure"]
+    assert 0 < len(failed) < 8
+    kept = [record.episode_index for record in Dataset(tmp_path).episodes]
+    assert kept == [index for index in range(8) if keep_failures or index not in failed]
+    discarded = [entry["episode_index"] for entry in read_discarded(tmp_path)]
+    assert discarded == ([] if keep_failures else failed)
+    assert finished_results(tmp_path) == results
+
+
+def test_episodes_that_a_policy_broke_off_are_never_kept(collect, tmp_path):
     def break_second(policy):
         policy.raises = {1: 2}
 
-    recorder, _ = collect(4, keep_failures=keep_failures, disturb=break_second)
-    kept = [record.metadata["seed"] for record in Dataset(tmp_path).episodes]
-    assert kept == ([0, 1, 2, 3] if keep_failures else [0, 2, 3])
-    assert recorder.discarded == (0 if keep_failures else 1)
+    collect(4, keep_failures=True, disturb=break_second)
+    assert [record.episode_index for record in Dataset(tmp_path).episodes] == [0, 2, 3]
+    assert [entry["failure"] for entry in read_discarded(tmp_path)] == ["policy_exception"]
+
+
+def test_episodes_that_could_not_be_run_stay_unfinished(run, tmp_path, make_env, make_policy):
+    env = make_env(3)
+    env.raises = {1: 2}
+    with DatasetWriter(tmp_path, env.contract.to_json()) as writer:
+        observers = [EpisodeFiles(tmp_path, np.zeros((3, 4), np.float32)), DatasetIndex(writer, "Point-v0")]
+        rollout(env, make_policy(env), plan_episodes(4), observers)
+        assert writer.finished == {0, 2, 3}
 
 
 def test_progress_prints_plain_lines_where_there_is_no_terminal(run, monkeypatch):
