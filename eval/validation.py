@@ -1,8 +1,8 @@
 """Chooses the best of several checkpoints, and says what may be believed of it.
 
-The best of K scores is too high: it was chosen for its luck as well as for its skill. So all checkpoints run on the same
-validation seeds, the best of them runs once more on fresh ones, and only this second figure is reported as its success
-rate. How far the first exceeded it is the *optimism*, which a report of the best of K would have contained.
+The best of K scores is too high: it was chosen for its luck as well as for its skill. So all checkpoints run on the
+same validation seeds, the best of them runs once more on fresh ones, and only this second figure is reported as its
+success rate. How far the first exceeded it is the *optimism*, which a report of the best of K would have contained.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from eval.assembly import build_policy, environment_id
-from eval.command import plan_text
 from eval.comparison import Comparison, Run, compare
 from eval.flags import command_line
 from eval.percentage import points_text
@@ -110,7 +109,7 @@ def validate(config: RolloutConfig, run: Callable[[RolloutConfig], RunRecord]) -
         "terminate_on_success": config.terminate_on_success,
     }
     _begin(folder, conditions, resume=config.resume)
-    one = replace(config, validate=None, episodes=episodes, resume=(folder / "1").exists())
+    one = replace(config, validate=None, episodes=episodes)
     try:
         validation = _run_all(one, models, folder, run)
     except KeyboardInterrupt:
@@ -157,9 +156,7 @@ def _fresh_seed(config: RolloutConfig, model: str) -> int:
     if trained and trained.first < first + episodes and trained.last >= first:
         first = trained.last + 1
     if first + episodes > VALIDATION_SEEDS.stop:
-        raise PlanError(
-            f"{model} records so many validation seeds as trained on that no {episodes} fresh ones are left"
-        )
+        raise PlanError(f"expected {episodes} validation seeds that {model} was not trained on; there are not as many")
     return first
 
 
@@ -203,10 +200,8 @@ def _rows(validation: Validation, folder: Path) -> Iterator[tuple[str, str]]:
     yield "chosen", _model(best)
     yield "fresh", f"{_score_text(fresh)} (Wilson), {fresh.seeds_text}: only this figure may be believed"
     low, high = (points_text(end, sign=True) for end in validation.optimism_interval[:2])
-    yield (
-        "optimism",
-        f"{points_text(validation.optimism, sign=True)} pp [{low}, {high}]: so much too high was the first",
-    )
+    optimism = points_text(validation.optimism, sign=True)
+    yield "optimism", f"{optimism} pp [{low}, {high}]: the score it was chosen for less the fresh one"
     yield "record", str(folder / VALIDATION_FILE)
 
 
