@@ -46,41 +46,27 @@ class SeedOverlap:
         return {"seeds": list(self.seeds), "trained_on": trained, "is_certain": self.is_certain}
 
 
-@dataclass(frozen=True)
-class TrainedOn:
-    """Which seeds a checkpoint was trained on, as far as it records that."""
+def seed_overlap(policy: Policy, plan: Sequence[EpisodeSpec]) -> SeedOverlap | None:
+    """Return which seeds of `plan` the policy's checkpoint, or one that it was started from, records as trained on.
 
-    first: int
-    """Lowest seed."""
-    last: int
-    """Highest seed."""
-    count: int
-    """How many seeds."""
-
-    def includes(self, seed: int) -> bool:
-        """Return whether `seed` may have been trained on."""
-        return self.first <= seed <= self.last
-
-
-def trained_on(policy: Policy) -> TrainedOn | None:
-    """Return which seeds the policy's checkpoint records as trained on.
-
-    None for policies without a checkpoint, or with one that does not say.
+    None if there are none, and for policies without a checkpoint or one that does not say.
     """
     checkpoint = getattr(policy, "checkpoint", None)  # only learned policies have one
-    recorded = None if checkpoint is None else checkpoint.training.get("seeds")
+    training = None if checkpoint is None else checkpoint.training
+    while isinstance(training, Mapping):
+        overlap = _overlap_with(training.get("seeds"), plan)
+        if overlap is not None:
+            return overlap
+        initial = training.get("initial")
+        training = initial.get("training") if isinstance(initial, Mapping) else None
+    return None
+
+
+def _overlap_with(recorded: object, plan: Sequence[EpisodeSpec]) -> SeedOverlap | None:
     if not isinstance(recorded, Mapping):
         return None
     first, last, count = (recorded.get(name) for name in ("first", "last", "count"))
     if not (isinstance(first, int) and isinstance(last, int) and isinstance(count, int)):
         return None
-    return TrainedOn(first, last, count)
-
-
-def seed_overlap(policy: Policy, plan: Sequence[EpisodeSpec]) -> SeedOverlap | None:
-    """Return which seeds of `plan` the policy's checkpoint records as trained on; None if there are none."""
-    trained = trained_on(policy)
-    if trained is None:
-        return None
-    seeds = tuple(spec.seed for spec in plan if trained.includes(spec.seed))
-    return SeedOverlap(seeds=seeds, planned=len(plan), **vars(trained)) if seeds else None
+    seeds = tuple(spec.seed for spec in plan if first <= spec.seed <= last)
+    return SeedOverlap(seeds=seeds, planned=len(plan), first=first, last=last, count=count) if seeds else None

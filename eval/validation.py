@@ -23,7 +23,7 @@ from eval.planning import DEFAULT_EPISODES
 from eval.results import RunRecord, write_atomically
 from eval.rollout_config import RolloutConfig
 from eval.run_folder import check_output, check_same_conditions, next_free_folder
-from eval.seed_overlap import trained_on
+from eval.seed_overlap import seed_overlap
 from eval.statistics import Interval, wilson
 
 VALIDATION_FILE = "validation.json"
@@ -152,9 +152,9 @@ def _fresh_seed(config: RolloutConfig, model: str) -> int:
     """Return the first of so many seeds on which `model` was neither chosen nor trained, as far as it records that."""
     episodes = config.episodes or DEFAULT_EPISODES
     first = VALIDATION_SEEDS.start + episodes
-    trained = trained_on(build_policy(model, None, environment_id(config.env)))
-    if trained and trained.first < first + episodes and trained.last >= first:
-        first = trained.last + 1
+    policy = build_policy(model, None, environment_id(config.env))
+    while overlap := seed_overlap(policy, plan_episodes(episodes, first)):
+        first = overlap.last + 1
     if first + episodes > VALIDATION_SEEDS.stop:
         raise PlanError(f"expected {episodes} validation seeds that {model} was not trained on; there are not as many")
     return first
