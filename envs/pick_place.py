@@ -89,19 +89,26 @@ class PickPlace(Task):
             pose[slot] = [*place, CUBE_HALF, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         self.simulation.marker_position[slot] = [*goal, 0.0]
         self.controller.reset(slot, episode_stream(seed, "arm").uniform(*_START))
-        self.targets[slot] = self._choose_target(seed, options.get("target"))
+        self.targets[slot] = self.choose_target(seed, options.get("target"))
         self._target_index[slot] = self.colours.index(self.targets[slot])
         given = options.get("instruction")
         self.instructions[slot] = self.phrase(self.targets[slot], seed) if given is None else given
 
-    def _choose_target(self, seed: int, wanted: str | None) -> str:
+    @classmethod
+    def choose_target(cls, seed: int, wanted: str | None = None) -> str:
+        """Return the colour of the cube to move: `wanted`, or one drawn from `seed`.
+
+        Raises:
+            UnknownChoiceError: If there is no cube of the colour `wanted`.
+        """
         if wanted is None:
-            return self.colours[int(episode_stream(seed, "target").integers(len(self.colours)))]
-        if wanted not in self.colours:
-            raise UnknownChoiceError("target", wanted, self.colours)
+            return cls.colours[int(episode_stream(seed, "target").integers(len(cls.colours)))]
+        if wanted not in cls.colours:
+            raise UnknownChoiceError("target", wanted, cls.colours)
         return wanted
 
-    def phrase(self, target: str, seed: int) -> str:
+    @classmethod
+    def phrase(cls, target: str, seed: int) -> str:
         """Return the instruction that names the cube `target`; the wording may follow from `seed`."""
         return f"pick up the {target} cube and place it on the goal"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,15 @@ TEMPLATES = (
     "the {colour} cube goes on the disc",
 )
 """Wordings of the instruction; which one is used follows from the seed."""
+
+HELD_OUT_TEMPLATES = (
+    "lift the {colour} cube and carry it to the goal",
+    "i want the {colour} block to be on the yellow disc",
+    "get the {colour} cube over to the disc",
+    "on the goal, please, the {colour} block",
+    "the yellow disc is the place of the {colour} cube",
+)
+"""Wordings that no episode uses unless they are asked for, and so no policy is trained on."""
 
 
 class PickPlaceLanguage(PickPlace):
@@ -60,12 +71,22 @@ class PickPlaceLanguage(PickPlace):
         )
     )
 
-    def phrase(self, target: str, seed: int) -> str:
+    @classmethod
+    def phrase(cls, target: str, seed: int) -> str:
         """Return one of `TEMPLATES`, drawn from the seed, naming `target`."""
-        template = TEMPLATES[int(episode_stream(seed, "phrasing").integers(len(TEMPLATES)))]
-        return template.format(colour=target)
+        return _worded(TEMPLATES, target, seed)
+
+    @classmethod
+    def phrase_held_out(cls, target: str, seed: int) -> str:
+        """Return one of `HELD_OUT_TEMPLATES`, drawn from the seed, naming `target`."""
+        return _worded(HELD_OUT_TEMPLATES, target, seed)
 
     def environment_parts(self) -> list[NDArray[np.float64]]:
         """Return the target's pose, the goal, all poses and the one-hot target."""
         poses = [pose for pose, _ in self._bodies]
         return [*super().environment_parts(), *poses, np.eye(len(self.colours))[self._target_index]]
+
+
+def _worded(templates: Sequence[str], target: str, seed: int) -> str:
+    template = templates[int(episode_stream(seed, "phrasing").integers(len(templates)))]
+    return template.format(colour=target)

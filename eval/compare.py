@@ -105,6 +105,7 @@ def _rates_to_json(comparison: Comparison) -> dict[str, Any]:
             "folder": str(run.folder),
             "model": run.record.config["model"],
             "checkpoint_digest": run.record.checkpoint_digest,
+            "interventions": list(run.interventions),
             "successes": count,
             "sequential": run.record.sequential,
             "errors": errors,

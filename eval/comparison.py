@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.command import plan_text
+from eval.interventions import parse_interventions
 from eval.paired import PairedCounts, difference_sequence, log_e_value, mcnemar_exact, newcombe
 from eval.plan import EpisodeSpec
 from eval.power import pairs_needed, smallest_difference
@@ -105,6 +106,11 @@ class Run:
         """What its episodes are."""
         record = self.record
         return Task.of(record.contract, record.resolved.get("environment"), record.config.get("terminate_on_success"))
+
+    @property
+    def interventions(self) -> tuple[str, ...]:
+        """What its policy was given instead of what the scene shows, as `eval.interventions` reads it."""
+        return tuple(self.record.config.get("intervene") or ())
 
     @property
     def planned(self) -> int | None:
@@ -301,7 +307,7 @@ def _other_episodes(a: Run, b: Run) -> Iterator[str]:
     elif not len(common) == len(of_a) == len(of_b):
         yield f"seeds: A has {a.seeds_text}; B has {b.seeds_text}; {len(common)} in common"
     other = sorted(seed for seed in common if of_a[seed] != of_b[seed])
-    if other:
+    if other and not any(parse_interventions(run.interventions).target for run in (a, b)):
         seed = other[0]
         yield f"target: A has {of_a[seed]} with seed {seed}, B has {of_b[seed]}; {len(other)} seeds differ"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eval.comparison import Comparison, Pair, Run, Verdict
+from eval.interventions import parse_interventions
 from eval.percentage import points_text
 from eval.results import EpisodeResult
 from eval.statistics import LEVEL, Interval
@@ -29,6 +30,8 @@ def replay_command(run: Run, seeds: Sequence[int]) -> str:
     words += ["--env", str(config["env"])]
     if run.task.terminates_on_success is False:
         words.append("--no-terminate-on-success")
+    if run.interventions:
+        words += ["--intervene", *run.interventions]
     return shlex.join([*words, "--seeds", *map(str, seeds)])
 
 
@@ -41,6 +44,9 @@ def _heading(comparison: Comparison) -> Iterator[tuple[str, str]]:
     yield "episodes", f"{task.environment}, {comparison.seeds_text}"
     ends = task.terminates_on_success
     yield "success", "at any step, which ends the episode" if ends else "at the end of the episode"
+    for name, run in (("A", comparison.a), ("B", comparison.b)):
+        if run.interventions:
+            yield f"intervention on {name}", parse_interventions(run.interventions).meaning()
     yield from _stopping_rows(comparison)
     for warning in comparison.warnings:
         yield "warning", warning

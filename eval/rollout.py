@@ -22,7 +22,9 @@ from eval.assembly import build_environment, build_policy, environment_id
 from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
 from eval.comparison import Run, Task
 from eval.flags import command_line
+from eval.interventions import Interventions, parse_interventions
 from eval.loop import rollout
+from eval.moved_object import moved_objects
 from eval.observers.log import EpisodeLog
 from eval.observers.progress import Progress
 from eval.observers.video import VideoRecorder, remove_unfinished_videos, video_path
@@ -70,7 +72,9 @@ def run(config: RolloutConfig) -> RunRecord:
     if config.output is not None:
         check_output(config.output, resume=config.resume)  # before time is spent on loading
     env_id = environment_id(config.env)
-    policy = build_policy(config.model, config.checkpoint, env_id)
+    policy, interventions = build_policy(config.model, config.checkpoint, env_id), parse_interventions(config.intervene)
+    interventions.prepare(policy, env_id)
+    plan = replace(plan, specs=interventions.planned(plan.specs, env_id))
     plan.check_task(Task.of(policy.contract.to_json(), env_id, config.terminate_on_success))
     slots = min(config.num_envs, len(plan.specs))
     # Workers build environments of their own; this one then only shows that it can be built, and what draws in it.
@@ -84,7 +88,7 @@ def run(config: RolloutConfig) -> RunRecord:
     with held(folder):
         check_output(folder, resume=config.resume)  # again: until now another run could have begun there
         resolved = {"environment": env_id, "num_envs": slots, "workers": config.workers, "episodes": len(plan.specs)}
-        return _Run(config, config.model, env, policy, plan, folder, resolved).execute()
+        return _Run(config, config.model, env, policy, interventions, plan, folder, resolved).execute()
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class _Run:
     model: str
     env: TaskVectorEnv
     policy: Policy
+    interventions: Interventions
     plan: RunPlan
     folder: Path
     resolved: dict[str, Any]
@@ -122,6 +127,8 @@ class _Run:
         print(f"{self.model} in {self.resolved['environment']}: {self.plan.text}")
         if self.plan.reason:
             print(self.plan.reason)
+        if self.config.intervene:
+            print(f"intervention: {self.interventions.meaning()}")
         print(f"{self._shape_text()}; record in {self.folder}", flush=True)
         if self._overlap:
             print(f"warning: {self._overlap.text()}", flush=True)
@@ -155,7 +162,8 @@ class _Run:
         job = self._job()
         remove_unfinished_videos(job.video_folder)
         if self.config.workers == 1:
-            policy = ReceiptKeeper(self.policy, job.receipt_folder, job.receipted)
+            keeper = ReceiptKeeper(self.policy, job.receipt_folder, job.receipted)
+            policy = self.interventions.stand_before(keeper, job.env_id)
             # The film first: an episode counts when all that belongs to it is on disk.
             rollout(self.env, policy, left, [VideoRecorder(job.video_folder, job.filmed), *listeners])
             return
@@ -170,6 +178,7 @@ class _Run:
             model=self.model,
             checkpoint=self.config.checkpoint,
             env_id=self.resolved["environment"],
+            interventions=self.interventions,
             num_envs=self.resolved["num_envs"],
             terminate_on_success=self.config.terminate_on_success,
             video_folder=self.folder / "videos",
@@ -203,6 +212,8 @@ class _Run:
         print(format_summary(summary))
         rows = [
             *sequential_rows(record, comparison),
+            ("intervention", self.interventions.meaning()),
+            ("right object", self._moved_text(results, stopping)),
             ("warning", self._overlap.text() if self._overlap else ""),
             ("could have seen", smallest_difference_text(summary)),
             ("time", f"{seconds:.1f} s, {len(new) / seconds:.2f} episodes/s"),
@@ -211,6 +222,12 @@ class _Run:
         ]
         print("\n".join(f"{name:<20} {text}" for name, text in rows if text), flush=True)
         return record
+
+    def _moved_text(self, results: Sequence[EpisodeResult], stopping: Stopping | None) -> str:
+        """Return which object was moved, if the words were not those of the scene."""
+        if self.interventions.language is None:
+            return ""
+        return moved_objects(results, sequential=stopping is not None).text()
 
     def _without_dropped(self, record: RunRecord, n: int) -> RunRecord:
         """Remove videos and receipts of episodes after the first `n`, which were begun before the run ended."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from eval.interventions import parse_interventions
 from eval.percentage import Points
 from eval.plan import PlanError
 
 _EXCLUDES = {
     "validate": (
         *("model", "checkpoint", "seed", "seeds", "video"),
-        *("detect", "vs", "until_width", "until_decided"),
+        *("detect", "vs", "until_width", "until_decided", "intervene"),
     ),
     "detect": ("episodes", "seeds", "until_width", "until_decided"),
     "until_width": ("until_decided", "vs"),
@@ -49,6 +50,10 @@ class RolloutConfig:
     validate: tuple[str, ...] | None = None
     """Checkpoints to choose from, instead of --model: each runs on the same validation seeds, then the best of them on
     fresh ones, and only that last figure may be believed."""
+    intervene: tuple[str, ...] = ()
+    """Give the policy something else than what the scene shows, to learn what it goes by: target=red (the same scenes,
+    this one to move), language=empty, language=shuffled (another seed's instruction), language=held-out (a phrasing
+    never trained on), language="words of your own", vision=black, vision=other-seed, vision=frozen, state=zero."""
     num_envs: int = 16
     """Episodes simulated side by side. Changes the speed, never a result."""
     workers: int = 1
@@ -68,6 +73,7 @@ class RolloutConfig:
 
         Raises:
             PlanError: Saying which.
+            SimScaleError: If an intervention cannot be read.
         """
         for name, others in _EXCLUDES.items():
             for other in others if self._is_given(name) else ():
@@ -81,6 +87,7 @@ class RolloutConfig:
             raise PlanError("expected --until-decided or --detect with --vs; to compare two runs there is eval.compare")
         if self.resume and self.output is None:
             raise PlanError("expected --output with --resume: the folder of the run to continue")
+        parse_interventions(self.intervene)
         if self.workers < 1 or self.num_envs < 1:
             raise PlanError(f"expected workers and num_envs of at least 1, got {self.workers} and {self.num_envs}")
 

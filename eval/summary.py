@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eval.moved_object import moved_objects
 from eval.percentage import points_text
 from eval.power import independent_discordance, smallest_difference
 from eval.results import EpisodeResult
@@ -46,6 +47,9 @@ class Summary:
     of these; None if they are too few for any difference, or their number was not fixed beforehand."""
     failures: dict[str, int]
     """Failure or error class to the number of episodes, the most frequent first."""
+    moved_object: dict[str, Any] | None
+    """How often what was lifted was `right`, the target, or `wrong`, and the interval of the right one's share; None if
+    nothing was lifted."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain JSON data."""
@@ -66,6 +70,7 @@ def summarise(results: Sequence[EpisodeResult], planned: int, *, sequential: boo
     held = [result.success_held for result in results]
     low, high, _ = (confidence_sequence if sequential else wilson)(successes, n)
     rate = successes / max(n, 1)
+    moved = moved_objects(results, sequential=sequential)
     return Summary(
         planned=planned,
         episodes=n,
@@ -81,6 +86,7 @@ def summarise(results: Sequence[EpisodeResult], planned: int, *, sequential: boo
         mean_steps=sum(result.steps for result in results) / max(n, 1),
         smallest_difference=None if sequential else smallest_difference(n, independent_discordance(rate, rate)),
         failures=dict(Counter(result.failure for result in results if result.failure).most_common()),
+        moved_object=moved.to_json() if moved.n else None,
     )
 
 

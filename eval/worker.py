@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Thread
 
 from eval.assembly import build_environment, build_policy
+from eval.interventions import Interventions
 from eval.loop import USER_MISTAKES, rollout
 from eval.observers.base import Observer
 from eval.observers.video import VideoRecorder
@@ -50,6 +51,7 @@ class Job(WorkerJob):
     model: str
     checkpoint: Path | None
     env_id: str
+    interventions: Interventions
     video_folder: Path
     filmed: range
     """Indices of the episodes to film."""
@@ -60,10 +62,12 @@ class Job(WorkerJob):
     def run(self, plan: Iterable[EpisodeSpec], reporter: Observer) -> None:
         """Evaluate the episodes of `plan`."""
         policy = build_policy(self.model, self.checkpoint, self.env_id)
+        self.interventions.prepare(policy, self.env_id)
         env = build_environment(
             policy.contract, self.env_id, self.num_envs, terminate_on_success=self.terminate_on_success, num_threads=1
         )
-        policy = ReceiptKeeper(policy, self.receipt_folder, self.receipted)
+        keeper = ReceiptKeeper(policy, self.receipt_folder, self.receipted)
+        policy = self.interventions.stand_before(keeper, self.env_id)
         rollout(env, policy, plan, [VideoRecorder(self.video_folder, self.filmed), reporter])
         env.close()
 

@@ -49,6 +49,10 @@ class PolicyAdapter:
         self._chunks = _make_chunks(checkpoint, n_action_steps, ensemble_decay)
         self.latest_chunks: dict[int, NDArray[np.float32]] = {}
         """Slot to the chunk that the model predicted last, (H, 4): all of it, however much is executed."""
+        self.accepts_empty_instructions = False
+        """Whether an empty instruction is meant, to learn whether the policy heeds it; otherwise it is refused."""
+        self.accepts_constant_images = False
+        """Whether images that show nothing are meant, to learn whether the policy looks; otherwise they are refused."""
         self._streams: dict[int, EpisodeNoise] = {}
         self._instructions: dict[int, str] = {}
         self._unseen: set[int] = set()
@@ -57,12 +61,12 @@ class PolicyAdapter:
         """Forget the slots `env_ids` and start their noise streams.
 
         Raises:
-            SimScaleError: If the policy uses language and an instruction is empty.
+            SimScaleError: If the policy uses language and an instruction is empty without being meant so.
         """
         from policies.inference import EpisodeNoise
 
         for slot, seed, instruction in zip(env_ids.tolist(), seeds, instructions, strict=True):
-            if self.contract.language and not instruction.strip():
+            if self.contract.language and not (instruction.strip() or self.accepts_empty_instructions):
                 raise SimScaleError(f"the policy follows instructions, but the one of episode seed {seed} is empty")
             self._chunks.clear(slot)
             self._streams[slot] = EpisodeNoise(seed)
@@ -105,7 +109,7 @@ class PolicyAdapter:
 
     def _check_images(self, observation: ObservationArrays, slots: list[int]) -> None:
         """Refuse, at an episode's first look, an image that shows nothing: a lens cap, an unset buffer."""
-        if not self.contract.cameras:
+        if not self.contract.cameras or self.accepts_constant_images:
             return
         for row, slot in enumerate(slots):
             if slot not in self._unseen:

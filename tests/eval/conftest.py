@@ -156,10 +156,11 @@ LEARNED = {
 def make_checkpoint(tmp_path):
     """Writes a checkpoint with random weights whose contract is that of the environment."""
 
-    def make(name, training=None):
+    def make(name, training=None, env_id=REACH):
         import torch
 
         from envs.digests import profile_digest
+        from envs.registration import find_task
         from envs.simulation import load_scene
         from eval.assembly import environment_contract
         from simscaleai.checkpoint import save_checkpoint
@@ -167,11 +168,12 @@ def make_checkpoint(tmp_path):
         from simscaleai.processing import Processor
 
         model_name, arguments, n_action_steps = LEARNED[name]
-        contract = replace(environment_contract(REACH), environment_state=None, language=model_name == "vla")
+        contract = replace(environment_contract(env_id), environment_state=None, language=model_name == "vla")
         if "image_size" in arguments:
-            profile = profile_digest(load_scene("reach"))
+            profile = profile_digest(load_scene(find_task(env_id).scene))
             contract = replace(contract, cameras=("front",), image_size=(40, 40), render_profile=profile)
         size = contract.state.size
+        arguments = arguments | {"state_dim": size}
         vector = {"min": [-1.0] * size, "max": [1.0] * size, "mean": [0.0] * size, "std": [1.0] * size}
         statistics = {"observation.state": vector, "action": {key: values[:4] for key, values in vector.items()}}
         with torch.random.fork_rng():
