@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from simscaleai.data import Dataset, DatasetError, DatasetWriter
+from simscaleai.data.description import episode_file_name, read_discarded
+from simscaleai.data.episode_file import write_episode_file
 
 
 def test_episodes_come_back_as_written(
@@ -49,6 +51,7 @@ def test_the_order_of_writing_leaves_no_trace(
                 writer.write_episode(make_episode(contract, seed=index), make_metadata(index), index)
     ascending, mixed = (tmp_path / name / "dataset.json" for name in ("ascending", "mixed"))
     assert ascending.read_text() == mixed.read_text()
+    assert ascending.with_name("episodes.jsonl").read_text() == mixed.with_name("episodes.jsonl").read_text()
     assert Dataset(tmp_path / "ascending").digest == Dataset(tmp_path / "mixed").digest
 
 
@@ -192,3 +195,48 @@ def test_an_episode_is_written_once_and_says_where_it_is_from(
             writer.write_episode(make_episode(contract, seed=1), {"seed": 1, "environment": "x", "instruction": ""}, 1)
         with pytest.raises(DatasetError, match="must not name file"):
             writer.write_episode(make_episode(contract, seed=1), make_metadata(1, file="x"), 1)
+
+
+def test_discarded_episodes_are_finished_and_kept_in_order(
+    tmp_path: Path, make_contract: Any, make_episode: Any, make_metadata: Any
+) -> None:
+    contract = make_contract()
+    with DatasetWriter(tmp_path, contract) as writer:
+        for index in (3, 1):
+            writer.discard_episode(make_metadata(index, success=False), index)
+        writer.write_episode(make_episode(contract, seed=0), make_metadata(0), 0)
+        with pytest.raises(DatasetError, match="already holds episode 1"):
+            writer.write_episode(make_episode(contract, seed=1), make_metadata(1), 1)
+        with pytest.raises(DatasetError, match="already holds episode 0"):
+            writer.discard_episode(make_metadata(0), 0)
+    with DatasetWriter(tmp_path, contract, resume=True) as writer:
+        assert writer.finished == {0, 1, 3}
+        assert writer.num_episodes == 1
+    assert [entry["episode_index"] for entry in read_discarded(tmp_path)] == [1, 3]
+    assert [json.loads(line)["seed"] for line in (tmp_path / "discarded.jsonl").read_text().splitlines()] == [
+        10**9 + 1,
+        10**9 + 3,
+    ]
+    assert len(Dataset(tmp_path).episodes) == 1
+
+
+def test_an_adopted_file_is_checked_like_a_written_one(
+    tmp_path: Path, make_contract: Any, make_episode: Any, make_metadata: Any
+) -> None:
+    contract = make_contract()
+    with DatasetWriter(tmp_path / "written", contract) as writer:
+        for index in range(2):
+            writer.write_episode(make_episode(contract, seed=index), make_metadata(index), index)
+    with DatasetWriter(tmp_path / "adopted", contract) as writer:
+        for index in range(2):
+            file = episode_file_name(index)
+            (tmp_path / "adopted" / file).write_bytes((tmp_path / "written" / file).read_bytes())
+            writer.adopt_episode(make_metadata(index), index)
+        with pytest.raises(DatasetError, match="is missing"):
+            writer.adopt_episode(make_metadata(2), 2)
+        spoilt = make_episode(contract, seed=2) | {"action": np.full((6, 4), np.nan, np.float32)}
+        write_episode_file(tmp_path / "adopted" / episode_file_name(2), spoilt)
+        with pytest.raises(DatasetError, match="not finite"):
+            writer.adopt_episode(make_metadata(2), 2)
+    for name in ("dataset.json", "episodes.jsonl"):
+        assert (tmp_path / "adopted" / name).read_bytes() == (tmp_path / "written" / name).read_bytes()
