@@ -1,20 +1,30 @@
-"""`python -m simscaleai.train`: demonstrations in, checkpoint out."""
+"""Demonstrations in, checkpoint out.
+
+    python -m simscaleai.train --model vla --dataset data/pick_place --output checkpoints/vla
+
+Several GPUs or processes: `torchrun --nproc-per-node 4 -m simscaleai.train ...`.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import tyro
 
 from simscaleai.errors import SimScaleError
 from simscaleai.training.config import TrainConfig
 
+if TYPE_CHECKING:
+    from simscaleai.training.trainer import TrainingResult
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done or time up, 1 diverged, 2 wrong usage, 130 interrupted."""
     try:
         config = tyro.cli(TrainConfig, args=arguments, prog="python -m simscaleai.train")
+        from simscaleai.training.distributed import is_first_process
         from simscaleai.training.trainer import DivergedError, train
 
         try:
@@ -28,11 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted. Repeat the command with --resume to continue from the last checkpoint.", file=sys.stderr)
         return 130
+    if is_first_process():
+        _say(result)
+    return 0
+
+
+def _say(result: TrainingResult) -> None:
     loss = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.4g}"
-    print(f"{result.step} of {result.steps} steps in {result.minutes:.1f} min{loss}. Checkpoint: {config.output}")
+    print(f"{result.step} of {result.steps} steps in {result.minutes:.1f} min{loss}. Checkpoint: {result.folder}")
     if not result.finished:
         print("Time is up. Repeat the command with --resume to continue.")
-    return 0
 
 
 if __name__ == "__main__":

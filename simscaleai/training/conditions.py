@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 from simscaleai.checkpoint import CONFIG_FILE
 from simscaleai.data import Dataset
@@ -11,7 +14,7 @@ from simscaleai.errors import SimScaleError
 from simscaleai.training.config import TrainConfig
 from simscaleai.training.state import STATE_FILE, Progress
 
-MAY_DIFFER_ON_RESUME = ("dataset", "output", "threads", "max_minutes", "resume", "device")
+MAY_DIFFER_ON_RESUME = ("dataset", "output", "threads", "max_minutes", "resume", "device", "tensorboard")
 """Settings that do not change what is learned; the dataset is compared by its digest."""
 
 
@@ -30,6 +33,25 @@ def check_success(config: TrainConfig, dataset: Dataset) -> None:
             f"{failed} of {len(dataset.episodes)} demonstrations did not succeed; collect successful ones only, or "
             "add --allow-failures"
         )
+
+
+@contextmanager
+def enough_memory(config: TrainConfig) -> Iterator[None]:
+    """Explain it to the user if memory runs out meanwhile.
+
+    Raises:
+        SimScaleError: If it does. The last checkpoint stays.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "out of memory"
+        if type(error) is RuntimeError and "allocate memory" not in reason:  # what torch raises on a CPU
+            raise
+        raise SimScaleError(
+            f"out of memory ({reason}); lower --batch-size {config.batch_size} and add --resume if there is a "
+            f"checkpoint in {config.output}"
+        ) from error
 
 
 def _shows_failure(metadata: Mapping[str, Any]) -> bool:

@@ -71,6 +71,8 @@ class TrainConfig:
     """Steps between validations, each followed by writing checkpoint and training state."""
     half: bool = False
     """Store the checkpoint's weights as float16."""
+    tensorboard: bool = False
+    """Write the metrics for TensorBoard, too, into a folder of that name in the output folder."""
     device: str = "cpu"
     """Where to compute: cpu, cuda, cuda:1, …"""
     threads: int | None = None

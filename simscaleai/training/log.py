@@ -1,4 +1,4 @@
-"""What a training tells: rows of metrics.csv, and a progress bar or, where nobody watches, plain lines."""
+"""What a training tells: rows of metrics.csv, TensorBoard curves, a progress bar or, unwatched, plain lines."""
 
 from __future__ import annotations
 
@@ -9,20 +9,37 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 METRICS_FILE = "metrics.csv"
+TENSORBOARD_FOLDER = "tensorboard"
 COLUMNS = ("step", "loss", "auxiliary_loss", "gradient_norm", "learning_rate", "validation_loss", "minutes")
 
 
 class TrainingLog:
     """Writes the metrics of one leg of a training and shows its progress."""
 
-    def __init__(self, folder: Path, *, start: int, steps: int) -> None:
-        """Continue `metrics.csv` after step `start`, dropping rows of steps that will be done again."""
+    def __init__(self, folder: Path, *, start: int, steps: int, tensorboard: bool = False) -> None:
+        """Continue `metrics.csv` after step `start`, dropping rows of steps that will be done again.
+
+        Args:
+            folder: Of the training; curves go to a folder `tensorboard` in it.
+            start: Steps done before.
+            steps: Steps planned.
+            tensorboard: Write curves for TensorBoard, too.
+
+        Raises:
+            SimScaleError: If TensorBoard is wanted and not installed.
+        """
+        self._curves = _curves(folder / TENSORBOARD_FOLDER, start) if tensorboard else None
         path = folder / METRICS_FILE
         replace_file(path, _kept_rows(path, start).encode())
         self._file = path.open("a", newline="")
@@ -45,6 +62,10 @@ class TrainingLog:
         self._since_row.clear()
         self._rows.writerow({"step": step} | {name: f"{value:.6g}" for name, value in metrics.items()})
         self._file.flush()
+        if self._curves is not None:
+            for name, value in metrics.items():
+                self._curves.add_scalar(name, value, step)
+            self._curves.flush()
         shown: dict[str, str] = {
             name: f"{metrics[name]:.4g}" for name in ("loss", "validation_loss") if name in metrics
         }
@@ -61,6 +82,8 @@ class TrainingLog:
     def close(self) -> None:
         """Finish file and bar."""
         self._file.close()
+        if self._curves is not None:
+            self._curves.close()
         if self._bar is not None:
             self._bar.close()
 
@@ -69,6 +92,16 @@ class TrainingLog:
         remaining = tqdm.format_interval((self._steps - step) / rate) if rate else "?"
         values = "  ".join(f"{name} {value}" for name, value in shown.items())
         return f"step {step}/{self._steps}  {values}  {rate:.3g} steps/s  {remaining} left"
+
+
+def _curves(folder: Path, start: int) -> SummaryWriter:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SimScaleError(
+            f"--tensorboard needs it installed ({error}): pip install 'simscaleai[tensorboard]'"
+        ) from None
+    return SummaryWriter(str(folder), purge_step=start + 1)  # curves of steps that will be done again are hidden
 
 
 def _kept_rows(path: Path, last_step: int) -> str:

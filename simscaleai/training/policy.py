@@ -76,7 +76,7 @@ def _started_from(folder: Path, policy: PolicyToTrain, model_name: str) -> Polic
     Only the environments may differ: new tasks may be learned.
     """
     initial = load_checkpoint(folder, module=model_name if ":" in model_name else None)
-    sides = {"model": (initial.model_name, model_name)}
+    sides: dict[str, tuple[Any, Any]] = {"model": (initial.model_name, model_name)}
     for name in policy.model_arguments.keys() | initial.model_arguments.keys():
         sides[name] = (initial.model_arguments.get(name), policy.model_arguments.get(name))
     for name in policy.contract.keys() - {"environments"}:

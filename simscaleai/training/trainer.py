@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ from simscaleai.data.windows import Batch
 from simscaleai.errors import SimScaleError
 from simscaleai.processing import Affine
 from simscaleai.training.batches import EpochOrder, Stream, generator, prefetch, split_episodes, torch_seed
-from simscaleai.training.conditions import check_output, check_same_training, check_success
+from simscaleai.training.conditions import check_output, check_same_training, check_success, enough_memory
 from simscaleai.training.config import TrainConfig
+from simscaleai.training.distributed import Processes, joined_processes, own_device
 from simscaleai.training.learner import AveragedModel, Learner, learning_rate_at, make_auxiliary, make_optimizer
 from simscaleai.training.log import TrainingLog
 from simscaleai.training.policy import build_policy
@@ -45,6 +47,8 @@ class DivergedError(SimScaleError):
 class TrainingResult:
     """What a training, or one leg of it, came to."""
 
+    folder: Path
+    """Where the checkpoint lies."""
     step: int
     """Optimiser steps done."""
     steps: int
@@ -70,14 +74,15 @@ def train(config: TrainConfig) -> TrainingResult:
     check_output(config)
     dataset = Dataset(config.dataset)
     check_success(config, dataset)
-    with torch.random.fork_rng(), _threads(config.threads):
-        return _Trainer(config, dataset).run()
+    device = _device(own_device(config.device))
+    processes = joined_processes(device, config.batch_size)
+    with torch.random.fork_rng(), _threads(config.threads), enough_memory(config), processes as own:
+        return _Trainer(config, dataset, device, own).run()
 
 
 class _Trainer:
-    def __init__(self, config: TrainConfig, dataset: Dataset) -> None:
-        self.config, self.dataset = config, dataset
-        self.device = _device(config.device)
+    def __init__(self, config: TrainConfig, dataset: Dataset, device: torch.device, processes: Processes) -> None:
+        self.config, self.dataset, self.device, self.processes = config, dataset, device, processes
         self.policy = build_policy(config, dataset)
         self.sampler = WindowSampler(
             dataset,
@@ -97,36 +102,45 @@ class _Trainer:
         self.validation_loss: float | None = None
         if config.resume and (config.output / STATE_FILE).exists():
             self._restore()
+        self.forward = processes.averaging(self.learner)
 
     @property
     def minutes(self) -> float:
         return self.minutes_before + (time.monotonic() - self.began) / 60
 
     def run(self) -> TrainingResult:
-        self.config.output.mkdir(parents=True, exist_ok=True)
-        log = TrainingLog(self.config.output, start=self.step, steps=self.config.steps)
-        log.say(self._summary())
+        log = self._open_log() if self.processes.is_first else None
         batches = prefetch(self._batch, range(self.step, self.config.steps))
         try:
             for batch in batches:
                 last = self.step + 1 == self.config.steps or self._is_time_up()
-                self._advance(batch, log, last=last)
+                metrics = self._optimise(batch)
+                self.step += 1
+                if log is not None:
+                    self._report(metrics, log, last=last)
                 if last:
                     break
         finally:
             batches.close()
-            log.close()
+            if log is not None:
+                log.close()
         return TrainingResult(
+            folder=self.config.output,
             step=self.step,
             steps=self.config.steps,
             minutes=self.minutes,
             validation_loss=self.validation_loss,
         )
 
-    def _advance(self, batch: Batch, log: TrainingLog, *, last: bool) -> None:
-        """Take one step, and whatever is due after it; everything is due after the last one."""
-        metrics = self._optimise(batch)
-        self.step += 1
+    def _open_log(self) -> TrainingLog:
+        config = self.config
+        config.output.mkdir(parents=True, exist_ok=True)
+        log = TrainingLog(config.output, start=self.step, steps=config.steps, tensorboard=config.tensorboard)
+        log.say(self._summary())
+        return log
+
+    def _report(self, metrics: dict[str, float], log: TrainingLog, *, last: bool) -> None:
+        """Do what is due after a step with these `metrics`; everything is due after the last one."""
         log.advance(metrics)
         present = {"minutes": self.minutes}
         at_checkpoint = last or self.step % self.config.checkpoint_interval == 0
@@ -140,7 +154,7 @@ class _Trainer:
     def _optimise(self, batch: Batch) -> dict[str, float]:
         """Take one optimiser step and return what is worth recording about it."""
         config = self.config
-        self._seed_torch(Stream.TORCH, self.step)
+        self._seed_torch(Stream.TORCH, self.processes.position(self.step))
         rate = learning_rate_at(
             self.step, highest=config.learning_rate, warmup_steps=config.warmup_steps, steps=config.steps
         )
@@ -148,7 +162,7 @@ class _Trainer:
             group["lr"] = rate
         self.learner.train()
         with self._autocast():
-            output = self.learner(_to_device(batch, self.device))
+            output = self.forward(_to_device(batch, self.device))
         self.optimizer.zero_grad()
         output["loss"].backward()
         norm = nn.utils.clip_grad_norm_(self.learner.parameters(), config.gradient_clip)
@@ -180,7 +194,8 @@ class _Trainer:
         return total / len(self.validation_frames)
 
     def _batch(self, step: int) -> Batch:
-        return self.sampler.batch(self.order(step), generator(self.config.seed, Stream.IMAGE_SHIFT, step))
+        shifts = generator(self.config.seed, Stream.IMAGE_SHIFT, self.processes.position(step))
+        return self.sampler.batch(self.processes.share(self.order(step)), shifts)
 
     def _seed_torch(self, stream: Stream, position: int) -> None:
         """Seed the generators of dropout and noise (`torch.manual_seed` would reach all devices, far slower)."""
@@ -194,7 +209,9 @@ class _Trainer:
 
     def _is_time_up(self) -> bool:
         limit = self.config.max_minutes
-        return limit is not None and (time.monotonic() - self.began) / 60 >= limit
+        if limit is None:
+            return False
+        return self.processes.first_says((time.monotonic() - self.began) / 60 >= limit)
 
     def _make_learner(self) -> Learner:
         model = self.policy.model.to(self.device)

@@ -241,6 +241,63 @@ def test_kill_9_and_resume_gives_the_same_bits(tmp_path: Path, images: Path) -> 
     assert_same_training(tmp_path / "whole", tmp_path / "broken")
 
 
+@pytest.mark.slow
+def test_two_processes_train_to_the_weights_of_one(tmp_path: Path, states: Path) -> None:
+    def command(output: str, *launcher: str) -> list[str]:
+        options = "--model bc --steps 30 --batch-size 8 --warmup-steps 2 --threads 1 --model-arguments dropout=0"
+        paths = ["--dataset", str(states), "--output", str(tmp_path / output)]
+        return [sys.executable, "-m", *launcher, "simscaleai.train", *options.split(), *paths]
+
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    one = subprocess.run(command("one"), check=True, capture_output=True, text=True)
+    two = subprocess.run(command("two", *launcher), check=True, capture_output=True, text=True)
+    assert one.stdout.count("30 of 30 steps") == two.stdout.count("30 of 30 steps") == 1
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for key, weights in ours.items():
+        torch.testing.assert_close(theirs[key], weights, rtol=0, atol=2e-4)
+    uneven = subprocess.run([*command("odd", *launcher), "--batch-size", "7"], capture_output=True, text=True)
+    assert "--batch-size 7 cannot be shared by 2 processes" in uneven.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        MemoryError(),
+    ],
+)
+def test_running_out_of_memory_is_one_line_and_keeps_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: Path, error: Exception
+) -> None:
+    config = config_for(states, tmp_path / "out", model="test_crashing", resume=True)
+    train(dataclasses.replace(config, max_minutes=1e-9))
+    digest = load_checkpoint(config.output).digest
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Crashing, "forward", fail)
+    with pytest.raises(SimScaleError, match=r"out of memory.*lower --batch-size 8 and add --resume"):
+        train(config)
+    assert load_checkpoint(config.output).digest == digest
+
+
+def test_curves_for_tensorboard_continue_after_a_resume(tmp_path: Path, states: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = config_for(states, tmp_path / "out", tensorboard=True, resume=True, max_minutes=1e-9)
+    train(config)
+    train(dataclasses.replace(config, max_minutes=None))
+    events = EventAccumulator(str(config.output / "tensorboard"))
+    events.Reload()
+    losses = {event.step: event.value for event in events.Scalars("loss")}
+    rows = {int(row["step"]): float(row["loss"]) for row in metrics_of(config.output)}
+    assert losses.keys() == rows.keys() == set(range(1, 13))
+    np.testing.assert_allclose([losses[step] for step in rows], list(rows.values()), rtol=1e-4)
+    assert [event.step for event in events.Scalars("validation_loss")] == [1, 4, 8, 12]
+
+
 def test_resuming_what_is_finished_changes_nothing(tmp_path: Path, states: Path) -> None:
     config = config_for(states, tmp_path / "out", resume=True)
     first = train(config)
