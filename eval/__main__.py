@@ -17,6 +17,7 @@ COMMANDS = {
     "collect": ("eval.collect", "collect demonstrations"),
     "record": ("eval.record", "film a policy"),
     "compare": ("eval.compare", "compare two runs"),
+    "data": ("simscaleai.data.__main__", "look into datasets, exchange them with LeRobot"),
     "train": ("simscaleai.train", "train a model on demonstrations"),
 }
 """Command to the module whose `main` it runs, and what it does."""

@@ -42,6 +42,13 @@ def test_info_says_what_a_dataset_holds(dataset: Path, capsys: pytest.CaptureFix
     assert rows["size"] == f"{size / 1e6:.1f} MB"
 
 
+def test_the_console_script_has_it(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from eval.__main__ import main as simscale
+
+    assert simscale(["data", "info", "toy"]) == 0
+    assert "60, 3 s at 20 Hz" in capsys.readouterr().out
+
+
 def test_there_and_back(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--format", "lerobot", "toy", "--output", "out"]) == 0
     assert "LeRobotDataset v3.0 in out" in capsys.readouterr().out

@@ -19,8 +19,8 @@ from simscaleai.data.lerobot.images import decode_images
 from simscaleai.data.lerobot.layout import INFO_PATH, TASKS_PATH, VERSION, LeRobotFeature
 from simscaleai.data.lerobot.video import read_video
 
-DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError, pa.ArrowException)
-"""What reading a damaged file may raise."""
+DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, SyntaxError, OSError, pa.ArrowException)
+"""What reading a damaged file may raise; a SyntaxError comes from a damaged PNG."""
 
 
 @dataclass(frozen=True)
