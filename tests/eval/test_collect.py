@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -98,6 +99,24 @@ def test_a_killed_collection_is_a_dataset_and_resumes_to_the_same_files(deadly, 
     Path("broken/.dataset.json.99.tmp").write_bytes(b"half")
     assert collect.main([*SOME_FAIL, *deadly, "--output", "broken", "--resume"]) == 0
     assert collect.main([*SOME_FAIL, *deadly, "--output", "whole"]) == 0
+    assert contents("broken") == contents("whole")
+
+
+@pytest.mark.slow
+def test_a_collection_whose_parent_was_killed_resumes_to_the_same_files(workdir):
+    flags = ["--env", "pick-place", "--episodes", "40", "--action-noise", "0.5", "--image-size", "32"]
+    command = [sys.executable, "-m", "eval.collect", *flags, "--num-envs", "3", "--workers", "2", "--output", "broken"]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+    index = Path("broken/episodes.jsonl")
+    while not (index.exists() and index.read_text().count("\n") >= 5):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert 5 <= len(Dataset("broken").episodes) < 30
+    assert verify_dataset(Path("broken")).differences == {}
+    assert collect.main([*flags, "--output", "broken", "--resume", "--workers", "2"]) == 0
+    assert collect.main([*flags, "--output", "whole"]) == 0
     assert contents("broken") == contents("whole")
 
 
