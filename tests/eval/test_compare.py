@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from math import exp
 from pathlib import Path
 
 import pytest
 
 from eval import __main__, compare, rollout
 from eval.comparison import Run
+from eval.paired import PairedCounts, difference_sequence, log_e_value
 from eval.power import mcnemar_power
 from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results, write_results
+from eval.statistics import confidence_sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -322,6 +325,79 @@ def test_json_holds_the_figures(make_run, capsys):
     assert found["b"]["wilson_95"] == pytest.approx([0.786, 0.957], abs=6e-4)
     assert found["margin"] == 0.05
     assert found["smallest_difference"] == pytest.approx(0.211, abs=1e-3)
+
+
+def stopped(episodes, limit=100, *, decided=True):
+    """Returns the record of a run that ended when it had seen enough."""
+    sequential = {"rule": "until_width", "threshold": 0.1, "vs": None, "limit": limit, "episodes": episodes}
+    return replace(RECORD, sequential=sequential | {"decided": decided, "saved": (limit - episodes) * decided})
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "code", "verdict"),
+    [
+        ((10, 0, 8, 2), [], 0, "B is better than A"),
+        ((10, 8, 0, 2), [], 1, "B is worse than A"),
+        ((33, 2, 12, 3), [], 2, "cannot tell"),  # exact McNemar says p = 0.013, for one look
+        ((33, 2, 12, 3), ["--margin", "5pp"], 0, "B is within the margin: no more than 5.0 pp worse than A"),
+        ((93, 1, 1, 5), ["--margin", "5pp"], 2, "cannot tell; B may be 6.7 pp worse than A, the margin is 5.0 pp"),
+    ],
+)
+@pytest.mark.parametrize("which", ["a", "b", "both"])
+def test_of_a_run_that_stopped_only_what_holds_at_every_look_is_said(
+    make_run, capsys, which, counts, options, code, verdict
+):
+    """A whole run and one that stopped at its end: the same pairs, other statistics, whichever of them stopped."""
+    a, b = cells(*counts)
+    record = stopped(len(a))
+    make_run("a", a, record=record if which != "b" else RECORD, planned=100 if which != "b" else None)
+    make_run("b", b, record=record if which != "a" else RECORD, planned=100 if which != "a" else None)
+    assert compare.main(["a", "b", *options]) == code
+    out = capsys.readouterr().out
+    (said,) = re.findall(r"^verdict +(.*)$", out, re.MULTILINE)
+    assert said.startswith(verdict)
+    for word in ("Wilson", "Newcombe", "McNemar", "could have seen", "about"):
+        assert word not in out
+    (evidence,) = re.findall(r"^1/e +([0-9.e-]+), 0.05 or less decides \(anytime-valid", out, re.MULTILINE)
+    counts = PairedCounts(*counts)
+    assert float(evidence) == pytest.approx(exp(-log_e_value(counts.only_a, counts.only_b)), rel=0.06)
+    low, high = re.search(r"95 % interval \[(.*), (.*)\] \(paired, valid under stopping\)", out).groups()
+    assert [float(low), float(high)] == pytest.approx([100 * end for end in difference_sequence(counts)[:2]], abs=0.051)
+
+
+def test_runs_of_which_one_stopped_are_compared_on_the_first_episodes_of_both(make_run, capsys):
+    make_run("a", "++++" + "-" * 10)
+    make_run("b", "----E", record=stopped(5), planned=100)
+    compare.main(["a", "b", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["episodes"] == 5
+    assert found["pairs"] == {"both": 0, "only_a": 4, "only_b": 0, "neither": 1}
+    assert (found["a"]["success_rate"], found["b"]["success_rate"], found["b"]["errors"]) == (0.8, 0.0, 1)
+    assert found["a"]["confidence_sequence_95"] == pytest.approx(list(confidence_sequence(4, 5)[:2]))
+    make_run("longer", "-" * 30, record=stopped(30, decided=False), planned=30)
+    compare.main(["a", "longer"])
+    out = capsys.readouterr().out
+    assert "B was still undecided after 30 of at most 100 episodes" in out
+    assert "the first 14 episodes, which both have" in out
+
+
+def test_runs_of_which_one_stopped_must_begin_alike(make_run, capsys):
+    """The episodes that both have would otherwise be chosen by what was seen."""
+    make_run("a", "+-+-+")
+    make_run("b", "+++", record=stopped(3), planned=100, first_seed=1)
+    assert compare.main(["a", "b"]) == 3
+    line = "seeds: A has 5 episodes, seeds 0 to 4; B has 3 episodes, seeds 1 to 3; one must begin as the other"
+    assert f"  {line}" in capsys.readouterr().err.splitlines()
+
+
+def test_a_run_that_may_stop_and_has_not_is_not_complete(make_run, capsys):
+    make_run("a", "+-+-+")
+    make_run("b", "+++", record=stopped(3, decided=False), planned=100)
+    make_run("c", "++++", record=stopped(3), planned=100)
+    assert compare.main(["a", "b"]) == 3
+    assert "complete: B (b) has 3 of 100 episodes; finish it first" in capsys.readouterr().err
+    assert compare.main(["a", "c"]) == 3
+    assert "complete: B (c) has 4 of 3 episodes; finish it first" in capsys.readouterr().err
 
 
 def test_real_runs_from_rollout_to_replay(tmp_path, monkeypatch, capsys):

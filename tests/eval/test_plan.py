@@ -2,6 +2,7 @@ from itertools import pairwise
 
 import pytest
 
+from eval.command import plan_text
 from eval.plan import (
     DEMONSTRATION_SEEDS,
     DEVELOPMENT_SEEDS,
@@ -42,3 +43,18 @@ def test_purposes_have_disjoint_seeds():
 def test_senseless_plans_are_refused(make, text):
     with pytest.raises(PlanError, match=text):
         make()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "text"),
+    [
+        ((7,), "1 episode, seed 7"),
+        ((7, 8, 9), "3 episodes, seeds 7 to 9"),
+        ((7, 9, 3_000_000_000), "3 episodes, seeds 7 9 3000000000"),
+        ((9, 8, 7), "3 episodes, seeds 9 8 7"),
+        (range(0, 20, 2), "10 episodes, seeds 0 2 4 6 8 10 12 14 16 18"),
+        (range(0, 22, 2), "11 episodes, seeds 0 2 4 6 8 10 12 14 16 18 …"),
+    ],
+)
+def test_a_plan_in_a_few_words(seeds, text):
+    assert plan_text(plan_seeds(seeds)) == text

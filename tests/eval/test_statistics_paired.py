@@ -1,5 +1,6 @@
 """Two policies on the same episodes: published values, SciPy as oracle, exact coverage, errors of any look."""
 
+import functools
 from math import comb, exp, log
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial
 
-from eval.paired import PairedCounts, log_e_value, mcnemar_exact, newcombe
+from eval.paired import PairedCounts, difference_sequence, log_e_value, mcnemar_exact, newcombe
+from eval.statistics import confidence_sequence
 
 COUNTS = st.builds(PairedCounts, *[st.integers(0, 300)] * 4)
 
@@ -192,3 +194,71 @@ def test_impossible_arguments_are_refused(refused):
 def test_no_pairs_say_nothing():
     assert newcombe(PairedCounts(0, 0, 0, 0))[:2] == (-1.0, 1.0)
     assert mcnemar_exact(0, 0) == 1.0
+
+
+def integrated_log_wealth(counts, difference):
+    """Returns the gambler's wealth by bets, one after the other, and a sum over his stakes instead of an integral."""
+    stakes = (np.arange(20_000) + 0.5) / 20_000
+    r = (1 + difference) / 2
+    outcomes = {1: counts.only_b, -1: counts.only_a, 0: counts.both + counts.neither}
+    wealth = np.zeros_like(stakes)
+    for x, count in outcomes.items():
+        factor = stakes * (1 + x) / (2 * r) + (1 - stakes) * (1 - x) / (2 * (1 - r))
+        wealth += count * np.log(factor)
+    return np.logaddexp.reduce(wealth) - log(len(stakes))
+
+
+@pytest.mark.parametrize("counts", [(3, 2, 9, 1), (30, 4, 8, 8), (0, 5, 0, 0), (66, 4, 24, 6), (4, 0, 0, 6)])
+def test_difference_sequence_ends_where_the_gambler_has_won(counts):
+    counts = PairedCounts(*counts)
+    for end in difference_sequence(counts)[:2]:
+        if abs(end) < 1:
+            assert integrated_log_wealth(counts, end) == pytest.approx(log(20), abs=2e-3)
+
+
+@settings(deadline=None)
+@given(st.builds(PairedCounts, *[st.integers(0, 60)] * 4), st.sampled_from([0.5, 0.95, 0.999]))
+def test_difference_sequence_agrees_with_the_verdict_and_contains_what_was_seen(counts, level):
+    low, high, _ = difference_sequence(counts, level)
+    assert -1 <= low <= counts.difference <= high <= 1
+    decided = log_e_value(counts.only_a, counts.only_b) >= log(1 / (1 - level))
+    assert (low > 0 or high < 0) == decided
+    swapped = counts._replace(only_a=counts.only_b, only_b=counts.only_a)
+    assert difference_sequence(swapped, level)[:2] == pytest.approx((-high, -low))
+
+
+@settings(deadline=None)
+@given(st.builds(PairedCounts, *[st.integers(0, 60)] * 4))
+def test_difference_sequence_is_no_wider_than_one_joined_from_two_shares_and_wider_than_for_one_look(counts):
+    low, high, _ = difference_sequence(counts)
+    of_a, of_b = (confidence_sequence(count, counts.n, 0.975) for count in (counts.only_a, counts.only_b))
+    assert of_b.low - of_a.high <= low + 1e-9
+    assert high - 1e-9 <= of_b.high - of_a.low
+    if counts.n >= 20:
+        one_look = newcombe(counts)
+        assert high - low >= one_look.high - one_look.low
+
+
+@pytest.mark.parametrize("cells", [(0.66, 0.04, 0.24, 0.06), (0.8, 0.05, 0.05, 0.1), (0.1, 0.0, 0.05, 0.85)])
+def test_difference_sequence_covers_at_every_look(cells):
+    """Looks after every pair: the true difference is left out by the gambler's wealth there, not by bisection."""
+    difference, runs, pairs, missed = cells[2] - cells[1], 1500, 120, 0
+    rng = np.random.default_rng(3)
+
+    @functools.cache
+    def is_left_out(only_a, only_b, n):
+        return integrated_log_wealth(PairedCounts(n - only_a - only_b, only_a, only_b, 0), difference) >= log(20)
+
+    for outcomes in rng.choice(4, size=(runs, pairs), p=cells):
+        only_a, only_b = (outcomes == 1).cumsum(), (outcomes == 2).cumsum()
+        looks = range(4, pairs, 5)
+        missed += any(is_left_out(int(only_a[n]), int(only_b[n]), n + 1) for n in looks)
+    assert missed / runs <= 0.05
+
+
+def test_difference_sequence_without_pairs_or_sense():
+    assert difference_sequence(PairedCounts(0, 0, 0, 0))[:2] == (-1.0, 1.0)
+    with pytest.raises(ValueError, match="expected"):
+        difference_sequence(PairedCounts(1, -1, 0, 0))
+    with pytest.raises(ValueError, match="expected"):
+        difference_sequence(PairedCounts(1, 1, 0, 0), 1.0)
