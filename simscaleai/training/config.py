@@ -24,7 +24,8 @@ class TrainConfig:
     """Folder of the checkpoint; also holds metrics.csv and training_state.safetensors."""
 
     initial_checkpoint: Path | None = None
-    """Start from the weights and the normalisation of this checkpoint of the same model (fine-tuning)."""
+    """Start from the weights and the normalisation of this checkpoint (fine-tuning); what does not fit, such as another
+    action head, starts anew."""
     preset: str | None = None
     """Size of the vla model: debug, small, medium, large or xl."""
     model_arguments: tuple[str, ...] = ()

@@ -34,7 +34,9 @@ class PolicyToTrain:
     action_horizon: int
     """Actions that it predicts at once."""
     initial: Checkpoint | None = None
-    """Where its weights come from, if it is not untrained."""
+    """Where weights and normalisation come from, if it is not untrained."""
+    share_taken: float = 0.0
+    """Share of the weights that come from there."""
 
 
 def build_policy(config: TrainConfig, dataset: Dataset) -> PolicyToTrain:
@@ -71,22 +73,28 @@ def build_policy(config: TrainConfig, dataset: Dataset) -> PolicyToTrain:
 
 
 def _started_from(folder: Path, policy: PolicyToTrain, model_name: str) -> PolicyToTrain:
-    """Return `policy` with the weights and the normalisation of the checkpoint in `folder`, which must be its like.
+    """Return `policy` with the normalisation and, as far as they fit, the weights of the checkpoint in `folder`.
 
-    Only the environments may differ: new tasks may be learned.
+    Both must observe and act alike; only the environments may differ, since new tasks may be learned. Weights that the
+    checkpoint lacks or has in another shape, those of another action head for example, stay untrained.
     """
     initial = load_checkpoint(folder, module=model_name if ":" in model_name else None)
     sides: dict[str, tuple[Any, Any]] = {"model": (initial.model_name, model_name)}
-    for name in policy.model_arguments.keys() | initial.model_arguments.keys():
-        sides[name] = (initial.model_arguments.get(name), policy.model_arguments.get(name))
     for name in policy.contract.keys() - {"environments"}:
         sides[name] = (initial.contract.get(name), policy.contract[name])
     differing = [f"{name} is {there!r} there, {here!r} here" for name, (there, here) in sides.items() if there != here]
     if differing:
         raise SimScaleError(f"cannot start from {folder}: {'; '.join(sorted(differing))}")
-    policy.model.load_state_dict(initial.model.state_dict())
-    return replace(policy, processor=initial.processor, initial=initial)
+    weights, given = policy.model.state_dict(), initial.model.state_dict()
+    fitting = {name: given[name] for name in weights if name in given and given[name].shape == weights[name].shape}
+    share = sum(map(torch.numel, fitting.values())) / max(1, sum(map(torch.numel, weights.values())))
+    if share < _LEAST_SHARE_TAKEN:
+        raise SimScaleError(f"cannot start from {folder}: only {share:.0%} of the weights fit; give the same sizes")
+    policy.model.load_state_dict(weights | fitting)
+    return replace(policy, processor=initial.processor, initial=initial, share_taken=share)
 
+
+_LEAST_SHARE_TAKEN = 0.5  # of the weights; with less it is another network, and the user does not know
 
 _NO_IMAGES: dict[str, Any] = {"cameras": [], "image_size": None, "render_profile": None}
 

@@ -261,6 +261,8 @@ class _Trainer:
     def _summary(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.learner.model.parameters())
         observed = "images" if self.policy.contract["cameras"] else "no images"
+        if self.policy.initial is not None:
+            observed += f", {self.policy.share_taken:.0%} of the weights from {self.config.initial_checkpoint}"
         return (
             f"{self.config.model}: {parameters:,} parameters, {observed}, {len(self.dataset.episodes)} episodes, "
             f"{self.dataset.num_frames:,} frames, steps {self.step} to {self.config.steps}, {self.config.output}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,9 +129,43 @@ def test_training_starts_from_the_weights_and_normalisation_of_another_checkpoin
     assert second.processor.to_config() == first.processor.to_config()
     assert second.contract["environments"] == {"SimScale/Toy-v1": "d"}
     assert second.training["initial"] == {"digest": first.digest, "training": first.training}
-    other_model = vla_config(images, tmp_path / "third", action_horizon=2, initial_checkpoint=tmp_path / "first")
-    with pytest.raises(SimScaleError, match=r"cannot start from .*first: action_horizon is 3 there, 2 here"):
-        train(other_model)
+
+
+def test_another_head_starts_anew_on_the_trained_rest(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(vla_config(images, tmp_path / "first"))
+    arguments = (*SMALL_VLA, "action_head_type=diffusion")
+    still = {"steps": 1, "learning_rate": 1e-12, "weight_decay": 0, "initial_checkpoint": tmp_path / "first"}
+    train(vla_config(images, tmp_path / "second", model_arguments=arguments, **still))
+    share = re.search(r"(\d+)% of the weights from", capsys.readouterr().out)
+    assert share is not None
+    assert 50 <= int(share[1]) < 100
+    first, second = (load_checkpoint(tmp_path / name).model.state_dict() for name in ("first", "second"))
+    shared = [name for name in second if not name.startswith("action_head")]
+    assert shared
+    for name in shared:
+        torch.testing.assert_close(second[name], first[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"model_arguments": ("patch_size=8", "embed_dim=32", "num_heads=2", "num_layers=1")},
+            r"only \d+% of the weights",
+        ),
+        (
+            {"model": "bc", "auxiliary_weight": 0, "action_horizon": 1, "model_arguments": (), "image": False},
+            "model is 'vla' there, 'bc' here",
+        ),
+        ({"image": False}, "looks at images"),
+    ],
+)
+def test_a_training_cannot_start_from_another_policy(tmp_path: Path, images: Path, changes: Any, text: str) -> None:
+    train(vla_config(images, tmp_path / "first"))
+    with pytest.raises(SimScaleError, match=text):
+        train(vla_config(images, tmp_path / "second", initial_checkpoint=tmp_path / "first", **changes))
 
 
 def test_a_vla_never_receives_the_truth_that_helps_to_train_it(tmp_path: Path, images: Path) -> None:
