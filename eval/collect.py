@@ -105,8 +105,9 @@ def collect(config: CollectConfig) -> Summary:
     policy = job.build_policy()
     # Workers build environments of their own; this one then only shows that it can be built, and what draws in it.
     env = (replace(job, num_envs=1) if config.workers > 1 else job).build_environment(policy)
-    if config.resume:
-        remove_partial_files(folder)
+    if config.resume and folder.is_dir():
+        with held(folder):
+            remove_partial_files(folder)  # all that there is, if it was killed before it began
     if not (config.resume and (folder / "dataset.json").exists()):
         create_folder(folder)
     with held(folder), _open_writer(config, folder, policy, env) as writer:

@@ -15,10 +15,29 @@ _PARTIAL = ".tmp"
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Make `path` hold `data`, or leave it as it was if the process dies first."""
+    """Make `path` hold `data`, or leave it as it was if the process dies first.
+
+    Raises:
+        SimScaleError: If it cannot be written, for example on a full disk.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    try:
+        with _told_where(path):
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+    except SimScaleError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append `line`, which ends with a newline, to `path`; a process that dies may leave half of it.
+
+    Raises:
+        SimScaleError: If it cannot be written, for example on a full disk.
+    """
+    with _told_where(path), path.open("a", encoding="utf-8") as file:
+        file.write(line)
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -45,6 +64,14 @@ def new_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+@contextmanager
+def _told_where(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SimScaleError(f"cannot write {path}: {error.strerror}; what was finished before is kept") from error
 
 
 def _umask() -> int:

@@ -29,7 +29,7 @@ from simscaleai.data.description import (
 )
 from simscaleai.data.episode_file import Arrays, DatasetError, map_arrays, read_header, write_episode_file
 from simscaleai.data.statistics import compute_statistics
-from simscaleai.files import remove_partial_files, replace_file
+from simscaleai.files import append_line, remove_partial_files, replace_file
 
 
 class DatasetWriter:
@@ -143,8 +143,7 @@ class DatasetWriter:
         self.close()
 
     def _append(self, name: str, line: str, episode_index: int) -> None:
-        with (self.folder / name).open("a", encoding="utf-8") as file:
-            file.write(line)
+        append_line(self.folder / name, line)
         self._finished.add(episode_index)
 
     def _checked(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[Description, int]:

@@ -170,6 +170,26 @@ def test_resuming_under_other_settings_is_refused(capsys, flags, text):
     assert contents("d") == before
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_full_disk_is_one_clear_line_and_costs_nothing(monkeypatch, capsys, workers):
+    resource = pytest.importorskip("resource")
+    assert collect.main([*REACH, "--output", "whole"]) == 0
+    largest = max(map(len, contents("whole/episodes").values()))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    disposition = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, before[1]))
+    try:
+        assert collect.main([*REACH, "--output", "d", "--workers", workers]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, disposition)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: cannot write d/")
+    assert "File too large" in error
+    assert collect.main([*REACH, "--output", "d", "--resume"]) == 0
+    assert contents("d") == contents("whole")
+
+
 def test_an_interrupted_collection_says_how_to_continue(monkeypatch, capsys):
     from eval.observers.progress import Progress
 
