@@ -104,11 +104,11 @@ class Interventions:
 
     def _check_task(self, env_id: str) -> None:
         if self.target is not None:
-            targets = _several_targets(env_id, f"target={self.target}")
+            targets = _needed_choice(env_id, f"target={self.target}")
             if self.target not in targets:
                 raise UnknownNameError("target", self.target, targets)
         if self._needs_targets:
-            _several_targets(env_id, f"language={self.language}")
+            _needed_choice(env_id, f"language={self.language}")
 
     @property
     def _needs_targets(self) -> bool:
@@ -172,6 +172,19 @@ def parse_interventions(texts: Sequence[str]) -> Interventions:
             raise InterventionError(f"expected one intervention on {kind}, got {parsed[kind]!r} and {value!r}")
         parsed[kind] = _checked(kind, value)
     return Interventions(**parsed)
+
+
+def choice_of_targets(env_id: str) -> tuple[str, ...]:
+    """Return what episodes of the environment `env_id` may be to move, as their instructions say; () without a choice.
+
+    Raises:
+        UnknownChoiceError: If there is no such environment.
+    """
+    from envs.pick_place_language import PickPlaceLanguage
+    from envs.registration import find_task
+
+    task = find_task(env_id)
+    return task.colours if issubclass(task, PickPlaceLanguage) else ()
 
 
 def other_seed(seed: int, stream: str) -> int:
@@ -258,15 +271,12 @@ _IMAGES: dict[str, Callable[[Contract, str], ImageSource]] = {
 }
 
 
-def _several_targets(env_id: str, text: str) -> tuple[str, ...]:
-    """Return the targets of a task that has a choice of them; refuse others."""
-    from envs.pick_place_language import PickPlaceLanguage
-    from envs.registration import find_task
-
-    task = find_task(env_id)
-    if not issubclass(task, PickPlaceLanguage):
+def _needed_choice(env_id: str, text: str) -> tuple[str, ...]:
+    """Return what an episode may be to move; refuse a task without a choice."""
+    targets = choice_of_targets(env_id)
+    if not targets:
         raise InterventionError(f"{text} needs a task with several targets, such as pick-place-language, not {env_id}")
-    return task.colours
+    return targets
 
 
 def _checked(kind: str, value: str) -> str:
@@ -283,5 +293,7 @@ def _choices(kind: str) -> str:
 
 
 def _meaning(kind: str, value: str) -> str:
-    words = f"the policy is told {value!r}" if kind == "language" else f"every episode is to move the {value} one"
-    return MEANINGS[kind].get(value, words)
+    named = MEANINGS[kind].get(value)
+    if kind == "language" and named is None:
+        return f"language (the policy is told {value!r})"
+    return f"{kind}={value} ({named or 'what every episode is to move'})"

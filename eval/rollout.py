@@ -22,7 +22,7 @@ from eval.assembly import build_environment, build_policy, environment_id
 from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
 from eval.comparison import Run, Task
 from eval.flags import command_line
-from eval.interventions import Interventions, parse_interventions
+from eval.interventions import Interventions, choice_of_targets, parse_interventions
 from eval.loop import rollout
 from eval.moved_object import moved_objects
 from eval.observers.log import EpisodeLog
@@ -225,7 +225,7 @@ class _Run:
 
     def _moved_text(self, results: Sequence[EpisodeResult], stopping: Stopping | None) -> str:
         """Return which object was moved, if the words were not those of the scene."""
-        if self.interventions.language is None:
+        if self.interventions.language is None or not choice_of_targets(self.resolved["environment"]):
             return ""
         return moved_objects(results, sequential=stopping is not None).text()
 
