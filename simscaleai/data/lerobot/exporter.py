@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from simscaleai.data.description import read_description, read_discarded
 from simscaleai.data.episode_file import Arrays
@@ -77,7 +78,8 @@ class _Export:
 
     def run(self) -> None:
         files = _DataFiles(self.folder, self.schema)
-        rows = [self._episode_row(number, files) for number in range(len(self.dataset.episodes))]
+        numbers = tqdm(range(len(self.dataset.episodes)), unit="ep", disable=None)
+        rows = [self._episode_row(number, files) for number in numbers]
         files.close()
         _write_table(self.folder / EPISODES_PATH.format(chunk_index=0, file_index=0), pa.Table.from_pylist(rows))
         _write_table(self.folder / TASKS_PATH, _tasks_table(list(self.tasks)))

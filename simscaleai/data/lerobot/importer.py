@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from simscaleai.data.description import CONTRACT_FIELDS, REQUIRED_METADATA, Description, Feature
 from simscaleai.data.episode_file import Arrays, DatasetError
@@ -44,7 +45,7 @@ def import_lerobot(source: Path, output: Path, options: ImportOptions | None = N
             return _import_own(opened, folder)
         foreign = ForeignDataset(opened, options or ImportOptions())
         with DatasetWriter(folder, foreign.contract(), provenance=foreign.provenance()) as writer:
-            for episode in opened.episodes:
+            for episode in tqdm(opened.episodes, unit="ep", disable=None):
                 writer.write_episode(foreign.arrays(episode), foreign.metadata(episode), episode.index)
         return foreign.gaps()
 
@@ -55,7 +56,8 @@ def _import_own(source: LeRobotSource, folder: Path) -> list[str]:
     features = {key: Feature(**entry | {"shape": tuple(entry["shape"])}) for key, entry in own["features"].items()}
     description = Description(contract=own["contract"], provenance=own["provenance"])
     with DatasetWriter(folder, description.contract, provenance=description.provenance) as writer:
-        for episode, entry in zip(source.episodes, own["episodes"], strict=True):
+        pairs = zip(source.episodes, own["episodes"], strict=True)
+        for episode, entry in tqdm(pairs, total=len(source.episodes), unit="ep", disable=None):
             arrays: Arrays = {}
             for key, feature in features.items():
                 dtype = np.uint8 if is_image(key, feature) else np.dtype(feature.dtype)
