@@ -10,8 +10,8 @@
         └── episode_000000.safetensors
 
 The order of writing makes it safe against a crash at any moment: an episode exists once its line does, and its line
-is written after its file. Reading needs no decoding: files are mapped into memory. `python -m simscaleai.data` looks into
-datasets and exchanges them with LeRobot.
+is written after its file. Reading needs no decoding: files are mapped into memory. `python -m simscaleai.data` looks
+into datasets and exchanges them with LeRobot.
 """
 
 from simscaleai.data.episode_file import DatasetError
