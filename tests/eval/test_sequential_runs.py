@@ -9,17 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from eval import compare, rollout
 from eval.comparison import Run
 from eval.flags import command_line
+from eval.observers.base import Observer
 from eval.plan import EpisodeSpec
 from eval.planning import plan_run
 from eval.power import independent_discordance, mcnemar_power
-from eval.results import EPISODES_FILE, RunRecord, append_result, read_results
+from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, append_result, read_results
 from eval.rollout_config import RolloutConfig
 from eval.statistics import confidence_sequence
 from eval.workers import _Crew
@@ -222,8 +226,10 @@ def test_until_a_width(capsys):
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_of_dropped_episodes_neither_film_nor_receipt_is_left(workers):
-    flags = ["--model", "scripted", *SEEDS, "--until-width", "0.9", "--video", "3", "--workers", workers]
-    assert rollout.main([*flags, "--num-envs", "3", "--output", "run"]) == 0
+    """The third ends before the second, and the second is the last that counts."""
+    flags = ["--model", "scripted", "--env", "reach", "--seeds", "3000000004", "3000000003", "3000000000"]
+    shape = ["--workers", workers, "--num-envs", "3", "--video", "3"]
+    assert rollout.main([*flags, *shape, "--until-width", "0.9", "--output", "run"]) == 0
     n = sequential_of("run")["episodes"]
     assert n == 2
     assert sorted(path.name for path in Path("run/videos").iterdir()) == ["episode_000000.mp4", "episode_000001.mp4"]
@@ -384,6 +390,40 @@ def test_a_crew_that_loses_episodes_says_so_instead_of_waiting_for_ever():
     crew._waiting.clear()
     with pytest.raises(RuntimeError, match="1 episodes were lost"):
         crew.run()
+
+
+def test_a_result_that_is_under_way_when_enough_is_seen_comes_before_the_end_of_the_run():
+    """After it, a line would be added to the record that is complete."""
+    told = []
+
+    class Diary(Observer):
+        def on_episode_end(self, slot, result):
+            told.append(result.episode_index)
+            self.has_seen_enough = True
+
+        def on_run_end(self, results):
+            told.append("end")
+
+    connection, theirs = Pipe()
+    worker = SimpleNamespace(
+        connection=connection,
+        process=SimpleNamespace(terminate=lambda: None),
+        stop=lambda: None,
+        specs={0: None, 1: None},
+        solitary=False,
+    )
+    crew = _Crew(None, [EpisodeSpec(index, index) for index in range(5)], 1, [Diary()])
+    crew._workers[connection] = worker
+    for index in (1, 0):
+        theirs.send(replace(some_result(), episode_index=index))
+    assert [result.episode_index for result in crew.run()] == [0, 1]
+    assert told == [1, 0, "end"]
+
+
+def some_result():
+    text = ("instruction", "stage", "digest")
+    values = dict.fromkeys(EpisodeResult.__dataclass_fields__, 0) | dict.fromkeys(text, "") | {"status": "success"}
+    return EpisodeResult(**values)
 
 
 def test_the_run_that_it_names_can_be_read(against):

@@ -198,6 +198,7 @@ class Ends(Observer):
 
     def on_run_end(self, results):
         self.whole = [result.episode_index for result in results]
+        assert sorted(self.began) == sorted(self.ended + self.abandoned)
 
 
 @pytest.fixture
