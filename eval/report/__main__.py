@@ -1,0 +1,94 @@
+"""Writes a report of runs: one self-contained HTML page, Markdown, or JSON.
+
+python -m eval.report runs/a runs/b --output report.html
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from eval.command import COMPLETE, run_command
+from eval.report.findings import Report, build_report
+from eval.report.page import render_page
+from eval.report.text import render_json, render_markdown
+from eval.results import EPISODES_FILE, RECORD_FILE
+from simscaleai.errors import SimScaleError
+from simscaleai.files import replace_file
+
+Format = Literal["html", "md", "json"]
+
+PROGRAM = "python -m eval.report"
+
+_RENDER: dict[Format, Callable[[Report], str]] = {"html": render_page, "md": render_markdown, "json": render_json}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """Write what runs found as one HTML page that opens from disk, or as Markdown or JSON.
+
+    Runs of the same episodes are compared, each with the first of its environment.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN …]")]
+    """Run folders; others in the same environment are compared with the first."""
+    output: Path | None = None
+    """File to write. By default report.html in the first run folder; Markdown and JSON are printed."""
+    format: Format | None = None
+    """By default what the name of --output ends with, otherwise html."""
+
+
+def report(config: ReportConfig) -> Path | None:
+    """Write the report that `config` says and return its path; None if it was printed.
+
+    Raises:
+        SimScaleError: If a run folder cannot be read, or the report not be written.
+    """
+    chosen = _format(config)
+    _check_output(config.output)
+    text = _RENDER[chosen](build_report(config.runs))
+    output = config.output or (config.runs[0] / "report.html" if chosen == "html" else None)
+    if output is None:
+        sys.stdout.write(text)
+        return None
+    replace_file(output, text.encode("utf-8", errors="replace"))
+    print(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
+    return output
+
+
+def _format(config: ReportConfig) -> Format:
+    if config.format is not None:
+        return config.format
+    suffix = config.output.suffix if config.output else ".html"
+    for name in _RENDER:
+        if suffix == f".{name}":
+            return name
+    raise SimScaleError(f"expected --output to end with .html, .md or .json, got {config.output}; or add --format")
+
+
+def _check_output(output: Path | None) -> None:
+    if output is None:
+        return
+    if output.name in (EPISODES_FILE, RECORD_FILE):
+        raise SimScaleError(f"{output} would replace a file of a run; choose another --output")
+    if output.is_dir():
+        raise SimScaleError(f"expected a file to write, {output} is a folder; choose another --output")
+
+
+def _write(config: ReportConfig) -> int:
+    report(config)
+    return COMPLETE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` and return the exit code."""
+    return run_command(ReportConfig, _write, PROGRAM, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
