@@ -371,8 +371,8 @@ def run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "texts",
     [
-        ("vision=other-seed", "language=shuffled"),
-        pytest.param(("vision=frozen", "language=empty", "target=blue"), marks=pytest.mark.slow),
+        ("vision=other-seed", "language=empty"),
+        pytest.param(("vision=frozen", "language=shuffled", "target=blue"), marks=pytest.mark.slow),
         pytest.param(("vision=black", "language=held-out", "state=zero"), marks=pytest.mark.slow),
     ],
 )
@@ -494,7 +494,8 @@ def test_the_share_of_the_right_object_is_among_those_that_were_lifted(run):
     assert moved.text() == "30/90   33.3 %   95 % interval [24.5, 43.6] (Wilson, of what was lifted)"
     assert moved.to_json()["right_share_95"] == pytest.approx([0.2446, 0.4357], abs=1e-4)
     low, high = moved_objects(results, sequential=True).to_json()["right_share_95"]
-    assert low < 0.2446 < 0.4357 < high
+    assert low < 0.24
+    assert high > 0.44
 
 
 def test_an_expert_misled_about_the_target_moves_the_wrong_one(run, tmp_path, monkeypatch, capsys):
