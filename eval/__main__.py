@@ -17,6 +17,7 @@ COMMANDS = {
     "collect": ("eval.collect", "collect demonstrations"),
     "record": ("eval.record", "film a policy"),
     "compare": ("eval.compare", "compare two runs"),
+    "report": ("eval.report.__main__", "show what runs found, as one HTML page"),
     "data": ("simscaleai.data.__main__", "look into datasets, exchange them with LeRobot"),
     "train": ("simscaleai.train", "train a model on demonstrations"),
 }

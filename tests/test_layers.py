@@ -29,7 +29,10 @@ THIRD_PARTY = {
 ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "PIL"}
 """Slow libraries that starting a command or listing names must not load."""
 
-COMMANDS = ("eval.rollout", "eval.collect", "eval.record", "simscaleai.train", "simscaleai.data.__main__")
+COMMANDS = (
+    *("eval.rollout", "eval.collect", "eval.record", "eval.report.__main__"),
+    *("simscaleai.train", "simscaleai.data.__main__"),
+)
 
 
 def sources(package):

@@ -52,11 +52,12 @@ def report(config: ReportConfig) -> Path | None:
     chosen = _format(config)
     _check_output(config.output)
     text = _RENDER[chosen](build_report(config.runs))
+    text = text.encode("utf-8", errors="replace").decode()  # a damaged run may hold half a character
     output = config.output or (config.runs[0] / "report.html" if chosen == "html" else None)
     if output is None:
         sys.stdout.write(text)
         return None
-    replace_file(output, text.encode("utf-8", errors="replace"))
+    replace_file(output, text.encode())
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
     return output
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -133,7 +133,7 @@ class ComparisonReport:
 
     @property
     def evidence(self) -> float:
-        """p of the exact test, or 1 / e where a run ended when it had seen enough; at most 1."""
+        """The p of the exact test, or 1 / e where a run ended when it had seen enough; at most 1."""
         return _evidence(self.comparison)
 
 
@@ -157,10 +157,7 @@ class Report:
     @property
     def environments(self) -> dict[str, list[RunReport]]:
         """Environment to its runs, in the order in which they were given."""
-        grouped: dict[str, list[RunReport]] = {}
-        for run in self.runs:
-            grouped.setdefault(run.environment, []).append(run)
-        return grouped
+        return _by_environment(self.runs)
 
 
 def build_report(folders: Sequence[Path]) -> Report:
@@ -199,11 +196,15 @@ def _without_gaps(results: Sequence[EpisodeResult]) -> Iterator[EpisodeResult]:
 
 def _candidates(runs: Sequence[RunReport]) -> Iterator[tuple[RunReport, RunReport]]:
     """Yield the first run of every environment with each other run there."""
-    first: dict[str, RunReport] = {}
+    for first, *others in _by_environment(runs).values():
+        yield from ((first, other) for other in others)
+
+
+def _by_environment(runs: Sequence[RunReport]) -> dict[str, list[RunReport]]:
+    grouped: dict[str, list[RunReport]] = {}
     for run in runs:
-        earlier = first.setdefault(run.environment, run)
-        if earlier is not run:
-            yield earlier, run
+        grouped.setdefault(run.environment, []).append(run)
+    return grouped
 
 
 def _adjusted(found: Sequence[tuple[RunReport, RunReport, Comparison]]) -> Iterator[ComparisonReport]:
@@ -237,8 +238,8 @@ def _notices(report: RunReport) -> Iterator[Notice]:
     summary, record = report.summary, report.record
     if not report.run.is_complete:
         yield Notice("Incomplete", _incomplete_text(summary))
-    for title, text in sequential_rows(replace(record, summary=summary.to_json()), None):
-        yield Notice("Sequential run", f"{title}: {text}.")
+    for _, text in sequential_rows(replace(record, summary=summary.to_json()), None):
+        yield Notice("Sequential run", f"{text[:1].upper()}{text[1:]}. {_sequential_findings(record.sequential or {})}")
     if record.seed_overlap:
         yield Notice("Seeds overlap", f"{_overlap(record.seed_overlap, summary.planned).text()}.")
     if report.run.interventions:
@@ -247,8 +248,6 @@ def _notices(report: RunReport) -> Iterator[Notice]:
         low, high = map(points_text, (summary.success_rate, summary.rate_if_errors_succeeded))
         many = f"{summary.errors} of {summary.episodes} episodes could not be run and count as no success"
         yield Notice("Errors", f"{many}; had they run, the rate would lie in [{low}, {high}] %.")
-    if record.source and record.source["dirty"]:
-        yield Notice("Changed source", "The files differed from the commit that the record names.")
 
 
 def _incomplete_text(summary: Summary) -> str:
@@ -260,7 +259,17 @@ def _incomplete_text(summary: Summary) -> str:
     )
 
 
-def _overlap(data: Any, planned: int) -> SeedOverlap:
+def _sequential_findings(sequential: Mapping[str, Any]) -> str:
+    """Return what the record of a run until decided says of the other run; of other runs, what their interval is."""
+    if sequential.get("verdict") is None:
+        return "Its interval holds at every look, and is wider for it."
+    low, high = (points_text(end, sign=True) for end in sequential["difference_sequence_95"])
+    difference = f"{points_text(sequential['difference'], sign=True)} pp, 95 % interval [{low}, {high}]"
+    evidence = f"1/e = {sequential['inverse_e_value']:.2g}, valid under stopping"
+    return f"This run (B) less that one (A): {difference}; {evidence}: {sequential['verdict']}."
+
+
+def _overlap(data: Mapping[str, Any], planned: int) -> SeedOverlap:
     return SeedOverlap(seeds=tuple(data["seeds"]), planned=planned, **data["trained_on"])
 
 
@@ -279,5 +288,5 @@ def _blind_spots(report: RunReport) -> Iterator[str]:
     yield (
         f"Scenes that {report.environment} does not draw: other objects, places, lights or cameras, and the real robot."
     )
-    if not record.contract.get("language"):
+    if not record.contract.get("language") and len({result.instruction for result in report.results}) > 1:
         yield "Whether the words matter: the policy reads no instructions."

@@ -13,6 +13,7 @@ from eval.report.films import Films
 from eval.report.findings import Report, RunReport
 from eval.report.places import MOST_EPISODES, Places
 from eval.report.templating import FOLDER, environment
+from eval.results import HELD_STEPS
 
 MOST_ROWS = 1000
 """Episodes in a run's table; JSON lists all."""
@@ -32,6 +33,7 @@ def render_page(report: Report) -> str:
         receipts=_receipts,
         replay_both=replay_both,
         action_names=ACTION_NAMES,
+        held_steps=HELD_STEPS,
         most_rows=MOST_ROWS,
         most_places=MOST_EPISODES,
         style=style,

@@ -6,6 +6,7 @@ says what is wrong with which file.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -39,6 +40,10 @@ _SHAPES: dict[str, _Shape] = {
         "episodes": int,
         "decided": bool,
         "saved": int,
+        "verdict": str | None,
+        "difference": float | None,
+        "difference_sequence_95": Sequence[float] | None,
+        "inverse_e_value": float | None,
     },
 }
 """Part of the record to what a report shows of it."""
@@ -76,6 +81,10 @@ def read_run(folder: Path) -> Run:
 
 
 def _check_record(record: RunRecord, path: Path) -> None:
+    try:
+        json.dumps(vars(record), allow_nan=False)
+    except ValueError as error:
+        raise ResultsError(f"{path} holds a number that is not finite; restore it or run it again") from error
     _check(vars(record), get_type_hints(RunRecord), path, "")
     for part, shape in _SHAPES.items():
         values = getattr(record, part)

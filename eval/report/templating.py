@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -31,7 +32,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters |= {
+    templates.filters |= _filters()
+    return templates
+
+
+def _filters() -> dict[str, Callable[..., Any]]:
+    return {
         "points": points_text,
         "signed": lambda value: points_text(value, sign=True),
         "short": lambda name: name.rsplit("/", 1)[-1].rsplit("-v", 1)[0],
@@ -42,7 +48,6 @@ def environment() -> Environment:
         "cell": _cell,
         "fenced": _fenced,
     }
-    return templates
 
 
 def _number(value: Any, digits: int = 3) -> str:

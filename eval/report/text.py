@@ -28,7 +28,7 @@ def render_json(report: Report) -> str:
             {"a": pair.a.name, "b": pair.b.name, "differences": list(pair.differences)} for pair in report.incomparable
         ],
     }
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
 
 def _run(report: RunReport) -> dict[str, Any]:

@@ -26,7 +26,9 @@ class Browser:
         flags = "--headless --no-sandbox --disable-gpu --remote-debugging-pipe --disable-dev-shm-usage"
         script = f'exec "$0" {flags} --user-data-dir="$1" 3<&{to_browser} 4>&{from_browser}'
         self.process = subprocess.Popen(
-            ["bash", "-c", script, CHROMIUM, str(profile)], pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL
+            ["bash", "-c", script, CHROMIUM, str(profile)],
+            pass_fds=(to_browser, from_browser),
+            stderr=subprocess.DEVNULL,
         )
         os.close(to_browser)
         os.close(from_browser)
