@@ -392,7 +392,7 @@ def test_an_episode_is_a_function_of_policy_environment_seed_and_interventions(r
 def test_every_shape_gives_the_same_bytes_and_others_than_without_intervention(run, make_checkpoint, text):
     model = make_checkpoint("vla-mlp", env_id=LANGUAGE)
     plain = read_results(run(model, "plain") / EPISODES_FILE)
-    shapes = [(workers, num_envs) for workers in (1, 2) for num_envs in (1, 3)]
+    shapes = [(1, 1), (1, 3), (2, 3)]
     runs = [run(model, f"{w}-{n}", text, flags=["--workers", str(w), "--num-envs", str(n)]) for w, n in shapes]
     assert len({(folder / EPISODES_FILE).read_bytes() for folder in runs}) == 1
     results = read_results(runs[0] / EPISODES_FILE)
