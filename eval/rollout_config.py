@@ -25,7 +25,8 @@ class RolloutConfig:
     """Evaluate a policy: run episodes, print the success rate with its interval, keep a record."""
 
     model: str | None = None
-    """What to evaluate: bc, vla, scripted, random, zero, a checkpoint folder, or module:attribute."""
+    """What to evaluate: bc, vla, scripted, random, zero, a shipped checkpoint by name, a checkpoint folder, or
+    module:attribute."""
     checkpoint: Path | None = None
     """Folder with the weights of --model; by default the shipped ones."""
     env: str = "pick-place"

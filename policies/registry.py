@@ -26,8 +26,8 @@ def make_policy(model: str, *, checkpoint: Path | None, environment: Contract) -
 
     Args:
         model: "scripted", "random", "zero"; a model's name ("bc", "vla"), with `checkpoint` or the shipped one; a
-            checkpoint folder; or "module:attribute", a callable that takes the environment's contract and returns a
-            policy, or a model class that `checkpoint` was trained from.
+            shipped checkpoint's name; a checkpoint folder; or "module:attribute", a callable that takes the
+            environment's contract and returns a policy, or a model class that `checkpoint` was trained from.
         checkpoint: Folder of a learned policy's weights.
         environment: What the environment offers; exactly one entry in `environments`.
 
@@ -47,8 +47,9 @@ def _learned_policy(model: str, checkpoint: Path | None, environment: Contract) 
     from policies.adapter import PolicyAdapter
     from simscaleai.checkpoint import load_checkpoint
 
-    if checkpoint is None and Path(model).is_dir():
-        return PolicyAdapter(load_checkpoint(Path(model)))
+    shipped = {folder.name: folder for folder in shipped_checkpoints()}
+    if checkpoint is None and (Path(model).is_dir() or model in shipped):
+        return PolicyAdapter(load_checkpoint(Path(model) if Path(model).is_dir() else shipped[model]))
     folder = checkpoint or _shipped_checkpoint(model, environment)
     loaded = load_checkpoint(folder, module=model if ":" in model else None)
     _check_model_name(model, loaded, folder)
@@ -62,12 +63,13 @@ def _check_model_name(model: str, loaded: Checkpoint, folder: Path) -> None:
 
 
 def _shipped_checkpoint(model: str, environment: Contract) -> Path:
-    """Return the shipped checkpoint of `model` whose contract lists the environment."""
+    """Return the first shipped checkpoint of `model` whose contract lists the environment."""
     from simscaleai.models.registry import list_models
 
     (env_id,) = environment.environments
     if model not in list_models():
-        raise UnknownNameError("policy", model, [*SCRIPTED, *list_models()])
+        names = [folder.name for folder in shipped_checkpoints()]
+        raise UnknownNameError("policy", model, [*SCRIPTED, *list_models(), *names])
     for folder in shipped_checkpoints():
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["model"]["name"] == model and env_id in config["contract"]["environments"]:

@@ -49,6 +49,13 @@ def test_without_a_shipped_checkpoint_it_says_what_to_do(shipped):
         make_policy("bc", checkpoint=None, environment=PICK_PLACE)
 
 
+def test_a_shipped_checkpoint_is_a_model_by_its_name(shipped):
+    policy = make_policy("bc-reach", checkpoint=None, environment=REACH)
+    assert set(policy.contract.environments) == {"SimScale/Reach-v0"}
+    with pytest.raises(ValueError, match=r"Unknown policy 'bc-raech'\. Did you mean 'bc-reach'"):
+        make_policy("bc-raech", checkpoint=None, environment=REACH)
+
+
 def test_a_folder_is_a_model(checkpoint):
     assert isinstance(make_policy(str(checkpoint), checkpoint=None, environment=REACH), PolicyAdapter)
 
