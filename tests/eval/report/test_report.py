@@ -25,7 +25,7 @@ from eval.summary import summarise
 PICK_PLACE = "SimScale/PickPlace-v0"
 HOSTILE = (
     "</td></script><script>document.title='owned'</script><img src=x onerror=\"alert(1)\">"
-    "'\"`|[x](http://x) {{ 7*7 }} \ud800 &amp; ```"
+    "'\"`|[x](http://x) {{ 7*7 }} \ud800 &amp;\n```\n<script>"
 )
 
 
