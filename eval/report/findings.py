@@ -31,7 +31,7 @@ class Notice:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RunReport:
     """One run, and what is said of it."""
 
@@ -165,9 +165,9 @@ def build_report(folders: Sequence[Path]) -> Report:
 
     Raises:
         ResultsError: If one of them holds no run, or a damaged one.
-        SimScaleError: If one is given twice.
+        SimScaleError: If there is none, or one is given twice.
     """
-    _check_different(folders)
+    _check_folders(folders)
     runs = tuple(_run_report(name, read_run(folder)) for name, folder in zip(_names(folders), folders, strict=True))
     comparisons: list[tuple[RunReport, RunReport, Comparison]] = []
     incomparable: list[Incomparable] = []
@@ -227,7 +227,9 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return ["/".join(part[-depth:]) for part in parts]
 
 
-def _check_different(folders: Sequence[Path]) -> None:
+def _check_folders(folders: Sequence[Path]) -> None:
+    if not folders:
+        raise SimScaleError("expected at least one run folder, got none; for example runs/vla-pick-place-001")
     resolved = [folder.resolve() for folder in folders]
     for folder, path in zip(folders, resolved, strict=True):
         if resolved.count(path) > 1:

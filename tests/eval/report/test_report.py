@@ -294,6 +294,7 @@ def test_a_damaged_run_is_one_line_and_nothing_is_touched(make_run, capsys, dama
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ([], "expected at least one run folder, got none"),
         (["nowhere"], "nowhere"),
         (["a", "a"], "more than once"),
         (["a", "./b/../a"], "more than once"),
