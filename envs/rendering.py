@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.interface import SimScaleError, asset_path
+from envs.interface import CAMERAS, SimScaleError, asset_path
 
 if TYPE_CHECKING:
     import mujoco
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 HIDDEN_IN_OBSERVATIONS = ("SHADOW", "REFLECTION", "SKYBOX", "HAZE", "FOG")
 """Effects that the observation profile leaves out, as MuJoCo's render flags name them."""
+
+OVERVIEW = "overview"
+"""Shows arm, table and objects together, to people; belongs to no scene, and no policy sees through it."""
+
+VIDEO_CAMERAS = (OVERVIEW, *CAMERAS)
+"""What the video profile can be drawn through."""
 
 _ADVICE = (
     "install software rendering (Debian: apt-get install libegl1 libgl1), or set MUJOCO_GL=egl if it is there but the "
@@ -73,7 +79,7 @@ class SceneRenderer:
         """Draw `slot` as each of `cameras` sees it into `out` (H, W, 3 · cameras)."""
         self._simulation.copy_data(slot, self._data)
         for index, camera in enumerate(cameras):
-            self._renderer.update_scene(self._data, camera)
+            self._renderer.update_scene(self._data, _overview() if camera == OVERVIEW else camera)
             out[..., 3 * index : 3 * index + 3] = self._renderer.render()
 
     def close(self) -> None:
@@ -89,11 +95,29 @@ def renderer_name() -> str:
     return name.decode() if name else "none"
 
 
+def _overview() -> mujoco.MjvCamera:
+    import mujoco
+
+    camera = mujoco.MjvCamera()
+    camera.lookat[:] = 0.42, 0.0, 0.19
+    camera.distance, camera.azimuth, camera.elevation = 1.25, 139.0, -31.0
+    return camera
+
+
 def _video_model(simulation: Simulation) -> mujoco.MjModel:
     """Compile the same scene with the qualities that people like to look at."""
     import mujoco
 
     spec = mujoco.MjSpec.from_file(str(asset_path(f"{simulation.scene}.xml")))
     quality = spec.visual.quality
-    quality.shadowsize, quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = 4096, 8, 40, 24, 4
+    quality.shadowsize, quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = 2048, 4, 40, 24, 4
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=(0.93, 0.95, 0.97),
+        rgb2=(0.70, 0.75, 0.80),
+        width=256,
+        height=6 * 256,
+    )
     return spec.compile()

@@ -24,7 +24,7 @@ from envs.controller import CartesianController
 from envs.digests import profile_digest, scene_digest
 from envs.interface import ACTION_DIM, CONTROL_HZ, Contract, ObservationArrays, SimScaleError
 from envs.registration import find_task
-from envs.rendering import SceneRenderer
+from envs.rendering import OVERVIEW, VIDEO_CAMERAS, SceneRenderer
 from envs.simulation import MAX_ARM_SPEED, Simulation
 
 Info = dict[str, Any]
@@ -326,9 +326,10 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         return images
 
     def render_frame(
-        self, slot: int, *, camera: str = "front", size: tuple[int, int] = (480, 480)
+        self, slot: int, *, camera: str = OVERVIEW, size: tuple[int, int] = (480, 480)
     ) -> NDArray[np.uint8]:
-        """Draw `slot` in the video profile, (H, W, 3)."""
+        """Draw `slot` in the video profile as one of `envs.rendering.VIDEO_CAMERAS` sees it, (H, W, 3)."""
+        check_choice("camera", camera, VIDEO_CAMERAS)
         frame = np.empty((*size, 3), dtype=np.uint8)
         self._renderer(size, video=True).draw(slot, (camera,), frame)
         return frame

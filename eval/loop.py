@@ -140,7 +140,8 @@ class _Loop:
         """Take one control step in every running slot and end the episodes that are over."""
         env_ids = np.array(sorted(self._specs), dtype=np.intp)
         try:
-            before = self._observe(env_ids)
+            looking = env_ids[_ask(self._policy.needs_observation, env_ids)]
+            before = self._observe(env_ids, looking)
             actions = self._act(before, env_ids)
             rewards, terminated, truncated = self._step(actions, env_ids)
         except USER_MISTAKES:
@@ -151,18 +152,16 @@ class _Loop:
         except Exception as exception:
             self._isolate(exception, "error", ENVIRONMENT_EXCEPTION)
             return
-        self._count(env_ids, rewards, before)
+        self._count(env_ids, rewards, before, looking)
         for slot in env_ids[(terminated | truncated)[env_ids]].tolist():
             self._end(slot, *self._outcome(slot, timed_out=bool(truncated[slot])))
 
-    def _observe(self, env_ids: NDArray[np.intp]) -> ObservationArrays:
-        """Return what is known of all slots, with the images of those where somebody looks."""
+    def _observe(self, env_ids: NDArray[np.intp], looking: NDArray[np.intp]) -> ObservationArrays:
+        """Return what is known of all slots, with the images of those where the policy or an observer looks."""
         if not self._has_images:
             return self._observation
-        looking = env_ids
-        if not any(observer.needs_images for observer in self._observers):
-            looking = env_ids[_ask(self._policy.needs_observation, env_ids)]
-        return self._observation | {"image": self._env.render_images(self._mask(looking))}
+        seen = env_ids if any(observer.needs_images for observer in self._observers) else looking
+        return self._observation | {"image": self._env.render_images(self._mask(seen))}
 
     def _act(self, observation: ObservationArrays, env_ids: NDArray[np.intp]) -> NDArray[np.float32]:
         rows = {key: observation[key][env_ids] for key in self._policy_keys}
@@ -183,11 +182,17 @@ class _Loop:
         mask[env_ids] = True
         return mask
 
-    def _count(self, env_ids: NDArray[np.intp], rewards: NDArray[np.float64], before: ObservationArrays) -> None:
+    def _count(
+        self,
+        env_ids: NDArray[np.intp],
+        rewards: NDArray[np.float64],
+        before: ObservationArrays,
+        looking: NDArray[np.intp],
+    ) -> None:
         executed = self._env.executed_actions.copy()
         self._tally.add(env_ids, rewards, self._info["success"].astype(bool))
         self._tally.hash(env_ids, executed, self._env.qpos, self._env.qvel)
-        step = Step(env_ids, before, executed, self._info)
+        step = Step(env_ids, self._mask(looking), before, executed, self._info)
         for observer in self._observers:
             observer.on_step(step)
 

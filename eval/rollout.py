@@ -21,13 +21,14 @@ import numpy as np
 from eval.assembly import build_environment, build_policy, environment_id
 from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
 from eval.comparison import Run, Task
+from eval.film import remove_unfinished_films
 from eval.flags import command_line
 from eval.interventions import Interventions, choice_of_targets, parse_interventions
 from eval.loop import rollout
 from eval.moved_object import moved_objects
 from eval.observers.log import EpisodeLog
 from eval.observers.progress import Progress
-from eval.observers.video import VideoRecorder, remove_unfinished_videos, video_path
+from eval.observers.video import VideoRecorder, video_path, video_paths
 from eval.plan import PlanError
 from eval.planning import RunPlan, plan_run
 from eval.provenance import checkpoint_digest, fingerprint, source_state
@@ -160,18 +161,18 @@ class _Run:
         progress = Progress(len(self.plan.specs), earlier=earlier, sequential=stopping is not None)
         listeners = [log, progress, *([stopping] if stopping else [])]
         job = self._job()
-        remove_unfinished_videos(job.video_folder)
+        remove_unfinished_films(job.video_folder)
         if self.config.workers == 1:
             keeper = ReceiptKeeper(self.policy, job.receipt_folder, job.receipted)
             policy = self.interventions.stand_before(keeper, job.env_id)
             # The film first: an episode counts when all that belongs to it is on disk.
-            rollout(self.env, policy, left, [VideoRecorder(job.video_folder, job.filmed), *listeners])
+            rollout(self.env, policy, left, [VideoRecorder(video_paths(job.video_folder, job.filmed)), *listeners])
             return
         self.env.close()
         try:
             run_in_workers(job, left, self.config.workers, listeners)
         finally:
-            remove_unfinished_videos(job.video_folder)
+            remove_unfinished_films(job.video_folder)
 
     def _job(self) -> Job:
         return Job(

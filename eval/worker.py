@@ -22,7 +22,7 @@ from eval.assembly import build_environment, build_policy
 from eval.interventions import Interventions
 from eval.loop import USER_MISTAKES, rollout
 from eval.observers.base import Observer
-from eval.observers.video import VideoRecorder
+from eval.observers.video import VideoRecorder, video_paths
 from eval.plan import EpisodeSpec
 from eval.receipt import ReceiptKeeper
 from eval.results import EpisodeResult
@@ -68,7 +68,7 @@ class Job(WorkerJob):
         )
         keeper = ReceiptKeeper(policy, self.receipt_folder, self.receipted)
         policy = self.interventions.stand_before(keeper, self.env_id)
-        rollout(env, policy, plan, [VideoRecorder(self.video_folder, self.filmed), reporter])
+        rollout(env, policy, plan, [VideoRecorder(video_paths(self.video_folder, self.filmed)), reporter])
         env.close()
 
 

@@ -19,10 +19,10 @@ MAY_IMPORT = {
 """Package to the prefixes of our own modules that it may import."""
 
 THIRD_PARTY = {
-    "envs": {"numpy", "gymnasium", "mujoco", "OpenGL"},
+    "envs": {"numpy", "gymnasium", "mujoco", "OpenGL", "PIL"},
     "simscaleai": {"numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"},
     "policies": {"numpy", "torch"},
-    "eval": {"numpy", "gymnasium", "tyro", "tqdm", "imageio", "imageio_ffmpeg", "jinja2", "scipy"},
+    "eval": {"numpy", "gymnasium", "tyro", "tqdm", "imageio", "imageio_ffmpeg", "jinja2", "scipy", "PIL"},
 }
 """Package to the libraries that it may import."""
 
@@ -64,7 +64,10 @@ def test_import_table(package):
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", [*COMMANDS, "eval.__main__", "envs", "policies.registry", "simscaleai.models"])
+@pytest.mark.parametrize(
+    "module",
+    [*COMMANDS, "eval.__main__", "envs", "policies.registry", "simscaleai.models"],
+)
 def test_slow_libraries_are_imported_where_they_are_used(module):
     code = f"import sys, {module}; print(sorted({ONLY_LAZILY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

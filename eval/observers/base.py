@@ -23,6 +23,8 @@ class Step:
 
     env_ids: NDArray[np.intp]
     """The slots that were running, shape (n,)."""
+    looking: NDArray[np.bool_]
+    """Where the policy looked before acting, as its `needs_observation` says: a new chunk begins, shape (N,)."""
     observation: ObservationArrays
     """What was observed before acting, N rows each; `image` rows of slots where nobody looked are zero."""
     executed_actions: NDArray[np.float32]

@@ -134,7 +134,7 @@ def test_python_call_returns_the_record_on_disk(workdir):
         (collect.main, ["--output", "d", "--seed", "0"], "kept for evaluation"),
         (collect.main, ["--output", "full"], "full is not empty"),
         (collect.main, ["--output", "d", "--cameras", "back"], "Unknown camera 'back'"),
-        (record.main, ["--model", "zero", "--output", "v", "--camera", "back"], "Unknown camera 'back'"),
+        (record.main, ["--model", "zero", "--output", "v", "--cameras", "back"], "Unknown camera 'back'"),
         (__main__.main, ["rollot"], "Unknown command 'rollot'. Did you mean 'rollout'?"),
     ],
 )

@@ -116,9 +116,32 @@ def test_an_observer_that_needs_images_gets_them_at_every_step(run):
     diary = Diary()
     diary.needs_images = True
     results, env, policy = run(plan_episodes(6), 3, cameras=("front",), observers=[diary])
-    assert policy.asked == []
+    assert len(policy.asked) == len(diary.steps)
     assert sum(int(mask.sum()) for mask in env.drawn) == sum(result.steps for result in results)
     assert all((step.observation["image"][step.env_ids] > 0).all() for step in diary.steps)
+
+
+class Looks(Observer):
+    """Writes down, for every step of every slot, which one of its episode it is and whether the policy looked."""
+
+    def __init__(self):
+        self.steps, self.seen = {}, []
+
+    def on_episode_start(self, slot, spec):
+        self.steps[slot] = 0
+
+    def on_step(self, step):
+        for slot in step.env_ids.tolist():
+            self.seen.append((self.steps[slot], bool(step.looking[slot])))
+            self.steps[slot] += 1
+
+
+@pytest.mark.parametrize("cameras", [(), ("front",)])
+def test_observers_hear_where_the_policy_looked(run, cameras):
+    looks = Looks()
+    results, _, _ = run(plan_episodes(6), 3, cameras=cameras, observers=[looks])
+    assert len(looks.seen) == sum(result.steps for result in results)
+    assert all(looked == (step % 2 == 0) for step, looked in looks.seen)
 
 
 def test_policy_gets_no_observation_beyond_its_contract(make_env, make_policy):

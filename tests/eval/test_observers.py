@@ -13,7 +13,8 @@ from eval.observers.base import Observer
 from eval.observers.dataset import DatasetIndex, EpisodeFiles, finished_results
 from eval.observers.log import EpisodeLog
 from eval.observers.progress import Progress
-from eval.observers.video import VideoRecorder, video_path
+from eval.observers.video import VideoRecorder, video_path, video_paths
+from eval.overlay import bar_height
 from eval.plan import plan_episodes
 from eval.results import read_results
 from simscaleai.data import Dataset, DatasetWriter
@@ -61,14 +62,14 @@ def test_log_of_a_broken_run_holds_what_has_ended(run, tmp_path):
 
 
 def test_video_has_one_frame_more_than_steps_in_real_time(run, tmp_path):
-    results = run(3, [VideoRecorder(tmp_path / "videos", [0, 2], size=(32, 48))])
+    results = run(3, [VideoRecorder(video_paths(tmp_path / "videos", [0, 2]), size=(32, 48))])
     assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == ["episode_000000.mp4", "episode_000002.mp4"]
     path = video_path(tmp_path / "videos", 2)
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
     assert frames == results[2].steps + 1
     assert seconds == pytest.approx(frames / 20, abs=0.06)
     description = next(imageio_ffmpeg.read_frames(str(path)))
-    assert (description["codec"], description["size"]) == ("h264", (48, 32))
+    assert (description["codec"], description["size"]) == ("h264", (48, 32 + bar_height(32)))
     assert description["pix_fmt"].startswith("yuv420p")
 
 
@@ -76,13 +77,13 @@ def test_video_of_an_episode_that_had_to_start_anew_shows_one_run_of_it(run, tmp
     def break_first(policy):
         policy.raises = {0: 3}
 
-    results = run(3, [VideoRecorder(tmp_path, [1], size=(32, 32))], disturb=break_first)
+    results = run(3, [VideoRecorder(video_paths(tmp_path, [1]), size=(32, 32))], disturb=break_first)
     assert imageio_ffmpeg.count_frames_and_secs(str(video_path(tmp_path, 1)))[0] == results[1].steps + 1
 
 
 def test_a_broken_run_leaves_no_half_video(run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run(3, [VideoRecorder(tmp_path, range(3), size=(32, 32)), Interrupt(after=1)])
+        run(3, [VideoRecorder(video_paths(tmp_path, range(3)), size=(32, 32)), Interrupt(after=1)])
     assert len(list(tmp_path.iterdir())) <= 1
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 

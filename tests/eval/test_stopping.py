@@ -16,7 +16,7 @@ from eval.loop import rollout
 from eval.observers.base import Observer
 from eval.observers.log import EpisodeLog
 from eval.observers.progress import Progress
-from eval.observers.video import VideoRecorder
+from eval.observers.video import VideoRecorder, video_paths
 from eval.paired import log_e_value
 from eval.plan import plan_episodes
 from eval.results import EPISODES_FILE, EpisodeResult, read_results
@@ -254,7 +254,7 @@ def test_a_run_that_has_seen_enough_begins_nothing(run):
 
 def test_abandoned_episodes_leave_no_film(run, tmp_path):
     ends = Ends()
-    run(AfterSuccesses(2), 8, VideoRecorder(tmp_path, range(60), size=(16, 16)), ends, limit=30)
+    run(AfterSuccesses(2), 8, VideoRecorder(video_paths(tmp_path, range(60)), size=(16, 16)), ends, limit=30)
     assert ends.abandoned
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"episode_{i:06d}.mp4" for i in sorted(ends.ended)]
 

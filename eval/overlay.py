@@ -1,0 +1,159 @@
+"""Draws what a film says about itself: a caption bar below the picture, never on it, and frames around tiles.
+
+Colours go with words or marks throughout, so that nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+
+    Box = tuple[float, float, float, float]
+
+SUCCESS = "success"
+
+_GROUND, _TRACK, _PASSED = (20, 24, 30), (52, 59, 69), (112, 122, 134)
+_TEXT, _MUTED, _LOOK = (236, 239, 242), (160, 169, 180), (94, 177, 232)
+_GREEN, _RED = (76, 195, 124), (240, 104, 96)
+
+_DESIGNED_FOR = 480  # height of the picture that the lengths below are meant for [px]
+_BAR, _MARGIN, _STATUS_WIDTH = 58, 14, 168
+_TITLE_SIZE, _STATUS_SIZE = 18, 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caption:
+    """What the bar below one picture says."""
+
+    title: str
+    """What is done, in words: the instruction."""
+    step: int
+    """Control steps taken."""
+    limit: int
+    """Time limit in control steps, the full length of the strip."""
+    looks: Sequence[int] = ()
+    """Steps at which the policy looked: each begins a chunk of actions."""
+    outcome: str | None = None
+    """`SUCCESS`, or the class of the failure; None while it is open."""
+    status: str = ""
+    """What stands beside the strip; by default the outcome, or the step while that is open."""
+
+
+def with_caption(picture: NDArray[np.uint8], caption: Caption) -> NDArray[np.uint8]:
+    """Return `picture` (H, W, 3) with a bar below it, whose height is `bar_height(H)`."""
+    height, width = picture.shape[:2]
+    return np.vstack([picture, _draw_bar(caption, width, bar_height(height), height / _DESIGNED_FOR)])
+
+
+def bar_height(picture_height: int) -> int:
+    """Return the height of the bar below a picture [px]; even, as video encoders want it."""
+    return 2 * max(1, round(_BAR * picture_height / _DESIGNED_FOR / 2))
+
+
+GAP = 4
+"""Between pictures [px]."""
+
+
+def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return pictures of one height beside each other, `GAP` px apart."""
+    gap = np.empty((len(pictures[0]), GAP, 3), dtype=np.uint8)
+    gap[:] = _GROUND
+    parts = [part for picture in pictures for part in (gap, picture)][1:]
+    return parts[0] if len(parts) == 1 else np.hstack(parts)
+
+
+def with_frame(picture: NDArray[np.uint8], outcome: str | None, thickness: int) -> NDArray[np.uint8]:
+    """Return `picture` with a frame `thickness` px thick around it: green or red, dark while the outcome is open."""
+    height, width = picture.shape[:2]
+    framed = np.empty((height + 2 * thickness, width + 2 * thickness, 3), dtype=np.uint8)
+    framed[:] = _GROUND if outcome is None else _colour(outcome)
+    framed[thickness:-thickness, thickness:-thickness] = picture
+    return framed
+
+
+def _colour(outcome: str | None) -> tuple[int, int, int]:
+    return _MUTED if outcome is None else _GREEN if outcome == SUCCESS else _RED
+
+
+def _draw_bar(caption: Caption, width: int, height: int, scale: float) -> NDArray[np.uint8]:
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (width, height), _GROUND)
+    draw = ImageDraw.Draw(image)
+    margin = _MARGIN * scale
+    font = _font(_TITLE_SIZE * scale)
+    title = _shortened(caption.title or "(no instruction)", font, width - 2 * margin)
+    draw.text((margin, 0.32 * height), title, _TEXT if caption.title else _MUTED, font, anchor="lm")
+    middle = 0.74 * height
+    end = width - margin - _STATUS_WIDTH * scale
+    _draw_strip(draw, caption, (margin, middle - 5 * scale, end, middle + 5 * scale), scale)
+    _draw_status(draw, caption, (end + margin, middle, width - margin, height), scale)
+    return np.asarray(image)
+
+
+def _draw_strip(draw: ImageDraw, caption: Caption, box: Box, scale: float) -> None:
+    """Draw the time from 0 to the limit, how much of it has passed, and a tick wherever the policy looked."""
+    left, top, right, bottom = box
+    pixels_per_step = (right - left) / max(caption.limit, caption.step, 1)
+    middle, half, tick = (top + bottom) / 2, 1.5 * scale, max(1, round(min(2 * scale, pixels_per_step / 2)))
+    draw.rectangle((left, middle - half, right, middle + half), fill=_TRACK)
+    draw.rectangle((left, middle - half, left + pixels_per_step * caption.step, middle + half), fill=_PASSED)
+    for look in caption.looks:
+        x = round(left + pixels_per_step * look)
+        draw.rectangle((x, top, x + tick - 1, bottom), fill=_LOOK)
+
+
+def _draw_status(draw: ImageDraw, caption: Caption, box: Box, scale: float) -> None:
+    """Draw the outcome with its mark, or how far it is, from the right end of `box` to the left."""
+    left, middle, right, _ = box
+    font = _font(_STATUS_SIZE * scale)
+    mark = 0.0 if caption.outcome is None else 24 * scale
+    words = _status_words(caption, font, right - left - mark)
+    draw.text((right, middle), words, _colour(caption.outcome), font, anchor="rm")
+    if caption.outcome is not None:
+        _draw_mark(draw, caption.outcome, (right - font.getlength(words) - 14 * scale, middle), scale)
+
+
+def _status_words(caption: Caption, font: Any, width: float) -> str:
+    if caption.status or caption.outcome is None:
+        steps = f"{caption.step} / {caption.limit}" if caption.limit else f"step {caption.step}"
+        return _shortened(caption.status or steps, font, width)
+    outcome = caption.outcome.replace("_", " ")
+    with_step = f"{outcome}, step {caption.step}"
+    return with_step if font.getlength(with_step) <= width else _shortened(outcome, font, width)
+
+
+def _draw_mark(draw: ImageDraw, outcome: str, centre: tuple[float, float], scale: float) -> None:
+    """Draw a check mark or a cross; the font has neither."""
+    x, y, r = *centre, 5.5 * scale
+    strokes = [[(x - r, y), (x - 0.3 * r, y + 0.7 * r), (x + r, y - 0.8 * r)]]
+    if outcome != SUCCESS:
+        r *= 0.8
+        strokes = [[(x - r, y - r), (x + r, y + r)], [(x - r, y + r), (x + r, y - r)]]
+    for stroke in strokes:
+        draw.line(stroke, fill=_colour(outcome), width=max(1, round(2.4 * scale)), joint="curve")
+
+
+@lru_cache(maxsize=8)
+def _font(size: float) -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(max(1.0, size))
+
+
+def _shortened(text: str, font: Any, width: float) -> str:
+    """Return as much of `text`, on one line, as `width` [px] holds."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
