@@ -36,14 +36,23 @@ def register_task(name: str, env_id: str, task: str) -> None:
     )
 
 
-def find_task(env_id: str) -> type[Task]:
-    """Return the task class behind `env_id`.
+def task_location(env_id: str) -> str:
+    """Return where the task class behind `env_id` lives, "module:Class", without importing it.
 
     Raises:
         UnknownChoiceError: If no environment has this id.
     """
     if env_id not in _TASKS:
         raise UnknownChoiceError("environment", env_id, _TASKS)
-    module, _, attribute = _TASKS[env_id].partition(":")
+    return _TASKS[env_id]
+
+
+def find_task(env_id: str) -> type[Task]:
+    """Return the task class behind `env_id`.
+
+    Raises:
+        UnknownChoiceError: If no environment has this id.
+    """
+    module, _, attribute = task_location(env_id).partition(":")
     task: type[Task] = getattr(importlib.import_module(module), attribute)
     return task
