@@ -38,7 +38,7 @@ from eval.rollout_config import RolloutConfig
 from eval.run_folder import check_output, check_same_run, earlier_record, earlier_results, held, next_free_folder
 from eval.seed_overlap import SeedOverlap, seed_overlap
 from eval.sequential import compare_with_reference, findings_to_json, sequential_record, sequential_rows
-from eval.stopping import Stopping
+from eval.stopping import InPlanOrder, Stopping
 from eval.summary import format_summary, smallest_difference_text, summarise
 from eval.validation import validate
 from eval.worker import Job
@@ -192,7 +192,7 @@ class _Run:
         self, begun: RunRecord, earlier: Sequence[EpisodeResult], stopping: Stopping | None, seconds: float
     ) -> RunRecord:
         """Write the final record from what is on disk, and say what was found."""
-        results, done = self._finished(stopping), {result.episode_index for result in earlier}
+        results, done = self._counting(stopping), {result.episode_index for result in earlier}
         new = [result for result in results if result.episode_index not in done]
         ended = stopping is not None and stopping.has_seen_enough
         summary = summarise(results, len(results) if ended else len(self.plan.specs), sequential=stopping is not None)
@@ -245,11 +245,16 @@ class _Run:
     def _resume_command(self) -> str:
         return command_line(PROGRAM, replace(self.config, output=self.folder, resume=True))
 
-    def _finished(self, stopping: Stopping | None) -> list[EpisodeResult]:
-        """Return what is on disk; if the run can end early, only what counts: the first episodes without a gap."""
+    def _counting(self, stopping: Stopping | None) -> list[EpisodeResult]:
+        """Return the episodes on disk that count: the first without a gap; of a run that has seen enough, up to there.
+
+        Of an interrupted run there may be more, but those had ended because they were short, and most of these are
+        successes.
+        """
         path = self.folder / EPISODES_FILE
-        results = read_results(path) if path.exists() else []
-        return [result for result in results if stopping is None or stopping.keeps(result)]
+        in_order = InPlanOrder()
+        due = [result for ended in (read_results(path) if path.exists() else ()) for result in in_order.add(ended)]
+        return due[: stopping.n] if stopping else due
 
     def _gl_renderer(self) -> str | None:
         """Return the GL driver's name for what draws the policy's images, None if it sees none."""

@@ -109,7 +109,7 @@ def format_summary(summary: Summary) -> str:
         )
     rows += [(f"  {name}", str(count)) for name, count in summary.failures.items()]
     if n < summary.planned:
-        rows.append(("incomplete", f"{n} of {summary.planned} planned episodes ended"))
+        rows.append(("incomplete", f"{n} of {summary.planned} planned episodes count: all before the first not ended"))
     return "\n".join(f"{name:<20} {text}" for name, text in rows)
 
 

@@ -164,7 +164,7 @@ def test_an_interrupted_run_keeps_and_sums_up_what_has_ended(policy_module, caps
     assert rollout.main(["--model", policy, *FEW, "--num-envs", "1", "--output", "run"]) == 130
     assert len(read_results(Path("run/episodes.jsonl"))) in (1, 2)
     assert RunRecord.read(Path("run")).summary["failures"]["invalid_action"] == 1
-    assert re.search(r"incomplete +\d of 3 planned episodes ended", capsys.readouterr().out)
+    assert re.search(r"incomplete +\d of 3 planned episodes count", capsys.readouterr().out)
 
 
 def test_a_policy_that_raises_loses_its_episodes_and_the_run_completes(policy_module, caplog):

@@ -302,7 +302,7 @@ def test_an_interrupted_run_counts_its_first_episodes_only(against, sometimes, m
     assert (sequential_of("run")["episodes"], sequential_of("run")["decided"]) == (0, False)
     assert RunRecord.read(Path("run")).summary["confidence_sequence_95"] == [0.0, 1.0]
     out = capsys.readouterr().out
-    assert "incomplete           0 of 60 planned episodes ended" in out
+    assert "incomplete           0 of 60 planned episodes count" in out
     assert "verdict" not in out
     assert compare.main(["zero", "run"]) == 3
     (command,) = re.findall(r"^continue with +python -m eval.rollout (.*)$", out, re.MULTILINE)

@@ -54,7 +54,7 @@ def test_which_success_is_said():
 def test_a_run_without_episodes_claims_nothing():
     summary = summarise([], planned=5)
     assert summary.wilson_95 == (0.0, 1.0)
-    assert "0 of 5 planned episodes ended" in format_summary(summary)
+    assert "0 of 5 planned episodes count" in format_summary(summary)
 
 
 def test_the_smallest_difference_is_seen_four_times_in_five_and_no_smaller_one():
