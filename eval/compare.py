@@ -16,9 +16,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from eval.comparison import Comparison, NotComparableError, Run, Verdict, compare
-from eval.comparison_text import format_comparison, replay_both
+from eval.comparison import Comparison, NotComparableError, Verdict, compare
+from eval.comparison_text import format_comparison, printable, replay_both
 from eval.percentage import Points
+from eval.report.reading import read_run
 from eval.statistics import Interval
 from simscaleai.errors import SimScaleError
 
@@ -56,14 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return NOT_COMPARABLE
         raise
     try:
-        comparison = compare(Run.read(config.a), Run.read(config.b), config.margin)
+        comparison = compare(read_run(config.a), read_run(config.b), config.margin)
+        text = json.dumps(to_json(comparison), indent=2) if config.json else format_comparison(comparison)
     except NotComparableError as error:
         _print_differences(error.differences, as_json=config.json)
         return NOT_COMPARABLE
     except (SimScaleError, OSError) as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return NOT_COMPARABLE
-    print(json.dumps(to_json(comparison), indent=2) if config.json else format_comparison(comparison))
+    print(text)
     return EXIT_CODES[comparison.verdict]
 
 
@@ -84,6 +86,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "pairs": comparison.counts._asdict(),
         "difference": comparison.counts.difference,
         **_interval_to_json("newcombe_95", "difference_sequence_95", comparison.interval, sequential=sequential),
+        "difference_had_errors_run": list(comparison.difference_had_errors_run),
         "p_value": comparison.p_value,
         "inverse_e_value": comparison.inverse_e_value if sequential else None,
         "smallest_difference": comparison.smallest_difference,
@@ -125,7 +128,7 @@ def _print_differences(differences: list[str], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"verdict": "not comparable", "differences": differences}, indent=2))
         return
-    print("\n".join(["not comparable", *(f"  {difference}" for difference in differences)]), file=sys.stderr)
+    print("\n".join(["not comparable", *(f"  {printable(difference)}" for difference in differences)]), file=sys.stderr)
 
 
 if __name__ == "__main__":

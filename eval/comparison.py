@@ -8,8 +8,7 @@ these are the first of both plans: the e-process of `eval.paired.log_e_value` an
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -22,7 +21,7 @@ from eval.interventions import parse_interventions
 from eval.paired import PairedCounts, difference_sequence, log_e_value, mcnemar_exact, newcombe
 from eval.plan import EpisodeSpec
 from eval.power import pairs_needed, smallest_difference
-from eval.results import EPISODES_FILE, RECORD_FILE, EpisodeResult, ResultsError, RunRecord, read_results
+from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results
 from eval.statistics import LEVEL, Interval, confidence_sequence, wilson
 from simscaleai.errors import SimScaleError
 
@@ -94,10 +93,7 @@ class Run:
         Raises:
             ResultsError: If it holds no run, or one that cannot be read.
         """
-        try:
-            record = RunRecord.read(folder)
-        except (json.JSONDecodeError, TypeError) as error:
-            raise ResultsError(f"{folder / RECORD_FILE} is no record of a run ({error}); run it again") from error
+        record = RunRecord.read(folder)
         episodes = folder / EPISODES_FILE
         return cls(folder, record, tuple(read_results(episodes)) if episodes.exists() else ())
 
@@ -122,8 +118,9 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all its episodes and has summed them up."""
-        return len(self.results) == self.planned and self.record.summary is not None
+        """Whether it has all its episodes, each once, and has summed them up."""
+        has_each = len(self.results) == len(set(self.seeds)) == self.planned
+        return bool(self.results) and has_each and self.record.summary is not None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -168,21 +165,48 @@ class Comparison:
 
         Better and worse need a test, which errs in at most 5 % of comparisons of equals. Within the margin is B if the
         whole interval of the difference is, also if it is worse by less than that; of policies that are worse by just
-        the margin, this lets about 2.5 % pass.
+        the margin, this lets about 2.5 % pass. What is said must hold however episodes that could not be run would
+        have ended.
         """
-        evidence = self.inverse_e_value if self.p_value is None else self.p_value
-        decided = evidence <= 1 - LEVEL
-        if decided and self.counts.difference > 0:
-            return Verdict.BETTER
-        if self.margin is not None and self.interval.low > -self.margin:
+        verdicts = self._possible_verdicts
+        if verdicts == {Verdict.BETTER, Verdict.NON_INFERIOR}:
             return Verdict.NON_INFERIOR
-        return Verdict.WORSE if decided else Verdict.UNDECIDED
+        return Verdict.UNDECIDED if len(verdicts) > 1 else next(iter(verdicts))
+
+    @property
+    def hinges_on_errors(self) -> bool:
+        """Whether there is no telling only because of episodes that could not be run."""
+        return self.verdict is Verdict.UNDECIDED and len(self._possible_verdicts) > 1
+
+    @cached_property
+    def _possible_verdicts(self) -> set[Verdict]:
+        possible = {self.counts, *self._counts_had_errors_run}
+        return {_verdict(counts, self.margin, sequential=self.sequential) for counts in possible}
 
     @cached_property
     def counts(self) -> PairedCounts:
         """How many pairs ended how."""
-        outcomes = [(_succeeded(pair.a), _succeeded(pair.b)) for pair in self.pairs]
+        return self._counted(())
+
+    def _counted(self, runs_whose_errors_succeed: Collection[str]) -> PairedCounts:
+        """Return how many pairs ended how, had the errors of those runs, "a" or "b", been successes."""
+
+        def succeeded(result: EpisodeResult, run: str) -> bool:
+            return _succeeded(result) or (result.status == "error" and run in runs_whose_errors_succeed)
+
+        outcomes = [(succeeded(pair.a, "a"), succeeded(pair.b, "b")) for pair in self.pairs]
         return PairedCounts(*map(outcomes.count, ((True, True), (True, False), (False, True), (False, False))))
+
+    @cached_property
+    def _counts_had_errors_run(self) -> tuple[PairedCounts, PairedCounts]:
+        """The counts if errors had ended as badly for B as they can, and as well."""
+        return self._counted("a"), self._counted("b")
+
+    @property
+    def difference_had_errors_run(self) -> tuple[float, float]:
+        """The difference if errors had ended as badly for B as they can, and as well."""
+        worst, best = self._counts_had_errors_run
+        return worst.difference, best.difference
 
     @property
     def discordant(self) -> tuple[Pair, ...]:
@@ -207,7 +231,7 @@ class Comparison:
     @cached_property
     def interval(self) -> Interval:
         """Interval of the difference: Newcombe's for pairs, or one that holds at every look."""
-        return difference_sequence(self.counts) if self.sequential else newcombe(self.counts)
+        return _interval(self.counts, sequential=self.sequential)
 
     @property
     def rates(self) -> tuple[Interval, Interval]:
@@ -218,12 +242,12 @@ class Comparison:
     @cached_property
     def p_value(self) -> float | None:
         """Exact McNemar test, two-sided; None if the number of pairs was not fixed beforehand."""
-        return None if self.sequential else mcnemar_exact(self.counts.only_a, self.counts.only_b)
+        return None if self.sequential else _evidence(self.counts, sequential=False)
 
     @property
     def inverse_e_value(self) -> float:
         """1 / e of the e-process; of equals, at most a share of x ever gets down to x, whoever looks how often."""
-        return exp(-log_e_value(self.counts.only_a, self.counts.only_b))
+        return _evidence(self.counts, sequential=True)
 
     @cached_property
     def smallest_difference(self) -> float | None:
@@ -271,6 +295,26 @@ def compare(a: Run, b: Run, margin: float | None = None) -> Comparison:
     )
 
 
+def _verdict(counts: PairedCounts, margin: float | None, *, sequential: bool) -> Verdict:
+    decided = _evidence(counts, sequential=sequential) <= 1 - LEVEL
+    if decided and counts.difference > 0:
+        return Verdict.BETTER
+    if margin is not None and _interval(counts, sequential=sequential).low > -margin:
+        return Verdict.NON_INFERIOR
+    return Verdict.WORSE if decided else Verdict.UNDECIDED
+
+
+def _evidence(counts: PairedCounts, *, sequential: bool) -> float:
+    """Return what at most a share of x of equals gets down to x: the p-value, or 1 / e."""
+    if sequential:
+        return exp(-log_e_value(counts.only_a, counts.only_b))
+    return mcnemar_exact(counts.only_a, counts.only_b)
+
+
+def _interval(counts: PairedCounts, *, sequential: bool) -> Interval:
+    return difference_sequence(counts) if sequential else newcombe(counts)
+
+
 def _succeeded(result: EpisodeResult) -> bool:
     return result.status == "success"
 
@@ -294,7 +338,7 @@ def _differences(a: Run, b: Run) -> Iterator[str]:
 
 def _incomplete(name: str, run: Run) -> Iterator[str]:
     if not run.is_complete:
-        yield f"complete: {name} ({run.folder}) has {len(run.results)} of {run.planned} episodes; finish it first"
+        yield f"complete: {name} ({run.folder}) has {len(set(run.seeds))} of {run.planned} episodes; finish it first"
 
 
 def _other_episodes(a: Run, b: Run) -> Iterator[str]:

@@ -18,7 +18,12 @@ _MOST_EPISODES_SHOWN = 20
 def format_comparison(comparison: Comparison) -> str:
     """Return what a comparison found as lines of text for people."""
     rows = [*_heading(comparison), *finding_rows(comparison), *_discordant(comparison)]
-    return "\n".join(f"{name:<20} {text}".rstrip() for name, text in rows)
+    return "\n".join(f"{name:<20} {printable(text)}".rstrip() for name, text in rows)
+
+
+def printable(text: str) -> str:
+    """Return `text` such that it stays in its line and commands no terminal: what a record says may be foreign."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def replay_command(run: Run, seeds: Sequence[int]) -> str:
@@ -78,6 +83,9 @@ def finding_rows(comparison: Comparison) -> Iterator[tuple[str, str]]:
     yield "A", f"{_rate_text(counts.successes_a, counts.n, rate_a)} ({method}){_error_note(errors_a)}"
     yield "B", f"{_rate_text(counts.successes_b, counts.n, rate_b)} ({method}){_error_note(errors_b)}"
     yield from _evidence_rows(comparison)
+    if errors_a or errors_b:
+        low, high = (points_text(end, sign=True) for end in comparison.difference_had_errors_run)
+        yield "errors", f"had they run, B - A would lie in [{low}, {high}] pp"
     yield "verdict", _verdict_text(comparison)
 
 
@@ -118,6 +126,8 @@ def _verdict_text(comparison: Comparison) -> str:
         return f"B is within the margin: no more than {margin} pp worse than A"
     if verdict is not Verdict.UNDECIDED:
         return f"B is {verdict.value} than A"
+    if comparison.hinges_on_errors:
+        return "cannot tell; it hinges on episodes that could not be run: eval.rollout --resume runs them again"
     if comparison.margin is not None:
         return (
             f"cannot tell; B may be {points_text(-comparison.interval.low)} pp worse than A, the margin is {margin} pp"

@@ -11,6 +11,7 @@ from eval.comparison import Run, Task
 from eval.percentage import points_text
 from eval.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds
 from eval.power import MOST_PAIRS, independent_discordance, pairs_needed
+from eval.report.reading import read_run
 from eval.rollout_config import RolloutConfig
 from eval.stopping import MOST_EPISODES, StoppingRule, UntilDecided, UntilWidth
 
@@ -69,7 +70,7 @@ def plan_run(config: RolloutConfig) -> RunPlan:
 
 
 def _read_reference(folder: Path) -> Run:
-    run = Run.read(folder)
+    run = read_run(folder)
     if not run.is_complete:
         raise PlanError(f"expected a complete run with --vs, {folder} has {len(run.results)} of {run.planned} episodes")
     return run

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from simscaleai.errors import SimScaleError
 
@@ -45,6 +45,10 @@ Status = Literal["success", "failure", "error"]
 
 class ResultsError(SimScaleError):
     """A run folder that cannot be read."""
+
+
+_NOT_OURS = (TypeError, ValueError, RecursionError)
+"""What reading JSON data raises that nobody here has written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +88,7 @@ class EpisodeResult:
         """Rebuild a result from `to_json`.
 
         Raises:
-            ResultsError: If keys are missing or unknown.
+            ResultsError: If keys are missing or unknown, or what tells episodes apart is senseless.
         """
         values = dict(data)
         if "return" in values:
@@ -92,7 +96,12 @@ class EpisodeResult:
         differing = values.keys() ^ cls.__dataclass_fields__.keys()
         if differing:
             raise ResultsError(f"an episode's line has missing or unknown keys: {', '.join(sorted(differing))}")
-        return cls(**values)
+        result = cls(**values)
+        if result.status not in get_args(Status) or not all(
+            isinstance(count, int) for count in (result.episode_index, result.seed, result.steps)
+        ):
+            raise ResultsError("an episode's status, index, seed or number of steps is none")
+        return result
 
 
 def append_result(path: Path, result: EpisodeResult) -> None:
@@ -186,18 +195,21 @@ class RunRecord:
         """Read the record in `folder`.
 
         Raises:
-            ResultsError: If there is none, or another version wrote it.
+            ResultsError: If there is none, it cannot be read, or another version wrote it.
         """
         path = folder / RECORD_FILE
         if not path.exists():
             raise ResultsError(f"expected a run folder with {RECORD_FILE}, got {folder}; run `eval.rollout --output`")
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data.get("schema_version") != SCHEMA_VERSION:
-            raise ResultsError(
-                f"{path} has schema version {data.get('schema_version')}, expected {SCHEMA_VERSION}; "
-                "read it with the version that wrote it"
-            )
-        return cls(**data)
+        try:
+            data = dict(json.loads(path.read_text(encoding="utf-8")))
+            if data.get("schema_version") == SCHEMA_VERSION:
+                return cls(**data)
+        except _NOT_OURS as error:
+            raise ResultsError(f"{path} is no record of a run ({error}); restore it or run it again") from error
+        raise ResultsError(
+            f"{path} has schema version {data.get('schema_version')}, expected {SCHEMA_VERSION}; "
+            "read it with the version that wrote it"
+        )
 
 
 def _line(result: EpisodeResult) -> str:
@@ -207,5 +219,5 @@ def _line(result: EpisodeResult) -> str:
 def _parse(line: bytes, path: Path, number: int) -> EpisodeResult:
     try:
         return EpisodeResult.from_json(json.loads(line))
-    except (UnicodeDecodeError, json.JSONDecodeError, ResultsError) as error:
+    except _NOT_OURS as error:
         raise ResultsError(f"{path}, line {number}, is no episode ({error}); restore or remove it") from error

@@ -13,6 +13,7 @@ from typing import Any
 
 from eval.command import create_folder
 from eval.plan import EpisodeSpec
+from eval.report.reading import read_run
 from eval.results import EPISODES_FILE, RECORD_FILE, EpisodeResult, ResultsError, RunRecord, read_results
 
 MAY_DIFFER = ("checkpoint", "num_envs", "output", "resume", "vs", "workers")
@@ -74,7 +75,7 @@ def held(folder: Path) -> Iterator[None]:
 
 def earlier_record(folder: Path) -> RunRecord | None:
     """Return the record of the run that `folder` holds; None if it was killed before there was one."""
-    return RunRecord.read(folder) if _holds_run(folder) else None
+    return read_run(folder).record if _holds_run(folder) else None
 
 
 def earlier_results(folder: Path, plan: Sequence[EpisodeSpec]) -> list[EpisodeResult]:

@@ -19,6 +19,7 @@ episodes, or None), `limit` (the most episodes there may be), `episodes` (how ma
 held then) and `saved` (how many were not needed). For `until_decided`, when the run is over, also what was found:
 `verdict`, `pairs`, `difference`, `difference_sequence_95` and `inverse_e_value`."""
 
+
 def sequential_record(plan: RunPlan, stopping: Stopping | None) -> Sequential | None:
     """Return how far the run has come; None if nothing ends it before its plan."""
     if plan.rule is None:
@@ -61,7 +62,7 @@ def sequential_rows(record: RunRecord, comparison: Comparison | None) -> Iterato
     yield "stopping", f"{_reason_text(record)}; the run {extent_text(record.sequential)}"
     if comparison:
         yield from finding_rows(comparison)
-        if comparison.verdict is Verdict.UNDECIDED:
+        if comparison.verdict is Verdict.UNDECIDED and not comparison.hinges_on_errors:
             yield "undecided", f"{comparison.counts.n} episodes did not suffice, and that they are equal is not shown"
 
 

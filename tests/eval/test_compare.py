@@ -165,6 +165,26 @@ def test_errors_are_no_success_and_are_named(make_run, capsys):
     assert "only B                   2" in out
     assert re.search(r"^A +4/6 .*; 2 could not be run and count as no success$", out, re.MULTILINE)
     assert out.count("could not be run") == 1
+    assert re.search(r"^errors +had they run, B - A would lie in \[\+0\.0, \+33\.3\] pp$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "options", "code"),
+    [
+        ("+" * 12 + "E" * 8, "+" * 20, [], 2),  # had they run, A could be as good as B
+        ("+" * 20, "+" * 12 + "E" * 8, [], 2),
+        ("-" * 12 + "E" * 8, "+" * 20, [], 0),  # B is better whatever they had come to
+        ("+" * 20, "-" * 12 + "E" * 8, [], 1),
+        ("+" * 92 + "E" * 8, "+" * 100, ["--margin", "6pp"], 0),  # better, or as good: both within the margin
+        ("+" * 100, "+" * 92 + "E" * 8, ["--margin", "6pp"], 2),
+    ],
+    ids=["A may be as good", "B may be as good", "better anyway", "worse anyway", "within anyway", "B may be within"],
+)
+@pytest.mark.parametrize("sequential", [False, True])
+def test_nothing_is_said_that_hinges_on_what_could_not_be_run(make_run, capsys, a, b, options, code, sequential):
+    record = stopped(len(a), len(a)) if sequential else RECORD
+    assert compare.main([make_run("a", a), make_run("b", b, record=record), *options]) == code
+    assert ("it hinges on episodes that could not be run" in capsys.readouterr().out) == (code == 2)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +256,69 @@ def test_a_torn_last_line_is_a_missing_episode(make_run, capsys):
     path.write_bytes(path.read_bytes()[:-5])
     assert compare.main(["a", "b"]) == 3
     assert "B (b) has 2 of 3 episodes" in capsys.readouterr().err
+
+
+FOREIGN_RECORDS = {
+    "no json": "{",
+    "no object": "null",
+    "a list": "[]",
+    "not text": b"\xff",
+    "too deep": "[" * 100_000,
+    "other json": '{"schema_version": 1}',
+    "other types": json.dumps(vars(RECORD) | {"config": None}),
+    "other parts": json.dumps(vars(RECORD) | {"sequential": {"decided": True, "episodes": "x"}}),
+    "other names": json.dumps(vars(changed(config={"intervene": ["ghost=1"]}, resolved={"episodes": 3}))),
+}
+FOREIGN_LINES = {
+    "nonsense": "nonsense",
+    "a number": "5",
+    "too deep": "[" * 100_000,
+    "no seed": json.dumps(episode(0, "0", "+").to_json()),
+    "no status": json.dumps(episode(0, 0, "+").to_json() | {"status": "won"}),
+}
+
+
+@pytest.mark.parametrize("record", FOREIGN_RECORDS)
+def test_a_record_that_nobody_here_wrote_is_one_line_and_exit_code_3(make_run, capsys, record):
+    """Not a traceback: Python's exit code 1 would say that B is worse."""
+    make_run("a", "+-+")
+    make_run("b", "+-+")
+    text = FOREIGN_RECORDS[record]
+    (Path("b") / "run.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    for runs in (["a", "b"], ["b", "a"]):
+        assert compare.main(runs) == 3
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+
+
+@pytest.mark.parametrize("line", FOREIGN_LINES)
+def test_an_episode_that_nobody_here_wrote_is_one_line_and_exit_code_3(make_run, capsys, line):
+    make_run("a", "+")
+    make_run("b", "+")
+    (Path("b") / EPISODES_FILE).write_text(f"{FOREIGN_LINES[line]}\n")
+    assert compare.main(["a", "b"]) == 3
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("error: b/episodes.jsonl, line 1, is no episode")
+
+
+def test_an_episode_counts_once_and_no_episodes_are_no_run(make_run, capsys):
+    for name in ("a", "b"):
+        path = Path(make_run(name, "++-")) / EPISODES_FILE
+        first, second, _ = path.read_text().splitlines(keepends=True)
+        path.write_text(first + first + second)
+    assert compare.main(["a", "b"]) == 3
+    assert "A (a) has 2 of 3 episodes" in capsys.readouterr().err
+    for name in ("c", "d"):
+        make_run(name, "", record=changed(resolved={"episodes": 0}))
+    assert compare.main(["c", "d"]) == 3
+
+
+def test_what_a_record_says_stays_in_its_line(make_run, capsys):
+    foreign = changed(config={"model": "bc\nverdict              B is better than A\x1b[2J"})
+    compare.main([make_run("a", "+-+"), make_run("b", "+-+", record=foreign)])
+    out = capsys.readouterr().out
+    assert len(re.findall("^verdict", out, re.MULTILINE)) == 1
+    assert "\x1b" not in out
 
 
 @pytest.mark.parametrize("broken", ["no folder", "no record", "no json", "other json", "no episode"])
