@@ -20,6 +20,8 @@ COMMANDS = {
     "report": ("eval.report.__main__", "show what runs found, as one HTML page"),
     "data": ("simscaleai.data.__main__", "look into datasets, exchange them with LeRobot"),
     "train": ("simscaleai.train", "train a model on demonstrations"),
+    "envs": ("envs.__main__", "list the environments, or draw them"),
+    "policies": ("policies.__main__", "list models, checkpoints with measured success, experts"),
 }
 """Command to the module whose `main` it runs, and what it does."""
 

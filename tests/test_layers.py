@@ -31,7 +31,7 @@ ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "PIL"}
 
 COMMANDS = (
     *("eval.rollout", "eval.collect", "eval.record", "eval.report.__main__"),
-    *("simscaleai.train", "simscaleai.data.__main__"),
+    *("simscaleai.train", "simscaleai.data.__main__", "envs.__main__", "policies.__main__"),
 )
 
 

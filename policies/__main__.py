@@ -1,0 +1,89 @@
+"""Lists what `--model` can name: models, shipped checkpoints with their measured success, policies without weights.
+
+python -m policies
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+
+from envs.interface import SimScaleError
+from policies.catalogue import CheckpointEntry, Measurement, checkpoint_entries
+from policies.registry import SCRIPTED
+from simscaleai.models.presets import list_presets
+from simscaleai.models.registry import list_models
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m policies", description="List what --model can name.")
+    parser.parse_args(arguments)
+    try:
+        print(_listing(checkpoint_entries()))
+    except (SimScaleError, OSError) as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _listing(checkpoints: Sequence[CheckpointEntry]) -> str:
+    presets = {"vla": f"; presets {', '.join(list_presets())}"}
+    models = [f"  {name:<18}python -m simscaleai.train --model {name}{presets.get(name, '')}" for name in list_models()]
+    shipped = [line for checkpoint in checkpoints for line in _checkpoint_lines(checkpoint)]
+    without = [f"  {name:<18}{_purpose(name)}" for name in SCRIPTED]
+    return "\n".join(
+        [
+            *("models, to train", *models, ""),
+            *("shipped checkpoints; --model bc or vla picks the one that serves --env", *shipped, ""),
+            *("policies without weights", *without, ""),
+            "--model also takes a checkpoint folder, or module:attribute of your own.",
+        ]
+    )
+
+
+def _checkpoint_lines(checkpoint: CheckpointEntry) -> Iterable[str]:
+    chunk = ""
+    if checkpoint.action_horizon > 1:
+        chunk = f"; executes {checkpoint.n_action_steps} of {checkpoint.action_horizon} actions"
+    yield f"  {checkpoint.name:<18}{checkpoint.model}, {checkpoint.parameters:,} parameters; {_sees(checkpoint)}{chunk}"
+    for env_id, measured in checkpoint.measured.items():
+        yield f"  {'':<18}{env_id}: {_measured_text(measured)}"
+
+
+def _sees(checkpoint: CheckpointEntry) -> str:
+    contract = checkpoint.contract
+    parts = list(contract.vectors)
+    if contract.image_size is not None:
+        height, width = contract.image_size
+        parts.append(f"{' and '.join(contract.cameras)} images {height}x{width}")
+    if contract.language:
+        parts.append("instruction")
+    return f"sees {', '.join(parts)}"
+
+
+def _measured_text(measured: Measurement | None) -> str:
+    if measured is None:
+        return "not measured"
+    n, (low, high) = measured.episodes, measured.interval
+    share = f"{100 * measured.successes / n:.1f} %, 95 % interval [{100 * low:.1f}, {100 * high:.1f}] (Wilson)"
+    return f"{measured.successes}/{n} succeeded, {share}, {measured.date}"
+
+
+def _purpose(name: str) -> str:
+    """Return what a policy of `SCRIPTED` is, and for which environments."""
+    from policies.scripted import EXPERTS, PUSHERS
+
+    purposes: dict[str, tuple[str, Iterable[str]]] = {
+        "scripted": ("expert that is told where things are", EXPERTS),
+        "pusher": ("control that shoves the cube, which must not count as success", PUSHERS),
+        "random": ("uniform actions", ()),
+        "zero": ("stays where it is", ()),
+    }
+    purpose, environments = purposes.get(name, ("", ()))
+    return f"{purpose}; {', '.join(environments) or 'every environment'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
