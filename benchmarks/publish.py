@@ -18,7 +18,8 @@ from typing import Any
 from eval.assembly import build_environment, build_policy, environment_id
 from eval.loop import rollout
 from eval.plan import PUBLISHED_SEEDS, plan_seeds
-from eval.provenance import fingerprint, source_state
+from eval.provenance import checkpoint_digest, fingerprint, gl_renderer, source_state
+from eval.seed_overlap import seed_overlap
 from eval.summary import summarise
 from simscaleai.errors import SimScaleError
 
@@ -32,15 +33,28 @@ def read_ledger() -> list[dict[str, Any]]:
 
 
 def score(checkpoint: Path, env_id: str) -> dict[str, Any]:
-    """Run the published episodes and return the ledger's line; nothing is run if there is one already."""
-    policy = build_policy(str(checkpoint), None, env_id)
-    digest = policy.checkpoint.digest  # type: ignore[attr-defined]
+    """Run the published episodes and return the ledger's line; nothing is run if there is one already.
+
+    Raises:
+        SimScaleError: If there is nothing to publish: no checkpoint, one that was trained on the published seeds, or
+            episodes that could not be run.
+    """
+    policy, plan = build_policy(str(checkpoint), None, env_id), plan_seeds(PUBLISHED_SEEDS)
+    digest = checkpoint_digest(policy)
+    if digest is None:
+        raise SimScaleError(f"expected the folder of a checkpoint, {checkpoint} has no weights to freeze")
+    if overlap := seed_overlap(policy, plan):
+        raise SimScaleError(f"nothing is published of {checkpoint}: {overlap.text()}")
     for line in read_ledger():
         if (line["checkpoint_digest"], line["environment"]) == (digest, env_id):
             print("already in the ledger; a second look would be a choice", file=sys.stderr)
             return line
     env = build_environment(policy.contract, env_id, SLOTS)
-    summary = summarise(rollout(env, policy, plan_seeds(PUBLISHED_SEEDS)), len(PUBLISHED_SEEDS))
+    summary = summarise(rollout(env, policy, plan), len(plan))
+    if summary.errors:
+        raise SimScaleError(
+            f"{summary.errors} episodes could not be run; nothing is published, mend this and run again"
+        )
     line = {
         "date": datetime.now(UTC).date().isoformat(),
         "checkpoint": checkpoint.name,
@@ -49,7 +63,7 @@ def score(checkpoint: Path, env_id: str) -> dict[str, Any]:
         "scene": env.contract.environments[env_id],
         "summary": summary.to_json(),
         "source": source_state(),
-        "fingerprint": fingerprint(None),
+        "fingerprint": fingerprint(gl_renderer(env)),
     }
     with LEDGER.open("a") as file:
         file.write(json.dumps(line) + "\n")
