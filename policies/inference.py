@@ -56,6 +56,9 @@ class RowInference:
             model: Has `predict(obs, ...)`, with `language` if `uses_language`, with `noise` if `noise_shape` says so.
             uses_language: Whether to hand the instructions on.
             probe: Observations of `TILE` rows, to see whether the model keeps its rows apart.
+
+        Raises:
+            SimScaleError: If the model takes no instructions though it is to, or gives no answer that can be repeated.
         """
         self._model = model
         self._uses_language = uses_language
@@ -63,6 +66,11 @@ class RowInference:
         if uses_language and "language" not in inspect.signature(model.predict).parameters:  # type: ignore[arg-type]
             raise SimScaleError(f"the contract says language, but {type(model).__name__}.predict takes no 'language'")
         self.runs_tiles = self._keeps_rows_apart(probe)
+        if not (self.runs_tiles or self._repeats_itself(probe)):
+            raise SimScaleError(
+                f"{type(model).__name__}.predict answers otherwise when asked the same again, so no episode could be "
+                "repeated; keep no memory between calls, and draw from `noise` or torch's own generator"
+            )
 
     def predict(
         self, observations: Observations, texts: Sequence[str], streams: Sequence[EpisodeNoise]
@@ -135,6 +143,14 @@ class RowInference:
             permuted = self._call(moved, [texts[row] for row in order], None if noise is None else noise[:, order])
             repeated = self._call(alone, texts[:1] * TILE, same_noise)
         return bool(torch.equal(plain[order], permuted) and torch.equal(repeated, plain[:1].expand_as(repeated)))
+
+    def _repeats_itself(self, probe: Observations) -> bool:
+        """Return whether a row on its own gets the same again, to the last bit, when another one came between."""
+        first, _, again = (
+            self._run_single({key: values[row : row + 1] for key, values in probe.items()}, [text], [EpisodeNoise(row)])
+            for row, text in ((0, "probe"), (1, "another"), (0, "probe"))
+        )
+        return first.numpy().tobytes() == again.numpy().tobytes()  # equal also where they are no numbers
 
 
 @contextmanager

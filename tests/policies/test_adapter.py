@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import simscaleai.errors
 from envs.interface import Contract, ContractError, Feature, Layout, SimScaleError, check_contract
 from policies.adapter import PolicyAdapter
 from simscaleai.processing import Affine, Processor
@@ -57,6 +58,28 @@ class GlobalNoise(Linear):
 
     def predict(self, obs, language=None):
         return super().predict(obs, language) + 0.1 * torch.randn(len(obs["state"]), 3, 4)
+
+
+class OwnNoise(Linear):
+    """Samples where nobody can seed it."""
+
+    def __init__(self):
+        super().__init__()
+        self.rng = np.random.default_rng(0)
+
+    def predict(self, obs, language=None):
+        return super().predict(obs, language) + float(self.rng.normal())
+
+
+class Remembering(Linear):
+    """Keeps what it saw, whoever's episode it was."""
+
+    last = 0.0
+
+    def predict(self, obs, language=None):
+        actions = super().predict(obs, language) + self.last
+        self.last = float(actions.sum())
+        return actions
 
 
 class Broken(Linear):
@@ -122,6 +145,14 @@ def test_a_row_does_not_depend_on_its_company(model):
         start(alone, np.array([row]), [5 + row])
         single = alone.act({key: rows[row : row + 1] for key, rows in observation.items()}, np.array([row]))
         np.testing.assert_array_equal(single[0], actions[row])
+
+
+@pytest.mark.parametrize("model", [OwnNoise, Remembering])
+def test_a_model_that_cannot_be_repeated_even_a_row_at_a_time_is_refused(model):
+    with pytest.raises(
+        simscaleai.errors.SimScaleError, match=f"{model.__name__}.predict answers otherwise when asked the same again"
+    ):
+        make_adapter(model())
 
 
 def test_sampling_leaves_the_global_generator_alone():
