@@ -433,6 +433,14 @@ def test_starting_places_are_those_of_the_environment(make_run, capsys):
     assert titles == ["seed 3000000000: success"] * 2
 
 
+def test_table_is_seen_from_above_with_the_robot_below(make_run, capsys):
+    """The world's x points away from the robot, up on the page; its y to the robot's left, which stays the left."""
+    folder = make_run("a", "+")
+    (x, y) = printed(capsys, folder)["runs"][0]["episodes"][0]["cube_position"]
+    first, _ = page(folder).attributes("g", "transform")
+    assert first == f"translate({-1000 * y:.1f} {-1000 * x:.1f})"
+
+
 @pytest.mark.parametrize("scene", [{PICK_PLACE: "another"}, {}])
 def test_starting_places_of_another_scene_are_not_guessed(make_run, scene):
     assert "Where it succeeds" not in page(make_run("a", "+-", contract={"environments": scene})).text
