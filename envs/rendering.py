@@ -65,7 +65,7 @@ class SceneRenderer:
 
         self._simulation = simulation
         self._data = mujoco.MjData(simulation.model)
-        model = _video_model(simulation) if video else copy.deepcopy(simulation.model)
+        model = _video_model(simulation, size) if video else copy.deepcopy(simulation.model)
         model.vis.global_.offheight, model.vis.global_.offwidth = size
         try:
             self._renderer = mujoco.Renderer(model, *size)
@@ -104,13 +104,14 @@ def _overview() -> mujoco.MjvCamera:
     return camera
 
 
-def _video_model(simulation: Simulation) -> mujoco.MjModel:
-    """Compile the same scene with the qualities that people like to look at."""
+def _video_model(simulation: Simulation, size: tuple[int, int]) -> mujoco.MjModel:
+    """Compile the same scene with the qualities that people like to look at; shadows as fine as frames of `size`."""
     import mujoco
 
     spec = mujoco.MjSpec.from_file(str(asset_path(f"{simulation.scene}.xml")))
     quality = spec.visual.quality
-    quality.shadowsize, quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = 2048, 4, 40, 24, 4
+    quality.shadowsize = min(2048, 1 << (4 * max(size) - 1).bit_length())
+    quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = 4, 40, 24, 4
     spec.add_texture(
         name="sky",
         type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
