@@ -93,6 +93,11 @@ def _until_width(config: RolloutConfig, width: float) -> RunPlan:
 
 
 def _until_decided(config: RolloutConfig, reference: Run) -> RunPlan:
+    if errors := sum(result.status == "error" for result in reference.results):
+        raise PlanError(
+            f"{errors} episodes of {reference.folder} could not be run, and nothing may hinge on them; run them again "
+            "with --resume, or compare whole runs with eval.compare"
+        )
     available, asked = plan_seeds(reference.seeds), _specs(config, len(reference.results))
     specs = available[: len(asked)]
     own_seeds = config.seed is not None or config.seeds is not None

@@ -204,6 +204,13 @@ def test_contradictions_are_one_line(capsys, flags, message):
     assert not Path("run").exists() or not list(Path("run").iterdir())
 
 
+def test_a_reference_with_errors_is_refused_before_anything_hinges_on_them(against, capsys):
+    path = Path("zero", EPISODES_FILE)
+    path.write_text(path.read_text().replace('"status": "failure"', '"status": "error"', 2))
+    assert against("run") == 2
+    assert "2 episodes of zero could not be run, and nothing may hinge on them" in capsys.readouterr().err
+
+
 def test_another_success_is_another_task(zero, capsys):
     flags = ["--model", "zero", "--env", "reach", "--no-terminate-on-success", "--until-decided", "--vs", zero]
     assert rollout.main(flags) == 2
