@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Box = tuple[float, float, float, float]
 
+Colour = tuple[int, int, int]
+
 SUCCESS = "success"
 
 _GROUND, _TRACK, _PASSED = (20, 24, 30), (52, 59, 69), (112, 122, 134)
@@ -25,8 +27,9 @@ _TEXT, _MUTED, _LOOK = (236, 239, 242), (160, 169, 180), (94, 177, 232)
 _GREEN, _RED = (76, 195, 124), (240, 104, 96)
 
 _DESIGNED_FOR = 480  # height of the picture that the lengths below are meant for [px]
-_BAR, _MARGIN, _STATUS_WIDTH = 58, 14, 168
+_BAR, _MARGIN, _STATUS_WIDTH = 58, 14, 188
 _TITLE_SIZE, _STATUS_SIZE = 18, 15
+_TAB = 0.09  # side of the corner that holds a frame's mark, as a share of the picture's height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +74,30 @@ def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def with_frame(picture: NDArray[np.uint8], outcome: str | None, thickness: int) -> NDArray[np.uint8]:
-    """Return `picture` with a frame `thickness` px thick around it: green or red, dark while the outcome is open."""
+    """Return `picture` with a frame `thickness` px thick around it.
+
+    The frame is dark while the outcome is open, then green or red, with a check mark or a cross in its upper right
+    corner.
+    """
+    from PIL import Image, ImageDraw
+
     height, width = picture.shape[:2]
-    framed = np.empty((height + 2 * thickness, width + 2 * thickness, 3), dtype=np.uint8)
-    framed[:] = _GROUND if outcome is None else _colour(outcome)
-    framed[thickness:-thickness, thickness:-thickness] = picture
-    return framed
+    framed = Image.new("RGB", (width + 2 * thickness, height + 2 * thickness), _frame_colour(outcome))
+    framed.paste(Image.fromarray(picture), (thickness, thickness))
+    if outcome is not None:
+        draw, tab = ImageDraw.Draw(framed), _TAB * height
+        right, scale = framed.width - 1, tab / 20
+        draw.rectangle((right - thickness - tab, 0, right, thickness + tab), fill=_frame_colour(outcome))
+        middle = (thickness + tab) / 2
+        _draw_mark(draw, outcome, _GROUND, (right - middle, middle), scale)
+    return np.asarray(framed)
 
 
-def _colour(outcome: str | None) -> tuple[int, int, int]:
+def _frame_colour(outcome: str | None) -> Colour:
+    return _GROUND if outcome is None else _colour(outcome)
+
+
+def _colour(outcome: str | None) -> Colour:
     return _MUTED if outcome is None else _GREEN if outcome == SUCCESS else _RED
 
 
@@ -119,7 +137,8 @@ def _draw_status(draw: ImageDraw, caption: Caption, box: Box, scale: float) -> N
     words = _status_words(caption, font, right - left - mark)
     draw.text((right, middle), words, _colour(caption.outcome), font, anchor="rm")
     if caption.outcome is not None:
-        _draw_mark(draw, caption.outcome, (right - font.getlength(words) - 14 * scale, middle), scale)
+        centre = right - font.getlength(words) - 14 * scale, middle
+        _draw_mark(draw, caption.outcome, _colour(caption.outcome), centre, scale)
 
 
 def _status_words(caption: Caption, font: Any, width: float) -> str:
@@ -131,7 +150,7 @@ def _status_words(caption: Caption, font: Any, width: float) -> str:
     return with_step if font.getlength(with_step) <= width else _shortened(outcome, font, width)
 
 
-def _draw_mark(draw: ImageDraw, outcome: str, centre: tuple[float, float], scale: float) -> None:
+def _draw_mark(draw: ImageDraw, outcome: str, colour: Colour, centre: tuple[float, float], scale: float) -> None:
     """Draw a check mark or a cross; the font has neither."""
     x, y, r = *centre, 5.5 * scale
     strokes = [[(x - r, y), (x - 0.3 * r, y + 0.7 * r), (x + r, y - 0.8 * r)]]
@@ -139,7 +158,7 @@ def _draw_mark(draw: ImageDraw, outcome: str, centre: tuple[float, float], scale
         r *= 0.8
         strokes = [[(x - r, y - r), (x + r, y + r)], [(x - r, y + r), (x + r, y - r)]]
     for stroke in strokes:
-        draw.line(stroke, fill=_colour(outcome), width=max(1, round(2.4 * scale)), joint="curve")
+        draw.line(stroke, fill=colour, width=max(1, round(2.4 * scale)), joint="curve")
 
 
 @lru_cache(maxsize=8)

@@ -215,11 +215,17 @@ def test_pictures_side_by_side_and_framed(picture):
     np.testing.assert_array_equal(both[:, :240], picture)
     np.testing.assert_array_equal(both[:, -240:], 255 - picture)
     assert both.shape[1] % 2 == 0
-    framed = with_frame(picture, "success", 4)
-    np.testing.assert_array_equal(framed[4:-4, 4:-4], picture)
-    assert (framed[:4] == GREEN).all()
-    assert (with_frame(picture, "dropped", 4)[:, -4:] == RED).all()
-    assert not has_colour(with_frame(picture, None, 4)[:4], GREEN)
+    good, bad, going = (with_frame(picture, outcome, 4) for outcome in ("success", "dropped", None))
+    assert (good[:4, :200] == GREEN).all()
+    assert (bad[-4:] == RED).all()
+    np.testing.assert_array_equal(going[4:-4, 4:-4], picture)
+    for ended in (good, bad):  # but for the mark in the corner
+        np.testing.assert_array_equal(ended[30:-4, 4:-4], picture[26:])
+        np.testing.assert_array_equal(ended[4:-4, 4:210], picture[:, :206])
+    # Also without colours it can be told how it ended.
+    marks = [(framed[:26, -26:] == (20, 24, 30)).all(axis=-1) for framed in (good, bad)]
+    assert all(mark.any() for mark in marks)
+    assert (marks[0] != marks[1]).any()
 
 
 # Recorders
@@ -335,7 +341,7 @@ def test_each_tile_of_a_wall_keeps_its_last_picture_until_all_have_ended(run, re
         for step, frame in enumerate(reel.frames):
             shown = tile(frame, *divmod(index, 3))
             assert shown[20, 20, 0] == min(step, result.steps)
-            assert (shown[0] == colour).all() == (step >= result.steps)
+            assert (shown[-1] == colour).all() == (step >= result.steps)
 
 
 def test_a_wall_holds_what_had_to_start_anew_once(run, reels, tmp_path):
