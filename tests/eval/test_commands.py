@@ -240,7 +240,7 @@ def test_collected_episodes_do_not_depend_on_the_number_of_slots(workdir):
     }
 
 
-@pytest.mark.parametrize("command", ["eval.rollout", "eval.collect", "eval.record", "eval"])
+@pytest.mark.parametrize("command", ["eval.rollout", "eval.collect", "eval.record", "eval", "envs", "policies"])
 def test_help_is_quick(command):
     began = time.monotonic()
     done = subprocess.run(
@@ -254,3 +254,9 @@ def test_console_script_mirrors_the_commands(workdir):
     assert __main__.main(["rollout", "--model", "zero", *FEW, "--output", "run"]) == 0
     assert RunRecord.read(Path("run")).summary["episodes"] == 3
     assert __main__.main([]) == 2
+
+
+@pytest.mark.parametrize(("command", "shown"), [("envs", "SimScale/PickPlace-v0"), ("policies", "scripted")])
+def test_console_script_lists_what_there_is(workdir, capsys, command, shown):
+    assert __main__.main([command]) == 0
+    assert shown in capsys.readouterr().out
