@@ -66,6 +66,7 @@ def test_a_task_of_ones_own_is_listed(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(ENVIRONMENTS, "stack", "Test/Stack-v0")
     monkeypatch.setitem(_TASKS, "Test/Stack-v0", "my_task:Stack")
+    assert catalogue()[-1].sections == {"Success": "One cube rests on the other."}
     assert envs.__main__.main([]) == 0
     assert "success      One cube rests on the other." in capsys.readouterr().out
     monkeypatch.setitem(_TASKS, "Test/Stack-v0", "my_task:Pile")
