@@ -59,6 +59,7 @@ class VisionLanguageAction(ActionModel):
         action_horizon: int = 1,
         state_dim: int = 0,
         *,
+        patch_projection: str = "linear",
         num_diffusion_steps: int = 100,
         num_inference_steps: int = 10,
         beta_schedule: str = "linear",
@@ -83,6 +84,7 @@ class VisionLanguageAction(ActionModel):
             action_head_type: "mlp" or "diffusion".
             action_horizon: Consecutive actions predicted at once.
             state_dim: Length of the state vector; 0 leaves the state out.
+            patch_projection: "linear" or, better with few demonstrations, "convolutions"; see `PatchEmbedding`.
             num_diffusion_steps: Timesteps of the diffusion head's schedule.
             num_inference_steps: Denoising steps of the diffusion head.
             beta_schedule: Schedule of the diffusion head, "linear" or, better, "squaredcos_cap_v2".
@@ -97,7 +99,7 @@ class VisionLanguageAction(ActionModel):
         self.image_size, self.in_channels, self.state_dim = image_size, in_channels, state_dim
         self.action_dim, self.action_horizon, self.uses_language = action_dim, action_horizon, use_language
         self.vision_encoder = VisionEncoder(
-            image_size, patch_size, in_channels, embed_dim, num_heads, num_layers, mlp_ratio, dropout
+            image_size, patch_size, in_channels, embed_dim, num_heads, num_layers, mlp_ratio, dropout, patch_projection
         )
         if use_language:
             self.language_encoder = SimpleLanguageEncoder(

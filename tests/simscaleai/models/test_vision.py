@@ -22,6 +22,27 @@ def test_patches_equal_a_strided_convolution_plus_positions():
     torch.testing.assert_close(embedding(image), expected + embedding.positions, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("patch_size", [1, 4, 5, 12])
+def test_convolutions_see_every_pixel_and_keep_the_order_of_patches(patch_size):
+    embedding = PatchEmbedding(4 * patch_size, patch_size, 3, embed_dim=16, projection="convolutions")
+    image = torch.rand(1, 3, 4 * patch_size, 4 * patch_size, requires_grad=True)
+    tokens = embedding(image)
+    assert tokens.shape == (1, 16, 16)
+    tokens.square().sum().backward()
+    assert (image.grad.abs().sum(dim=1) > 0).all()
+    for patch in (0, 6, 15):
+        (gradient,) = torch.autograd.grad(embedding(image)[0, patch].square().sum(), image)
+        row, column = divmod(int(gradient.abs().sum(dim=(0, 1)).argmax()), 4 * patch_size)
+        near = (abs(row // patch_size - patch // 4), abs(column // patch_size - patch % 4))
+        assert max(near) <= 1
+        assert gradient[..., :: 4 * patch_size - 1, :: 4 * patch_size - 1].count_nonzero() <= 3
+
+
+def test_unknown_projections_are_named():
+    with pytest.raises(SimScaleError, match=r"Unknown patch_projection 'convolution'\. Did you mean 'convolutions'"):
+        PatchEmbedding(32, 8, projection="convolution")
+
+
 def test_positions_are_learned():
     positions = PatchEmbedding(32, 8, 3, 16).positions
     assert isinstance(positions, nn.Parameter)
