@@ -29,7 +29,8 @@ _MOST_AT_ONCE = 4
 """Episodes filmed side by side, each to its own file: each holds an encoder process."""
 
 _MOST_TILES = 100
-"""A wall's pictures are kept in memory, 12 MB for each tile of default size."""
+_MOST_PIXELS = 2_600_000
+"""Of one frame of a wall: all pictures are kept in memory, 1.2 GB of them in 150 steps."""
 
 _FEW_SEEDS = 3
 _SIZES = range(32, 1921)
@@ -65,7 +66,7 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
         SimScaleError: If the configuration is mistaken.
     """
     grid = None if config.grid is None else _parse_grid(config.grid)
-    _check_views(config)
+    _check_views(config, 1 if grid is None else grid[0] * grid[1])
     plan = _make_plan(config, grid)
     env_id = environment_id(config.env)
     policy = build_policy(config.model, config.checkpoint, env_id)
@@ -107,7 +108,7 @@ def _parse_grid(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _check_views(config: RecordConfig) -> None:
+def _check_views(config: RecordConfig, tiles: int) -> None:
     if not config.cameras:
         raise SimScaleError(f"expected at least 1 camera, got none; choose from: {', '.join(VIDEO_CAMERAS)}")
     for camera in config.cameras:
@@ -115,6 +116,12 @@ def _check_views(config: RecordConfig) -> None:
             raise UnknownNameError("camera", camera, VIDEO_CAMERAS)
     if config.size is not None and (config.size % 2 or config.size not in _SIZES):
         raise SimScaleError(f"expected an even --size from {_SIZES[0]} to {_SIZES[-1]} px, got {config.size}")
+    pixels = tiles * len(config.cameras) * (config.size or TILE) ** 2
+    if config.grid and pixels > _MOST_PIXELS:
+        raise SimScaleError(
+            f"a wall of {config.grid} would have {pixels:,} pixels, at most {_MOST_PIXELS:,}, since all its pictures are "
+            "kept in memory; choose a smaller --size"
+        )
 
 
 def _make_place(config: RecordConfig, episodes: int) -> dict[int, Path]:

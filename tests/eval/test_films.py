@@ -450,6 +450,7 @@ def test_two_cameras_side_by_side_from_the_command_line(tmp_path):
         (["--output", "v", "--grid", "0x4"], "got '0x4'"),
         (["--output", "v", "--grid", "20x20"], "at most 100 tiles; got '20x20'"),
         (["--output", "v", "--grid", "2x2", "--seeds", "1", "2"], "expected 4 seeds for a wall of 2x2, got 2"),
+        (["--output", "v", "--grid", "4x4", "--size", "480"], "3,686,400 pixels, at most 2,600,000"),
         (["--output", "v", "--size", "99"], "expected an even --size from 32 to 1920 px, got 99"),
         (["--output", "v", "--size", "0"], "expected an even --size from 32 to 1920 px, got 0"),
         (["--output", "v", "--cameras", "overwiev"], "Did you mean 'overview'?"),
