@@ -119,8 +119,8 @@ def _check_views(config: RecordConfig, tiles: int) -> None:
     pixels = tiles * len(config.cameras) * (config.size or TILE) ** 2
     if config.grid and pixels > _MOST_PIXELS:
         raise SimScaleError(
-            f"a wall of {config.grid} would have {pixels:,} pixels, at most {_MOST_PIXELS:,}, since all its pictures are "
-            "kept in memory; choose a smaller --size"
+            f"a wall of {config.grid} would have {pixels:,} pixels, at most {_MOST_PIXELS:,}, since all its pictures "
+            "are kept in memory; choose a smaller --size"
         )
 
 
