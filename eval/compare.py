@@ -19,7 +19,7 @@ import tyro
 from eval.comparison import Comparison, NotComparableError, Verdict, compare
 from eval.comparison_text import format_comparison, printable, replay_both
 from eval.percentage import Points
-from eval.report.reading import read_run
+from eval.reading import read_run
 from eval.statistics import Interval
 from simscaleai.errors import SimScaleError
 

@@ -11,7 +11,7 @@ from eval.comparison import Run, Task
 from eval.percentage import points_text
 from eval.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds
 from eval.power import MOST_PAIRS, independent_discordance, pairs_needed
-from eval.report.reading import read_run
+from eval.reading import read_run
 from eval.rollout_config import RolloutConfig
 from eval.stopping import MOST_EPISODES, StoppingRule, UntilDecided, UntilWidth
 

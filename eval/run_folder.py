@@ -13,7 +13,7 @@ from typing import Any
 
 from eval.command import create_folder
 from eval.plan import EpisodeSpec
-from eval.report.reading import read_run
+from eval.reading import read_run
 from eval.results import EPISODES_FILE, RECORD_FILE, EpisodeResult, ResultsError, RunRecord, read_results
 
 MAY_DIFFER = ("checkpoint", "num_envs", "output", "resume", "vs", "workers")

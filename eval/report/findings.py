@@ -13,8 +13,8 @@ from eval.comparison_text import finding_rows, replay_command
 from eval.interventions import parse_interventions
 from eval.moved_object import MovedObjects, moved_objects
 from eval.percentage import points_text
+from eval.reading import read_run
 from eval.report.places import MOST_EPISODES, Places, starting_places
-from eval.report.reading import read_run
 from eval.results import EpisodeResult, RunRecord
 from eval.seed_overlap import SeedOverlap
 from eval.sequential import sequential_rows

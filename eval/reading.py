@@ -1,7 +1,7 @@
 """Reads run folders that may be damaged, or made by somebody who means no good.
 
-What is read here has the types that its dataclasses say, and the keys that a report shows, or there is one line that
-says what is wrong with which file.
+What is read here has the types that its dataclasses say, and the keys that comparisons and reports show, or there is
+one line that says what is wrong with which file.
 """
 
 from __future__ import annotations
