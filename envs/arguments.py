@@ -41,7 +41,7 @@ def check_actions(actions: NDArray[np.float32], num_envs: int) -> NDArray[np.flo
     expected = f"expected actions of shape ({num_envs}, {ACTION_DIM}) and a floating dtype"
     if not isinstance(actions, np.ndarray):
         raise SimScaleError(f"{expected}, got {type(actions).__name__}")
-    if actions.shape != (num_envs, ACTION_DIM) or not np.issubdtype(actions.dtype, np.floating):
+    if actions.shape != (num_envs, ACTION_DIM) or actions.dtype.kind != "f":
         raise SimScaleError(f"{expected}, got shape {actions.shape} and dtype {actions.dtype}")
     return actions
 

@@ -19,7 +19,7 @@ WORKSPACE = (np.array([0.28, -0.32, 0.015]), np.array([0.70, 0.32, 0.45]))
 _LEASH = 0.05  # the target stays this near to the end effector [m]: no wind-up against an obstacle
 _DAMPING = 0.02  # of the least squares; keeps joint steps bounded near singular arm shapes
 _POSTURE_GAIN = 0.1  # share of the way to the resting posture taken per step in the null space
-_HAND_DOWN = np.diag([1.0, -1.0, -1.0])
+_DAMPING_MATRIX = _DAMPING**2 * np.eye(6)
 
 _SHOULDER_HEIGHT = 0.333  # lengths of the published kinematics [m]
 _UPPER_ARM, _FOREARM, _ELBOW_OFFSET = 0.316, 0.384, 0.0825
@@ -85,11 +85,12 @@ class CartesianController:
         """
         ee = self._simulation.ee_position
         target = self.target + METRES_PER_STEP * actions[:, :3].astype(np.float64)
-        target = np.clip(target, ee - _LEASH, ee + _LEASH)
-        target = np.clip(target, *WORKSPACE)
-        self.target[mask] = target[mask]
-        self._simulation.ctrl[mask, :NUM_JOINTS] = self._joint_commands(self.target)[mask]
-        self._simulation.ctrl[mask, NUM_JOINTS] = (0.5 * OPEN_GRIPPER * (1.0 + actions[:, 3].astype(np.float64)))[mask]
+        target = _limit(target, ee - _LEASH, ee + _LEASH)
+        np.copyto(self.target, _limit(target, *WORKSPACE), where=mask[:, None])
+        commands = np.empty((mask.size, NUM_JOINTS + 1))
+        commands[:, :NUM_JOINTS] = self._joint_commands(self.target)
+        commands[:, NUM_JOINTS] = 0.5 * OPEN_GRIPPER * (1.0 + actions[:, 3].astype(np.float64))
+        np.copyto(self._simulation.ctrl, commands, where=mask[:, None])
 
     def _joint_commands(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
         simulation = self._simulation
@@ -100,12 +101,22 @@ class CartesianController:
         posture = _POSTURE_GAIN * (self._resting_joints - joints)
         # J⁺(e − J p) + p: the least-squares step plus what of the posture step the end effector does not feel.
         residual = error[..., None] - jacobian @ posture[..., None]
-        normal = jacobian @ transposed + _DAMPING**2 * np.eye(6)
+        normal = jacobian @ transposed + _DAMPING_MATRIX
         commands = joints + posture + (transposed @ np.linalg.solve(normal, residual))[..., 0]
-        return np.asarray(np.clip(commands, self._lowest, self._highest))
+        return _limit(commands, self._lowest, self._highest)
 
 
 def _tilt_error(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rotation vector (N, 3) that turns the end effector's axes towards `_HAND_DOWN`, first order."""
-    crosses = np.cross(rotation.transpose(0, 2, 1), _HAND_DOWN.T[None])
-    return np.asarray(0.5 * (crosses[:, 0] + crosses[:, 1] + crosses[:, 2]))
+    """Return the rotation vector (N, 3) that turns the end effector's axes towards x, −y and −z, first order."""
+    sums = np.empty((len(rotation), 3))  # of the cross products of each axis, a column of `rotation`, with its aim
+    np.subtract(rotation[:, 2, 1], rotation[:, 1, 2], out=sums[:, 0])
+    np.add(rotation[:, 2, 0], rotation[:, 0, 2], out=sums[:, 1])
+    sums[:, 2] = -rotation[:, 1, 0] - rotation[:, 0, 1]
+    return 0.5 * sums
+
+
+def _limit(
+    values: NDArray[np.float64], lowest: NDArray[np.float64], highest: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Do what `np.clip` does in a third of its time."""
+    return np.minimum(np.maximum(values, lowest), highest)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from envs.controller import NUM_JOINTS, CartesianController
 from envs.interface import Feature, Layout, UnknownChoiceError
 from envs.simulation import Simulation
-from envs.task import ARM_FEATURES, Task, distance, episode_stream, join_features
+from envs.task import ARM_FEATURES, Task, distance, episode_stream, join_features, row_lengths
 
 CUBE_HALF = 0.02
 """Half of a cube's edge [m]; also the height of its centre at rest on the table."""
@@ -26,6 +26,8 @@ LIFT_HEIGHT = 0.04
 SEPARATION = 0.10
 """Cubes and goal start at least this far apart, horizontally [m]."""
 
+_STAGES = np.array(["start", "approached", "grasped", "lifted", "placed"], dtype=object)
+_STAGE_NUMBERS = np.arange(1, len(_STAGES), dtype=np.int8)[:, None]  # of the milestones that reach a stage
 _NEAR = 0.05  # the end effector has approached a cube within this distance [m]
 _WORK_AREA = (np.array([0.40, -0.18]), np.array([0.60, 0.18]))
 _START = (np.array([0.40, -0.12, 0.16]), np.array([0.54, 0.12, 0.26]))
@@ -66,17 +68,17 @@ class PickPlace(Task):
     def __init__(self, simulation: Simulation, controller: CartesianController) -> None:
         """Attach the task to the slots of `simulation`."""
         super().__init__(simulation, controller)
-        self._bodies = [simulation.free_body(f"cube_{colour}") for colour in self.colours]
-        self._pads = [
-            [simulation.sensor(f"{side}_pad_cube_{colour}") for side in ("left", "right")] for colour in self.colours
-        ]
+        self._poses, self._velocities = simulation.free_bodies([f"cube_{colour}" for colour in self.colours])
+        self._pads = np.array(
+            [[simulation.sensor_column(f"{side}_pad_cube_{c}") for side in ("left", "right")] for c in self.colours]
+        )
+        self._slots = np.arange(self.num_envs)
         self._target_index = np.zeros(self.num_envs, dtype=np.intp)
-        shape = (self.num_envs, len(self.colours))
-        self._lifted = np.zeros(shape, dtype=bool)
-        self._grasped = np.zeros(self.num_envs, dtype=bool)
-        self._approached = np.zeros(self.num_envs, dtype=bool)
+        self._any_lifted = np.zeros((self.num_envs, len(self.colours)), dtype=bool)
+        self._milestones = np.zeros((len(_STAGES) - 1, self.num_envs), dtype=bool)
+        self._approached, self._grasped, self._lifted, self._placed = self._milestones
         self._dropped = np.zeros(self.num_envs, dtype=bool)
-        self._placed = np.zeros(self.num_envs, dtype=bool)
+        self.look()
 
     # Episodes
 
@@ -85,8 +87,8 @@ class PickPlace(Task):
         cubes, goal = _draw_places(seed, len(self.colours))
         order = episode_stream(seed, "colours").permutation(len(self.colours))
         yaws = episode_stream(seed, "yaws").uniform(-np.pi / 4, np.pi / 4, len(self.colours))
-        for (pose, _), place, yaw in zip(self._bodies, cubes[order], yaws, strict=True):
-            pose[slot] = [*place, CUBE_HALF, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+        for cube, (place, yaw) in enumerate(zip(cubes[order], yaws, strict=True)):
+            self._poses[slot, cube] = [*place, CUBE_HALF, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         self.simulation.marker_position[slot] = [*goal, 0.0]
         self.controller.reset(slot, episode_stream(seed, "arm").uniform(*_START))
         self.targets[slot] = self.choose_target(seed, options.get("target"))
@@ -114,63 +116,46 @@ class PickPlace(Task):
 
     def forget(self, mask: NDArray[np.bool_]) -> None:
         """Forget what happened to the cubes."""
-        for memory in (self._lifted, self._grasped, self._approached, self._dropped, self._placed):
-            memory[mask] = False
+        self._any_lifted[mask] = False
+        self._milestones[:, mask] = False
+        self._dropped[mask] = False
 
-    def update(self, mask: NDArray[np.bool_]) -> None:
+    def look(self) -> None:
+        """See where the target is, who touches the cubes, and whether the target lies released on the disc."""
+        simulation, target = self.simulation, (self._slots, self._target_index)
+        self._target_pose = self._poses[target]
+        position = self._target_pose[:, :3]
+        self._ee_distance = distance(simulation.ee_position, position)
+        self._goal_distance = distance(position[:, :2], simulation.marker_position[:, :2])
+        contacts = simulation.sensordata[:, self._pads] > 0  # of the left and the right pad, (N, number of cubes, 2)
+        self._between_pads = contacts[:, :, 0] & contacts[:, :, 1]
+        self._held = self._between_pads[target]
+        on_goal = self._goal_distance < GOAL_RADIUS
+        at_rest = np.abs(position[:, 2] - CUBE_HALF) < REST_TOLERANCE
+        at_rest &= row_lengths(self._velocities[target][:, :3]) < REST_SPEED
+        self._rests_on_goal = on_goal & at_rest & ~contacts[target].any(axis=1)
+
+    def remember(self, mask: NDArray[np.bool_]) -> None:
         """Remember what happened: approached, grasped, lifted, dropped and placed the target; lifted others."""
-        heights = np.stack([pose[:, 2] for pose, _ in self._bodies], axis=1) - CUBE_HALF
-        between_pads = np.asarray(self._pad_contacts().all(axis=2))
-        self._lifted |= mask[:, None] & between_pads & (heights >= LIFT_HEIGHT)
-        held = self._of_target(between_pads)
-        self._approached |= mask & (distance(self.simulation.ee_position, self._target_position()) < _NEAR)
-        self._grasped |= mask & held
-        fell = self._of_target(self._lifted) & ~held & (self._of_target(heights) > CUBE_HALF)
-        self._dropped = np.where(mask, (self._dropped | fell) & ~held, self._dropped)
+        heights = self._poses[:, :, 2] - CUBE_HALF
+        self._any_lifted |= mask[:, None] & self._between_pads & (heights >= LIFT_HEIGHT)
+        self._approached |= mask & (self._ee_distance < _NEAR)
+        self._grasped |= mask & self._held
+        self._lifted[:] = self._any_lifted[self._slots, self._target_index]
+        fell = self._lifted & (self._target_pose[:, 2] - CUBE_HALF > CUBE_HALF)
+        self._dropped = np.where(mask, (self._dropped | fell) & ~self._held, self._dropped)
         self._placed |= mask & self.success()
 
     # What is so now
 
-    def _of_target(self, per_cube: NDArray[Any]) -> NDArray[Any]:
-        """Select each slot's target from `per_cube` (N, number of cubes, ...)."""
-        return per_cube[np.arange(self.num_envs), self._target_index]
-
-    def _target_pose(self) -> NDArray[np.float64]:
-        if len(self._bodies) == 1:
-            return self._bodies[0][0]
-        selected: NDArray[np.float64] = self._of_target(np.stack([pose for pose, _ in self._bodies], axis=1))
-        return selected
-
-    def _target_position(self) -> NDArray[np.float64]:
-        return self._target_pose()[:, :3]
-
-    def _pad_contacts(self) -> NDArray[np.bool_]:
-        """Return whether the left and the right pad touch each cube, (N, number of cubes, 2)."""
-        return np.stack([np.stack(pads, axis=1) for pads in self._pads], axis=1) > 0
-
-    def _held(self) -> NDArray[np.bool_]:
-        return np.asarray(self._of_target(self._pad_contacts()).all(axis=1))
-
-    def _goal_distance(self) -> NDArray[np.float64]:
-        return distance(self._target_position()[:, :2], self.simulation.marker_position[:, :2])
-
     def success(self) -> NDArray[np.bool_]:
         """Return whether the target lies at rest on the disc, released, after it was lifted."""
-        velocity = self._of_target(np.stack([velocity for _, velocity in self._bodies], axis=1))[:, :3]
-        at_rest = np.abs(self._target_position()[:, 2] - CUBE_HALF) < REST_TOLERANCE
-        at_rest &= distance(velocity, np.zeros_like(velocity)) < REST_SPEED
-        released = ~self._of_target(self._pad_contacts()).any(axis=1)
-        on_goal = self._goal_distance() < GOAL_RADIUS
-        return np.asarray(on_goal & at_rest & released & self._of_target(self._lifted))
+        return self._rests_on_goal & self._lifted
 
     def stage(self) -> NDArray[np.object_]:
         """Return the furthest of "start", "approached", "grasped", "lifted", "placed"."""
-        words = np.full(self.num_envs, "start", dtype=object)
-        words[self._approached] = "approached"
-        words[self._grasped] = "grasped"
-        words[self._of_target(self._lifted)] = "lifted"
-        words[self._placed] = "placed"
-        return words
+        reached: NDArray[np.int8] = (self._milestones * _STAGE_NUMBERS).max(axis=0)
+        return _STAGES[reached]
 
     def failure(self) -> NDArray[np.object_]:
         """Return why each episode would fail if it ended now, from what happened to the cubes.
@@ -179,31 +164,26 @@ class PickPlace(Task):
         "wrong_object" (another cube was lifted, not the target), "near_miss" (time ran out with the cube in hand),
         "dropped" (fell from the gripper), "misplaced" (put down elsewhere), "placed_then_knocked".
         """
-        lifted = self._of_target(self._lifted)
         conditions = {
             "placed_then_knocked": self._placed,
-            "near_miss": lifted & self._held(),
-            "dropped": lifted & self._dropped,
-            "misplaced": lifted,
-            "wrong_object": self._lifted.any(axis=1),
-            "pushed": self._goal_distance() < GOAL_RADIUS,
+            "near_miss": self._lifted & self._held,
+            "dropped": self._lifted & self._dropped,
+            "misplaced": self._lifted,
+            "wrong_object": self._any_lifted.any(axis=1),
+            "pushed": self._goal_distance < GOAL_RADIUS,
             "missed_grasp": self._approached,
         }
         return np.select(list(conditions.values()), list(conditions), "never_approached").astype(object)
 
     def dense_reward(self) -> NDArray[np.float64]:
         """Return 0.2 for nearness to the cube, 0.3 once lifted, 0.3 for its nearness to the goal; 1 at success."""
-        near = np.clip(1.0 - 4.0 * distance(self.simulation.ee_position, self._target_position()), 0.0, 1.0)
-        lifted = self._of_target(self._lifted)
-        carried = lifted * (0.3 + 0.3 * np.clip(1.0 - 4.0 * self._goal_distance(), 0.0, 1.0))
+        near = np.clip(1.0 - 4.0 * self._ee_distance, 0.0, 1.0)
+        carried = self._lifted * (0.3 + 0.3 * np.clip(1.0 - 4.0 * self._goal_distance, 0.0, 1.0))
         return np.where(self.success(), 1.0, 0.2 * near + carried)
 
     def distances(self) -> dict[str, NDArray[np.float64]]:
         """Return `distance_ee_cube` and `distance_cube_goal` (horizontal)."""
-        return {
-            "distance_ee_cube": distance(self.simulation.ee_position, self._target_position()),
-            "distance_cube_goal": self._goal_distance(),
-        }
+        return {"distance_ee_cube": self._ee_distance.copy(), "distance_cube_goal": self._goal_distance.copy()}
 
     def observe(self) -> dict[str, NDArray[np.float32]]:
         """Return `state` and `environment_state`."""
@@ -216,7 +196,7 @@ class PickPlace(Task):
 
     def environment_parts(self) -> list[NDArray[np.float64]]:
         """Return the parts of `environment_layout`, each (N, size)."""
-        return [self._target_pose(), self.simulation.marker_position]
+        return [self._target_pose, self.simulation.marker_position]
 
 
 def _draw_places(seed: int, num_cubes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -32,6 +32,8 @@ HELD_OUT_TEMPLATES = (
 )
 """Wordings that no episode uses unless they are asked for, and so no policy is trained on."""
 
+_ONE_HOT = np.eye(3)
+
 
 class PickPlaceLanguage(PickPlace):
     """Pick up the cube that the instruction names and place it on the yellow disc.
@@ -83,8 +85,8 @@ class PickPlaceLanguage(PickPlace):
 
     def environment_parts(self) -> list[NDArray[np.float64]]:
         """Return the target's pose, the goal, all poses and the one-hot target."""
-        poses = [pose for pose, _ in self._bodies]
-        return [*super().environment_parts(), *poses, np.eye(len(self.colours))[self._target_index]]
+        poses = self._poses.reshape(self.num_envs, -1)
+        return [*super().environment_parts(), poses, _ONE_HOT[self._target_index]]
 
 
 def _worded(templates: Sequence[str], target: str, seed: int) -> str:

@@ -51,6 +51,7 @@ class Reach(Task):
         """Attach the task to the slots of `simulation`."""
         super().__init__(simulation, controller)
         self._nearest = np.full(self.num_envs, np.inf)
+        self._distance = np.full(self.num_envs, np.inf)
 
     def begin_episode(self, slot: int, seed: int, options: Mapping[str, Any]) -> None:
         """Draw the end effector's start and the goal."""
@@ -70,16 +71,17 @@ class Reach(Task):
         """Forget how near the end effector came."""
         self._nearest[mask] = np.inf
 
-    def update(self, mask: NDArray[np.bool_]) -> None:
-        """Remember the nearest approach."""
-        self._nearest[mask] = np.minimum(self._nearest, self._distance())[mask]
+    def look(self) -> None:
+        """Measure the distance between end effector and goal."""
+        self._distance = distance(self.simulation.ee_position, self.simulation.marker_position)
 
-    def _distance(self) -> NDArray[np.float64]:
-        return distance(self.simulation.ee_position, self.simulation.marker_position)
+    def remember(self, mask: NDArray[np.bool_]) -> None:
+        """Remember the nearest approach."""
+        np.minimum(self._nearest, self._distance, out=self._nearest, where=mask)
 
     def success(self) -> NDArray[np.bool_]:
         """Return whether the end effector is at the goal."""
-        return self._distance() < REACHED
+        return self._distance < REACHED
 
     def stage(self) -> NDArray[np.object_]:
         """Return "start", "near" or "reached", the furthest so far."""
@@ -95,11 +97,11 @@ class Reach(Task):
 
     def dense_reward(self) -> NDArray[np.float64]:
         """Return 1 − distance / 0.5 m, at least 0; 1 at success."""
-        return np.where(self.success(), 1.0, np.clip(1.0 - 2.0 * self._distance(), 0.0, 1.0))
+        return np.where(self.success(), 1.0, np.clip(1.0 - 2.0 * self._distance, 0.0, 1.0))
 
     def distances(self) -> dict[str, NDArray[np.float64]]:
         """Return `distance_ee_goal`."""
-        return {"distance_ee_goal": self._distance()}
+        return {"distance_ee_goal": self._distance.copy()}
 
     def observe(self) -> dict[str, NDArray[np.float32]]:
         """Return `state` and `environment_state`."""

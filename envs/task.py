@@ -31,7 +31,8 @@ class Task(ABC):
     """A task, written once for N slots: what is drawn at reset, what is seen, what counts as success.
 
     The environment calls `reset` for slots that begin an episode, moves the arms, calls `update` once after each
-    control step, and reads the rest. A task never steps the simulation.
+    control step, and reads the rest: what `look` found then, computed once however often it is read. A task never
+    steps the simulation.
     """
 
     scene: ClassVar[str]
@@ -66,6 +67,12 @@ class Task(ABC):
             self.begin_episode(slot, seed, overrides)
         self.simulation.forward(mask)
         self.forget(mask)
+        self.look()
+
+    def update(self, mask: NDArray[np.bool_]) -> None:
+        """Take notice of the control step that the slots in `mask` have just done."""
+        self.look()
+        self.remember(mask)
 
     @abstractmethod
     def begin_episode(self, slot: int, seed: int, options: Mapping[str, Any]) -> None:
@@ -76,8 +83,12 @@ class Task(ABC):
         """Clear what the task remembers of the episodes that ran before in the slots of `mask`."""
 
     @abstractmethod
-    def update(self, mask: NDArray[np.bool_]) -> None:
-        """Take notice of the control step that the slots in `mask` have just done."""
+    def look(self) -> None:
+        """Compute what is so now in every slot and the rest of the task reads, from nothing but the simulation."""
+
+    @abstractmethod
+    def remember(self, mask: NDArray[np.bool_]) -> None:
+        """Keep what matters later of what `look` has found in the slots of `mask`."""
 
     @abstractmethod
     def success(self) -> NDArray[np.bool_]:
@@ -111,13 +122,18 @@ class Task(ABC):
 
 def join_features(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
     """Join feature arrays (N, size) into one float32 observation vector (N, sum of sizes)."""
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the Euclidean distances between rows of `a` and `b`, (N, k) each, summed in a fixed order."""
-    difference = a - b
-    total = difference[:, 0] * difference[:, 0]
-    for axis in range(1, difference.shape[1]):
-        total = total + difference[:, axis] * difference[:, axis]
+    """Return the Euclidean distances between rows of `a` and `b`, (N, k) each."""
+    return row_lengths(a - b)
+
+
+def row_lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Euclidean length of each row of `rows` (N, k), summed in a fixed order."""
+    squares = rows * rows
+    total = squares[:, 0]
+    for axis in range(1, squares.shape[1]):
+        total = total + squares[:, axis]
     return np.sqrt(total)

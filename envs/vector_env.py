@@ -235,7 +235,7 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
         """Simulate the slots in `running`; return terminated, truncated and reward."""
         finite = np.asarray(np.isfinite(actions).all(axis=1))
-        clipped = np.clip(np.where(finite[:, None], actions, 0.0), -1.0, 1.0).astype(np.float32)
+        clipped = np.minimum(np.maximum(np.where(finite[:, None], actions, 0.0), -1.0), 1.0).astype(np.float32)
         live = running & finite
         self.executed_actions = np.where(running[:, None], clipped, self.executed_actions)
         diverged = np.zeros(self.num_envs, dtype=bool)
@@ -244,9 +244,11 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
             diverged = self._simulation.step(live)
             self.task.update(live & ~diverged)
         self._elapsed += running
-        self._faults[running & ~finite] = "invalid_action"
-        self._faults[diverged] = "diverged"
-        faulty = (running & ~finite) | diverged
+        invalid = running & ~finite
+        faulty = invalid | diverged
+        if faulty.any():
+            self._faults[invalid] = "invalid_action"
+            self._faults[diverged] = "diverged"
         success = np.asarray(self.task.success() & running & ~faulty)
         terminated = faulty | (success & self.terminate_on_success)
         truncated = running & ~terminated & (self._elapsed >= self._max_episode_steps)
@@ -312,7 +314,8 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
             "target": self.task.targets.copy(),
             **self.task.distances(),
         }
-        return info | {f"_{key}": np.ones(self.num_envs, dtype=bool) for key in info}
+        present = np.ones((len(info), self.num_envs), dtype=bool)  # Gymnasium's masks; no two share memory
+        return info | {f"_{key}": row for key, row in zip(info, present, strict=True)}
 
     def render_images(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Draw the slots in `mask` in the observation profile: (N, H, W, 3 · cameras); rows of other slots are zero."""

@@ -108,6 +108,7 @@ def test_success_needs_the_cube_at_rest_on_the_disc_after_a_lift(cube_env_id, of
     place_cube(env, np.array([*env._simulation.marker_position[0, :2], CUBE_HALF]) + offset)
     env._simulation.qpos[0, 7:9] = 0.04
     env._simulation.forward(np.ones(1, dtype=bool))
+    env.task.look()
     assert bool(env.task.success()[0]) is expected
 
 
