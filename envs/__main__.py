@@ -28,15 +28,17 @@ _COMMON = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m envs", description="List the environments.")
+    parser = argparse.ArgumentParser(prog="python -m envs", description="List the environments.", exit_on_error=False)
     parser.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="draw first frames into a PNG instead")
-    options = parser.parse_args(arguments)
     try:
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            raise SimScaleError(f"unknown arguments: {' '.join(unknown)}; see python -m envs --help")
         if options.contact_sheet is None:
             print(_listing(catalogue()))
         else:
             _save_sheet(options.contact_sheet)
-    except (SimScaleError, OSError) as mistake:
+    except (SimScaleError, argparse.ArgumentError, OSError) as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 2
     return 0

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from envs.interface import ACTION_DIM, CAMERAS, SimScaleError, UnknownChoiceError
 
+MOST_PIXELS = 4096
+"""Largest height and width of an image; GL draws hardly more anywhere."""
+
 
 def check_choice(kind: str, value: object, choices: Sequence[object]) -> None:
     """Raise `UnknownChoiceError` unless `value` is one of `choices`."""
@@ -24,8 +27,8 @@ def check_cameras(cameras: Sequence[str], image_size: tuple[int, int]) -> None:
         raise SimScaleError(f"cameras must be a sequence of names, for example ({cameras!r},), got a text")
     for camera in cameras:
         check_choice("camera", camera, CAMERAS)
-    if len(image_size) != 2 or min(image_size) < 1:
-        raise SimScaleError(f"image_size must be (height, width), each at least 1 px, got {image_size}")
+    if len(image_size) != 2 or min(image_size) < 1 or max(image_size) > MOST_PIXELS:
+        raise SimScaleError(f"image_size must be (height, width), each 1 to {MOST_PIXELS} px, got {image_size}")
 
 
 def find_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:

@@ -79,6 +79,10 @@ class ContractError(SimScaleError):
         )
 
 
+_MOST_NUMBERS = 1_000_000
+"""In one feature; a damaged file may claim more than memory holds."""
+
+
 @dataclass(frozen=True)
 class Feature:
     """One named quantity inside an observation vector."""
@@ -99,6 +103,16 @@ class Layout:
     def size(self) -> int:
         """Length of the vector."""
         return sum(feature.size for feature in self.features)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every feature has the types that it says, as one from a file may not."""
+        return all(
+            _all_are(str, (feature.name, feature.unit, feature.frame))
+            and _all_are(int, (feature.size,))
+            and 0 < feature.size < _MOST_NUMBERS
+            for feature in self.features
+        )
 
     def slice(self, name: str) -> slice:
         """Return where feature `name` stands in the vector.
@@ -184,9 +198,25 @@ class Contract:
             values["cameras"] = tuple(values.get("cameras", ()))
             if values.get("image_size"):
                 values["image_size"] = tuple(values["image_size"])
-        except TypeError as error:
+            contract = cls(**values)
+            contract._check_types()
+        except (TypeError, AttributeError) as error:
             raise SimScaleError(f"a stored contract is damaged: {error}") from error
-        return cls(**values)
+        return contract
+
+    def _check_types(self) -> None:
+        """Raise `SimScaleError` if a field that a file gave is of another type than it says."""
+        numbers = (self.control_hz, self.max_episode_steps, *(self.image_size or ()))
+        fits = {
+            "environments": isinstance(self.environments, Mapping) and _all_are(str, self.environments.values()),
+            "vectors": all(layout.is_sound for layout in self.vectors.values()),
+            "cameras": _all_are(str, self.cameras),
+            "image_size": not self.cameras if self.image_size is None else len(self.image_size) == 2,
+            "numbers": _all_are(int, numbers) and min(numbers) >= 0,
+        }
+        wrong = [name for name, fine in fits.items() if not fine]
+        if wrong:
+            raise SimScaleError(f"a stored contract is damaged: {', '.join(wrong)} of another type; save it anew")
 
     @property
     def vectors(self) -> dict[str, Layout]:
@@ -195,6 +225,10 @@ class Contract:
         if self.environment_state is not None:
             layouts["environment_state"] = self.environment_state
         return layouts
+
+
+def _all_are(kind: type, values: Iterable[object]) -> bool:
+    return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
 
 
 def contract_differences(policy: Contract, environment: Contract) -> list[str]:

@@ -19,8 +19,13 @@ from envs.interface import CONTROL_HZ, SimScaleError, asset_path
 from envs.rendering import choose_gl_backend
 
 choose_gl_backend()
-import mujoco  # noqa: E402  mujoco reads MUJOCO_GL when it is imported
-import mujoco.batch  # noqa: E402
+try:
+    import mujoco  # mujoco reads MUJOCO_GL when it is imported
+    import mujoco.batch
+except (RuntimeError, AttributeError) as error:  # what it and PyOpenGL raise
+    raise SimScaleError(
+        f"cannot load the simulator ({error}); unset MUJOCO_GL, or set it to egl, osmesa or glfw, whichever is there"
+    ) from error
 
 MAX_ARM_SPEED = 100.0
 """A simulation whose arm or fingers are faster than this [rad/s, m/s] has diverged."""

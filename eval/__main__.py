@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from eval.command import COMPLETE, WRONG_USAGE
+from simscaleai.command_line import say_mistake
 from simscaleai.errors import UnknownNameError
 
 COMMANDS = {
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return COMPLETE if words else WRONG_USAGE
     command, *rest = words
     if command not in COMMANDS:
-        print(f"error: {UnknownNameError('command', command, COMMANDS)}", file=sys.stderr)
+        say_mistake(UnknownNameError("command", command, COMMANDS))
         return WRONG_USAGE
     module, _ = COMMANDS[command]
     code: int = import_module(module).main(rest)

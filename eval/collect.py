@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs.interface import CAMERAS
-from eval.assembly import environment_id
+from eval.assembly import build_policy, environment_id
 from eval.collect_job import CollectJob
 from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, plan_text, run_command
 from eval.flags import command_line
@@ -87,6 +88,8 @@ class CollectConfig:
                 f"expected a base seed of at least {TEST_SEEDS.stop}, got {self.seed}: seeds below are kept for "
                 f"evaluation; leave out --seed to use {DEMONSTRATION_SEEDS.start}"
             )
+        if not 0 <= self.action_noise < inf:
+            raise PlanError(f"expected a finite --action-noise of at least 0, got {self.action_noise}")
         return plan
 
 
@@ -105,6 +108,9 @@ def collect(config: CollectConfig) -> Summary:
     policy = job.build_policy()
     # Workers build environments of their own; this one then only shows that it can be built, and what draws in it.
     env = (replace(job, num_envs=1) if config.workers > 1 else job).build_environment(policy)
+    if config.expert is not None:
+        build_policy(config.expert, None, job.env_id)  # each process has its own; this shows that it can be had
+    gl_renderer(env)  # a machine that cannot draw is found out before anything is written
     if config.resume and folder.is_dir():
         with held(folder):
             remove_partial_files(folder)  # all that there is, if it was killed before it began

@@ -11,17 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tyro
-
 from eval.loop import USER_MISTAKES
 from eval.plan import EpisodeSpec
+from simscaleai.command_line import PATH_MISTAKES, parse, say_mistake
 from simscaleai.errors import SimScaleError
 
 Config = TypeVar("Config")
 
 COMPLETE, EPISODE_ERRORS, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-
-_PATH_MISTAKES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 def run_command(
@@ -36,25 +33,35 @@ def run_command(
         arguments: Command line without the program; None takes that of the process.
     """
     try:
-        return run(tyro.cli(config_type, prog=program, args=arguments))
-    except (*USER_MISTAKES, *_PATH_MISTAKES) as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        return run(parse(config_type, program, arguments))
+    except (*USER_MISTAKES, *PATH_MISTAKES) as mistake:
+        say_mistake(mistake)
         return WRONG_USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
 
 
-def create_folder(folder: Path) -> None:
-    """Create `folder` for results, with its parents.
+def check_folder(folder: Path) -> None:
+    """Make sure that `folder` can be created for results, or is there and empty; leave everything as it is.
 
     Raises:
         SimScaleError: If it is a file, or holds something: results of two runs must not mix.
+        OSError: If it cannot be created.
     """
     if folder.exists() and not folder.is_dir():
         raise SimScaleError(f"expected a folder to write to, {folder} is a file; choose another --output")
     if folder.is_dir() and any(folder.iterdir()):
         raise SimScaleError(f"{folder} is not empty; choose another --output or remove it first")
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)  # what a file system allows is only known after trying
+    for path in missing:
+        path.rmdir()
+
+
+def create_folder(folder: Path) -> None:
+    """Create `folder` for results, with its parents; raises as `check_folder`."""
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
 

@@ -17,10 +17,11 @@ from typing import Annotated, Any
 import tyro
 
 from eval.comparison import Comparison, NotComparableError, Verdict, compare
-from eval.comparison_text import format_comparison, printable, replay_both
+from eval.comparison_text import format_comparison, replay_both
 from eval.percentage import Points
 from eval.reading import read_run
 from eval.statistics import Interval
+from simscaleai.command_line import parse, printable, say_mistake
 from simscaleai.errors import SimScaleError
 
 PROGRAM = "python -m eval.compare"
@@ -51,11 +52,10 @@ class CompareConfig:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
     try:
-        config = tyro.cli(CompareConfig, prog=PROGRAM, args=arguments)
-    except SystemExit as ended:
-        if ended.code:  # a wrong flag is 2 everywhere else; here that would say "cannot tell"
-            return NOT_COMPARABLE
-        raise
+        config: CompareConfig = parse(CompareConfig, PROGRAM, arguments)
+    except SimScaleError as mistake:
+        say_mistake(mistake)
+        return NOT_COMPARABLE  # a wrong flag is 2 everywhere else; here that would say "cannot tell"
     try:
         comparison = compare(read_run(config.a), read_run(config.b), config.margin)
         text = json.dumps(to_json(comparison), indent=2) if config.json else format_comparison(comparison)
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_differences(error.differences, as_json=config.json)
         return NOT_COMPARABLE
     except (SimScaleError, OSError) as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        say_mistake(mistake)
         return NOT_COMPARABLE
     print(text)
     return EXIT_CODES[comparison.verdict]

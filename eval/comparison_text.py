@@ -11,6 +11,7 @@ from eval.interventions import parse_interventions
 from eval.percentage import points_text
 from eval.results import EpisodeResult
 from eval.statistics import LEVEL, Interval
+from simscaleai.command_line import printable
 
 _MOST_EPISODES_SHOWN = 20
 
@@ -19,11 +20,6 @@ def format_comparison(comparison: Comparison) -> str:
     """Return what a comparison found as lines of text for people."""
     rows = [*_heading(comparison), *finding_rows(comparison), *_discordant(comparison)]
     return "\n".join(f"{name:<20} {printable(text)}".rstrip() for name, text in rows)
-
-
-def printable(text: str) -> str:
-    """Return `text` such that it stays in its line and commands no terminal: what a record says may be foreign."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def replay_command(run: Run, seeds: Sequence[int]) -> str:

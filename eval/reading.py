@@ -90,6 +90,8 @@ def _check_record(record: RunRecord, path: Path) -> None:
         values = getattr(record, part)
         if values is not None:
             _check(values, shape, path, f"{part}.")
+    if record.resolved["episodes"] < 0:
+        raise ResultsError(f"{path} plans a negative number of episodes; restore it or run it again")
     if record.seed_overlap is not None:
         _check(record.seed_overlap["trained_on"], dict.fromkeys(("first", "last", "count"), int), path, "trained_on.")
     for receipt in record.receipts:

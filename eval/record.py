@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envs.rendering import OVERVIEW, VIDEO_CAMERAS
 from eval.assembly import build_environment, build_policy, environment_id
@@ -24,6 +25,9 @@ from eval.observers.wall import TILE, WallRecorder
 from eval.plan import EpisodeSpec, plan_seeds
 from eval.results import EpisodeResult
 from simscaleai.errors import SimScaleError, UnknownNameError
+
+if TYPE_CHECKING:
+    from envs.vector_env import TaskVectorEnv
 
 _MOST_AT_ONCE = 4
 """Episodes filmed side by side, each to its own file: each holds an encoder process."""
@@ -72,6 +76,7 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     policy = build_policy(config.model, config.checkpoint, env_id)
     at_once = _MOST_AT_ONCE if grid is None else len(plan)
     env = build_environment(policy.contract, env_id, min(at_once, len(plan)))
+    _check_rendering(env, config)
     films = _make_place(config, len(plan))
     print(f"{config.model} in {env_id}: {plan_text(plan)}; films in {films[0].parent}", flush=True)
     results = rollout(env, policy, plan, [_recorder(config, grid, films), Progress(len(plan))])
@@ -135,6 +140,12 @@ def _make_place(config: RecordConfig, episodes: int) -> dict[int, Path]:
     if file.exists():
         raise SimScaleError(f"{file} exists; choose another --output or remove it first")
     return {0: file}
+
+
+def _check_rendering(env: TaskVectorEnv, config: RecordConfig) -> None:
+    """Draw once, so that a machine that cannot is found out before anything is written."""
+    size = config.size or TILE
+    env.render_frame(0, camera=config.cameras[0], size=(size, size))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

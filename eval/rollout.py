@@ -16,8 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from eval.assembly import build_environment, build_policy, environment_id
 from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
 from eval.comparison import Run, Task
@@ -31,7 +29,7 @@ from eval.observers.progress import Progress
 from eval.observers.video import VideoRecorder, video_path, video_paths
 from eval.plan import PlanError
 from eval.planning import RunPlan, plan_run
-from eval.provenance import checkpoint_digest, fingerprint, source_state
+from eval.provenance import checkpoint_digest, fingerprint, gl_renderer, source_state
 from eval.receipt import ReceiptKeeper, collect_receipts, receipted, remove_receipts
 from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results
 from eval.rollout_config import RolloutConfig
@@ -85,7 +83,9 @@ def run(config: RolloutConfig) -> RunRecord:
         1 if config.workers > 1 else slots,
         terminate_on_success=config.terminate_on_success,
     )
+    gl_renderer(env)  # a machine that cannot draw is found out before anything is written
     folder = config.output or next_free_folder(f"{Path(config.model).name}-{Path(config.env).name}".replace(":", "."))
+    folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
         check_output(folder, resume=config.resume)  # again: until now another run could have begun there
         resolved = {"environment": env_id, "num_envs": slots, "workers": config.workers, "episodes": len(plan.specs)}
@@ -256,21 +256,12 @@ class _Run:
         due = [result for ended in (read_results(path) if path.exists() else ()) for result in in_order.add(ended)]
         return due[: stopping.n] if stopping else due
 
-    def _gl_renderer(self) -> str | None:
-        """Return the GL driver's name for what draws the policy's images, None if it sees none."""
-        if not self.policy.contract.cameras:
-            return None
-        from envs.rendering import renderer_name
-
-        self.env.render_images(np.zeros(self.env.num_envs, dtype=bool))  # makes sure that there is a GL context
-        return renderer_name()
-
     def _begun_record(self) -> RunRecord:
         return RunRecord(
             config=config_to_json(self.config),
             resolved=self.resolved,
             source=source_state(),
-            fingerprint=fingerprint(self._gl_renderer()),
+            fingerprint=fingerprint(gl_renderer(self.env)),
             checkpoint_digest=checkpoint_digest(self.policy),
             contract=self.policy.contract.to_json(),
             timing={"started": datetime.now(UTC).isoformat(timespec="seconds")},

@@ -89,6 +89,8 @@ class RolloutConfig:
         if self.resume and self.output is None:
             raise PlanError("expected --output with --resume: the folder of the run to continue")
         parse_interventions(self.intervene)
+        if self.video < 0:
+            raise PlanError(f"expected --video of at least 0 episodes, got {self.video}")
         if self.workers < 1 or self.num_envs < 1:
             raise PlanError(f"expected workers and num_envs of at least 1, got {self.workers} and {self.num_envs}")
 

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from eval.command import create_folder
+from eval.command import check_folder
 from eval.plan import EpisodeSpec
 from eval.reading import read_run
 from eval.results import EPISODES_FILE, RECORD_FILE, EpisodeResult, ResultsError, RunRecord, read_results
@@ -33,8 +33,8 @@ def check_output(folder: Path, *, resume: bool) -> None:
         RunRecord.read(folder)
     else:
         _remove_leftovers(folder)
-        create_folder(folder)
-    if not os.access(folder, os.W_OK | os.X_OK):
+        check_folder(folder)
+    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
         raise ResultsError(f"expected a folder to write to, {folder} is not writable; choose another --output")
 
 

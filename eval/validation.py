@@ -101,6 +101,8 @@ def validate(config: RolloutConfig, run: Callable[[RolloutConfig], RunRecord]) -
         raise PlanError(f"expected at least 2 different checkpoints with --validate, got {' '.join(models) or 'none'}")
     env_id, episodes = environment_id(config.env), DEFAULT_EPISODES if config.episodes is None else config.episodes
     plan_episodes(episodes)  # which refuses a number that makes no sense, before anything is loaded
+    for model in models:
+        build_policy(model, None, env_id)  # a wrong name must not come out after an hour
     folder = config.output or next_free_folder(f"validation-{Path(config.env).name}")
     conditions = {
         "checkpoints": list(models),
@@ -128,6 +130,7 @@ def _begin(folder: Path, conditions: dict[str, Any], *, resume: bool) -> None:
         check_same_conditions(folder, {name: before.get(name) for name in conditions}, conditions)
         return
     check_output(folder, resume=False)
+    folder.mkdir(parents=True, exist_ok=True)
     _write(folder, conditions)
 
 

@@ -5,25 +5,31 @@ python -m policies
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+import simscaleai.errors
 from envs.interface import SimScaleError
 from policies.catalogue import CheckpointEntry, Measurement, checkpoint_entries
 from policies.registry import SCRIPTED
+from simscaleai.command_line import parse, say_mistake
 from simscaleai.models.presets import list_presets
 from simscaleai.models.registry import list_models
 
 
+@dataclass(frozen=True)
+class ListConfig:
+    """List what --model can name."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m policies", description="List what --model can name.")
-    parser.parse_args(arguments)
     try:
+        parse(ListConfig, "python -m policies", arguments)
         print(_listing(checkpoint_entries()))
-    except (SimScaleError, OSError) as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+    except (SimScaleError, simscaleai.errors.SimScaleError, OSError) as mistake:
+        say_mistake(mistake)
         return 2
     return 0
 

@@ -168,7 +168,7 @@ _CONFIG_TYPES = {
 def _parse_config(folder: Path, data: bytes) -> dict[str, Any]:
     try:
         config = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder}: {CONFIG_FILE} is not JSON: {error}") from None
     if not isinstance(config, dict):
         raise CheckpointError(f"{folder}: {CONFIG_FILE} must hold an object, got {type(config).__name__}")
@@ -182,6 +182,8 @@ def _parse_config(folder: Path, data: bytes) -> dict[str, Any]:
     _require(folder, config["weights"], "sha256", str)
     _require(folder, config["model"], "name", str)
     _require(folder, config["model"], "arguments", dict)
+    if config["inference_version"] < 1:
+        raise CheckpointError(f"{folder}: inference_version must be at least 1, got {config['inference_version']}")
     if config["n_action_steps"] < 1:
         raise CheckpointError(f"{folder}: n_action_steps must be at least 1, got {config['n_action_steps']}")
     return config

@@ -11,8 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import tyro
-
+from simscaleai.command_line import PATH_MISTAKES, parse, say_mistake
 from simscaleai.errors import SimScaleError
 from simscaleai.training.config import TrainConfig
 
@@ -23,17 +22,17 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done or time up, 1 diverged, 2 wrong usage, 130 interrupted."""
     try:
-        config = tyro.cli(TrainConfig, args=arguments, prog="python -m simscaleai.train")
+        config: TrainConfig = parse(TrainConfig, "python -m simscaleai.train", arguments)
         from simscaleai.training.distributed import is_first_process
         from simscaleai.training.trainer import DivergedError, train
 
         try:
             result = train(config)
         except DivergedError as error:
-            print(f"error: {error}", file=sys.stderr)
+            say_mistake(error)
             return 1
-    except SimScaleError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (SimScaleError, *PATH_MISTAKES) as error:
+        say_mistake(error)
         return 2
     except KeyboardInterrupt:
         print("Interrupted. Repeat the command with --resume to continue from the last checkpoint.", file=sys.stderr)

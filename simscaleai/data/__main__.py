@@ -15,10 +15,10 @@ from typing import Annotated, Literal
 
 import tyro
 
+from simscaleai.command_line import PATH_MISTAKES, parse, say_mistake
 from simscaleai.errors import SimScaleError
 
 PROGRAM = "python -m simscaleai.data"
-_PATH_MISTAKES = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +107,10 @@ _Command = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code: 0 done, 2 wrong usage, 130 interrupted."""
     try:
-        command: Info | Export | Import = tyro.cli(_Command, prog=PROGRAM, args=arguments, description=__doc__)
+        command: Info | Export | Import = parse(_Command, PROGRAM, arguments, __doc__)
         command.run()
-    except (SimScaleError, *_PATH_MISTAKES) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (SimScaleError, *PATH_MISTAKES) as error:
+        say_mistake(error)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

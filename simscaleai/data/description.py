@@ -22,6 +22,8 @@ REQUIRED_METADATA = ("seed", "environment", "instruction", "success")
 """What every episode says about itself, beside `OWN_FIELDS`."""
 OWN_FIELDS = ("episode_index", "file", "length", "sha256")
 """What the writer says about every episode."""
+_DAMAGE = (KeyError, TypeError, AttributeError, ValueError, RecursionError)
+"""What reading JSON raises that is none, or not ours."""
 INDEX_FILE, DISCARDED_FILE = "episodes.jsonl", "discarded.jsonl"
 
 
@@ -161,11 +163,23 @@ def read_description(folder: Path) -> Description:
             for key, entry in data["features"].items()
         }
         rest = {name: data[name] for name in ("contract", "provenance", "statistics")}
-        for name in CONTRACT_FIELDS:
-            rest["contract"][name]
+        _check_types(**rest)
         return Description(features=features, **rest)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except DatasetError:
+        raise
+    except _DAMAGE as error:
         raise DatasetError(f"{path} is damaged: {type(error).__name__} {error}; collect the dataset anew") from None
+
+
+def _check_types(contract: Mapping[str, Any], provenance: Mapping[str, Any], statistics: Mapping[str, Any]) -> None:
+    """Raise what using them would raise later, if they are not what a writer writes."""
+    for name in CONTRACT_FIELDS:
+        contract[name]
+    for layout in (contract["state"], contract.get("environment_state") or ()):
+        sum(entry["size"] for entry in layout)
+    dict(provenance)
+    for entry in statistics.values():
+        sum((*entry["mean"], *entry["std"], *entry["min"], *entry["max"], entry["count"]))
 
 
 def read_index(folder: Path) -> list[EpisodeRecord]:
@@ -179,7 +193,7 @@ def read_index(folder: Path) -> list[EpisodeRecord]:
     for number, line in enumerate(_lines(path), start=1):
         try:
             record = EpisodeRecord.from_line(line)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _DAMAGE as error:
             raise DatasetError(f"{path} line {number} is damaged: {error}") from None
         if record.episode_index in records:
             raise DatasetError(f"{path} line {number} lists episode {record.episode_index} again")
@@ -196,7 +210,7 @@ def read_discarded(folder: Path) -> list[dict[str, Any]]:
     path = folder / DISCARDED_FILE
     try:
         return sorted(map(json.loads, _lines(path)), key=lambda entry: int(entry["episode_index"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except _DAMAGE as error:
         raise DatasetError(f"{path} is damaged: {error}") from None
 
 

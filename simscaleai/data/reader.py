@@ -93,6 +93,9 @@ class Dataset:
             if key not in self.features:
                 raise DatasetError(f"the dataset has no {key!r} in every episode; there are {sorted(self.features)}")
             parts = [self._open(number)[key] for number in range(len(self.episodes))]
+            for path, part in zip(self._paths, parts, strict=True):
+                if part.dtype.kind == "f" and not np.isfinite(part).all():
+                    raise DatasetError(f"{path} holds a value of {key} that is not finite; collect the episode anew")
             self._vectors[key] = np.concatenate(parts)
         return self._vectors[key]
 

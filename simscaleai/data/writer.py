@@ -192,7 +192,7 @@ def _differences(there: Mapping[str, Any], now: Mapping[str, Any], above: str = 
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += _differences(old, new, f"{above}{key}.")
         elif old != new:
-            found.append(f"{above}{key} there {old!r}, now {new!r}")
+            found.append(f"{above}{key} there {old!r:.80}, now {new!r:.80}")
     return found
 
 

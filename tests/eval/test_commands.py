@@ -120,40 +120,6 @@ def test_python_call_returns_the_record_on_disk(workdir):
     assert run.summary["failures"]
 
 
-@pytest.mark.parametrize(
-    ("main", "arguments", "message"),
-    [
-        (rollout.main, ["--model", "scripte", "--env", "reach"], "Unknown policy 'scripte'. Did you mean 'scripted'?"),
-        (rollout.main, ["--model", "zero", "--env", "reech"], "Unknown environment 'reech'. Did you mean 'reach'?"),
-        (rollout.main, ["--model", "zero", "--episodes", "0"], "at least 1 episode, got 0"),
-        (rollout.main, ["--model", "zero", "--seeds", "1", "1"], "each seed once"),
-        (rollout.main, ["--model", "zero", "--num-envs", "0"], "num_envs"),
-        (rollout.main, ["--model", "zero", "--output", "full"], "full is not empty; choose another --output"),
-        (rollout.main, ["--model", "zero", "--output", "full/file"], "full/file is a file"),
-        (rollout.main, ["--model", "no_module:Policy"], "no_module"),
-        (collect.main, ["--output", "d", "--seed", "0"], "kept for evaluation"),
-        (collect.main, ["--output", "full"], "full is not empty"),
-        (collect.main, ["--output", "d", "--cameras", "back"], "Unknown camera 'back'"),
-        (record.main, ["--model", "zero", "--output", "v", "--cameras", "back"], "Unknown camera 'back'"),
-        (__main__.main, ["rollot"], "Unknown command 'rollot'. Did you mean 'rollout'?"),
-    ],
-)
-def test_a_users_mistake_is_one_line_and_exit_code_2(workdir, capsys, main, arguments, message):
-    (workdir / "full").mkdir()
-    (workdir / "full" / "file").write_text("")
-    assert main(arguments) == 2
-    captured = capsys.readouterr()
-    (line,) = captured.err.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
-
-
-def test_wrong_flags_are_exit_code_2(workdir):
-    with pytest.raises(SystemExit) as ended:
-        rollout.main(["--modle", "zero"])
-    assert ended.value.code == 2
-
-
 def test_an_interrupted_run_keeps_and_sums_up_what_has_ended(policy_module, capsys):
     policy = policy_module(
         "interrupting",

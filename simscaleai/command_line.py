@@ -1,0 +1,75 @@
+"""What every command shares: flags are read into a dataclass, and a user's mistake is one line."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from typing import Any, TypeVar
+
+import tyro
+
+from simscaleai.errors import SimScaleError
+
+Config = TypeVar("Config")
+
+PATH_MISTAKES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What the operating system says about paths that users give."""
+
+_FRAME = re.compile(r"\x1b\[[\d;]*m|[│╭╮╰╯]")
+_RULE = re.compile(r"^\s*─[─\s]*$", re.MULTILINE)
+_VALUE = re.compile(r"Error parsing (\S+): no type matching (?:\{None\}\|)?(.+) could be instantiated from (.+)")
+
+
+def parse(
+    config_type: type[Config] | Any, program: str, arguments: Sequence[str] | None, description: str | None = None
+) -> Config:
+    """Read the command line into a `config_type`.
+
+    Args:
+        config_type: Frozen dataclass, or a union of them for subcommands; the text under a field is its flag's help.
+        program: How the user calls the command.
+        arguments: Command line without the program; None takes that of the process.
+        description: What the help begins with; by default the class's docstring.
+
+    Raises:
+        SimScaleError: If a flag is unknown, lacks its value or is missing, or a value is of another type.
+        SystemExit: After printing the help that was asked for.
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            config: Config = tyro.cli(config_type, prog=program, args=arguments, description=description)
+            return config
+    except SystemExit as ended:
+        if not ended.code:
+            raise
+    raise SimScaleError(f"{_in_one_line(said.getvalue())} See {program} --help.")
+
+
+def say_mistake(mistake: BaseException) -> None:
+    """Print a user's mistake to stderr."""
+    text = str(mistake)
+    if isinstance(mistake, OSError) and mistake.filename is not None:
+        text = f"cannot use {mistake.filename} ({mistake.strerror}); give another path"
+    print("\n".join(map(printable, f"error: {text}".split("\n"))), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Return `text` such that it stays in its line and commands no terminal: what a file says may be foreign."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _in_one_line(panel: str) -> str:
+    """Return what tyro says in a frame, with help texts around it, as one line."""
+    _, _, panel = panel.partition("\n")  # the frame's title
+    first, *others = (part.strip("\n") for part in _RULE.split(_FRAME.sub("", panel)))
+    problem = re.split(r"\n\s*\n", first)[0]
+    missing = re.findall(r"^ {5}(\S.*?)\s*$", problem, re.MULTILINE)
+    if problem.lstrip().startswith("Missing from") and missing:
+        return f"expected {', '.join(missing)}; got none."
+    near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", "\n".join(others))
+    hint = f" Did you mean {near[1]}?" if near else ""
+    return _VALUE.sub(r"expected \1 \2, got \3", " ".join(problem.split())).rstrip(".") + f".{hint}"

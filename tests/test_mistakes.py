@@ -1,0 +1,464 @@
+"""What users get wrong: one line that says what was expected, what came and what to do; nothing there is changed."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import envs.__main__
+import policies.__main__
+import simscaleai.data.__main__
+import simscaleai.train
+from eval import __main__, collect, compare, record, rollout
+from eval.report import __main__ as report
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA, RUN, MODEL = Path("data"), Path("run"), Path("bc")
+EPISODE = DATA / "episodes/episode_000000.safetensors"
+CANARY = "canary_module"
+MAINS = {
+    "rollout": rollout.main,
+    "collect": collect.main,
+    "record": record.main,
+    "compare": compare.main,
+    "report": report.main,
+    "train": simscaleai.train.main,
+    "data": simscaleai.data.__main__.main,
+    "envs": envs.__main__.main,
+    "policies": policies.__main__.main,
+    "simscale": __main__.main,
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A dataset, a checkpoint trained on it, and two runs."""
+    folder = tmp_path_factory.mktemp("made")
+    reach = ["--env", "reach", "--episodes", "2"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert collect.main([*reach, "--cameras", "--output", "data"]) == 0
+        train = ["--model", "bc", "--dataset", "data", "--output", "bc", "--steps", "1", "--validation-fraction", "0"]
+        assert simscaleai.train.main([*train, "--model-arguments", "hidden_dim=8"]) == 0
+        for name in ("run", "other"):
+            assert rollout.main(["--model", "zero", *reach, "--output", name]) == 0
+    (folder / "file").write_text("precious")
+    (folder / "full").mkdir()
+    (folder / "full/file").write_text("precious")
+    (folder / f"{CANARY}.py").write_text("from pathlib import Path\n\nPath('imported').touch()\n")
+    return folder
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch):
+    """A copy of what was made, to damage; the working directory, also for imports."""
+    folder = tmp_path / "place"
+    shutil.copytree(made, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def digest(folder):
+    """Returns every path below `folder` with what is in it."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        for path in folder.rglob("*")
+        if "__pycache__" not in path.parts
+    }
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A command that cannot do what it is told."""
+
+    command: str
+    """Name of a main, and its arguments."""
+    says: str
+    """Part of the message."""
+    damage: Callable[[], object] = lambda: None
+    """Done to a copy of everything beforehand."""
+    gl: bool = True
+    """Whether a GL library is there."""
+    listing: bool = False
+    """Whether the line is followed by an indented list of differences."""
+
+
+def edit_json(path, *keys, value):
+    data = json.loads(Path(path).read_text())
+    inner = data
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    Path(path).write_text(json.dumps(data))
+
+
+config = partial(edit_json, MODEL / "config.json")
+description = partial(edit_json, DATA / "dataset.json")
+run_record = partial(edit_json, RUN / "run.json")
+
+
+def edit_line(path, **changes):
+    """Changes the first line of a list of JSON objects."""
+    first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(first) | changes), *others, ""]))
+
+
+def cut(path, size=100):
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def flip(path):
+    """Changes the last byte."""
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def edit_weights(change):
+    """Changes the first weight, and the digest that the configuration holds of them."""
+    path = MODEL / "model.safetensors"
+    weights = load_file(path)
+    name = sorted(name for name, array in weights.items() if array.dtype.kind == "f" and array.size > 1)[0]
+    weights[name] = change(weights[name])
+    save_file(weights, path)
+    config("weights", "sha256", value=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def edit_episode(**changes):
+    """Changes arrays of the first episode, and the digest that the index holds of them."""
+    arrays = load_file(EPISODE)
+    save_file({name: changes.get(name, lambda array: array)(array) for name, array in arrays.items()}, EPISODE)
+    edit_line(DATA / "episodes.jsonl", sha256=hashlib.sha256(EPISODE.read_bytes()).hexdigest())
+
+
+def no_episodes():
+    (DATA / "episodes.jsonl").write_text("")
+
+
+def read_only(folder):
+    if os.geteuid() == 0:
+        pytest.skip("nothing is forbidden to root")
+    folder.chmod(0o555)
+
+
+LEARNED = "rollout --model bc --checkpoint bc --env reach --episodes 1 --output new"
+TRAIN = "train --model bc --dataset data --output new --steps 1"
+COLLECT = "collect --env reach --episodes 1 --output new"
+HUGE = 10**400
+
+NAMES = {
+    "command": Mistake("simscale rollot", "Unknown command 'rollot'. Did you mean 'rollout'?"),
+    "policy": Mistake("rollout --model scripte --env reach", "Unknown policy 'scripte'. Did you mean 'scripted'?"),
+    "environment": Mistake("rollout --model zero --env reech", "Unknown environment 'reech'. Did you mean 'reach'?"),
+    "environment id": Mistake("collect --env SimScale/Reach-v1 --output new", "Did you mean 'SimScale/Reach-v0'?"),
+    "camera of a dataset": Mistake("collect --output new --cameras fronnt", "Did you mean 'front'?"),
+    "camera of a film": Mistake("record --model zero --output new --cameras wirst", "Did you mean 'wrist'?"),
+    "expert": Mistake(f"{COLLECT} --expert scriptd", "Did you mean 'scripted'?"),
+    "model": Mistake("train --model bcc --dataset data --output new", "Unknown model 'bcc'. Did you mean 'bc'?"),
+    "preset": Mistake("train --model vla --preset smal --dataset data --output new", "Did you mean 'small'?"),
+    "model argument": Mistake(f"{TRAIN} --model-arguments hiden_dim=8", "hiden_dim"),
+    "module": Mistake("rollout --model no_module:Policy", "No module named 'no_module'"),
+    "attribute": Mistake("rollout --model math:policy --env reach", "module 'math' has no attribute 'policy'"),
+    "attribute that is no policy": Mistake("rollout --model math:pi --env reach", "does not make a policy"),
+    "intervention": Mistake("rollout --model zero --env reach --intervene vision=blakc", "Did you mean 'black'?"),
+    "checkpoint to validate": Mistake("rollout --validate zero randm --env reach", "Did you mean 'random'?"),
+    "format": Mistake("data export data --format lerobt --output new", "lerobt"),
+    "subcommand": Mistake("data inof data", "inof"),
+    "with control characters": Mistake("rollout --model \x1b[2Jzero --env reach", r"Unknown policy '\x1b[2Jzero'"),
+}
+
+FLAGS = {
+    "rollout": Mistake("rollout --modle zero", "Unrecognized options: --modle, zero. Did you mean --model?"),
+    "collect": Mistake("collect --output new --resum", "Did you mean --resume? See python -m eval.collect --help."),
+    "record": Mistake("record --model zero --output new --gird 2x2", "--gird"),
+    "report": Mistake("report run --fromat md", "Did you mean --format?"),
+    "compare": Mistake("compare run other --marjin 5pp", "Did you mean --margin?"),
+    "train": Mistake(f"{TRAIN} --lerning-rate 1", "Did you mean --learning-rate?"),
+    "data": Mistake("data info data --verbose", "--verbose"),
+    "envs": Mistake("envs --contact-shet new.png", "--contact-shet new.png"),
+    "envs without a value": Mistake("envs --contact-sheet", "expected one argument"),
+    "policies": Mistake("policies --al", "--al"),
+    "nothing required": Mistake("record --model zero", "expected --output PATH; got none."),
+    "not a number": Mistake("rollout --model zero --episodes many", "expected --episodes INT, got ['many']"),
+    "no value": Mistake("rollout --model", "Missing value for argument '--model'"),
+    "one run": Mistake("compare run", "expected B; got none."),
+    "no percentage points": Mistake("compare run other --margin 5", "such as 5pp or 5%"),
+}
+
+VALUES = {
+    "zero episodes": Mistake("rollout --model zero --episodes 0", "at least 1 episode, got 0"),
+    "zero demonstrations": Mistake("collect --env reach --episodes 0 --output new", "at least 1 episode, got 0"),
+    "a seed twice": Mistake("rollout --model zero --seeds 1 1", "each seed once"),
+    "a negative seed": Mistake("rollout --model zero --env reach --seeds -1", "-1"),
+    "no slots": Mistake("rollout --model zero --num-envs 0", "num_envs of at least 1, got 1 and 0"),
+    "a test seed": Mistake(f"{COLLECT} --seed 0", "kept for evaluation"),
+    "negative noise": Mistake(f"{COLLECT} --action-noise -0.1", "action"),
+    "no noise at all": Mistake(f"{COLLECT} --action-noise nan", "action"),
+    "an image of nothing": Mistake(f"{COLLECT} --image-size 0", "image"),
+    "a huge image": Mistake(f"{COLLECT} --image-size 1000000", "image"),
+    "negative videos": Mistake("rollout --model zero --env reach --episodes 1 --video -1", "video"),
+    "zero steps": Mistake("train --model bc --dataset data --output new --steps 0", "--steps must be at least 1"),
+    "no dataset": Mistake("train --model bc --output new --dataset", "dataset"),
+    "a device": Mistake(f"{TRAIN} --device abacus", "--device abacus cannot be used"),
+    "a wall": Mistake("record --model zero --output new --grid 4", "such as 4x4"),
+    "a picture that is no PNG": Mistake("envs --contact-sheet new.jpg", "a name that ends in .png"),
+    "no image size": Mistake("data import data --output new --rename state", "--rename takes THEIRS=OURS"),
+}
+
+CONTRADICTIONS = {
+    "two policies": Mistake("rollout --model zero --validate zero random", "--validate or --model, got both"),
+    "two plans": Mistake("rollout --model zero --detect 5pp --episodes 3", "--detect or --episodes, got both"),
+    "resume what": Mistake("rollout --model zero --resume", "expected --output with --resume"),
+    "decided against whom": Mistake("rollout --model zero --until-decided", "expected --vs with --until-decided"),
+    "collect and verify": Mistake("collect --output new --verify data", "got both"),
+    "weights of none": Mistake("rollout --model zero --checkpoint bc --env reach", "policy 'zero' has no weights"),
+    "chunks": Mistake(f"{TRAIN} --n-action-steps 2", r"--n-action-steps must lie in [1, 1], got 2"),
+    "truth twice": Mistake(f"{TRAIN} --use-environment-state --auxiliary-weight 1", "--auxiliary-weight"),
+    "a run with itself": Mistake("report run run", "more than once"),
+    "one film of many": Mistake("record --model zero --output new.mp4", "expected one of --seeds, or --grid"),
+}
+
+PLACES = {
+    "rollout over a run": Mistake("rollout --model zero --output run", "already holds a run; add --resume"),
+    "rollout into a full folder": Mistake("rollout --model zero --output full", "full is not empty"),
+    "rollout into a file": Mistake("rollout --model zero --output file", "file is a file"),
+    "rollout below a file": Mistake("rollout --model zero --output file/new", "file"),
+    "collect over data": Mistake("collect --env reach --episodes 1 --output data", "data is not empty"),
+    "collect into a file": Mistake("collect --env reach --episodes 1 --output file", "file is a file"),
+    "record into a full folder": Mistake("record --model zero --env reach --output full", "full is not empty"),
+    "train over a checkpoint": Mistake("train --model bc --dataset data --output bc", "bc"),
+    "train into a file": Mistake("train --model bc --dataset data --output file", "file"),
+    "report over a run": Mistake("report run --output run/run.json --format json", "would replace a file of a run"),
+    "export over data": Mistake("data export data --output data", "data exists already"),
+    "draw below a file": Mistake("envs --contact-sheet file/new.png", "file"),
+    "rollout where none may write": Mistake(
+        "rollout --model zero --output full/x", "full", lambda: read_only(Path("full"))
+    ),
+    "collect where none may write": Mistake("collect --output full/x", "full", lambda: read_only(Path("full"))),
+    "no run to compare with": Mistake("compare run nowhere", "nowhere"),
+    "no run to report": Mistake("report nowhere", "nowhere"),
+    "no dataset to look into": Mistake("data info nowhere", "nowhere is no dataset"),
+    "no dataset to train on": Mistake("train --model bc --dataset nowhere --output new", "nowhere is no dataset"),
+    "no dataset to verify": Mistake("collect --verify nowhere", "nowhere is no dataset"),
+    "no dataset to import": Mistake("data import data --output new", "data is no LeRobotDataset"),
+    "no checkpoint": Mistake("rollout --model bc --checkpoint nowhere --env reach", "nowhere is no checkpoint"),
+    "no checkpoint to start from": Mistake(f"{TRAIN} --initial-checkpoint nowhere", "nowhere is no checkpoint"),
+    "a dataset for a checkpoint": Mistake("rollout --model data --env reach", "data is no checkpoint"),
+    "a checkpoint for a dataset": Mistake("data info bc", "bc is no dataset"),
+}
+
+CHECKPOINTS = {
+    "another model": Mistake("rollout --model vla --checkpoint bc --env reach", "say --model bc"),
+    "another environment": Mistake(
+        "rollout --model bc --checkpoint bc --env pick-place --output new", "does not fit the environment", listing=True
+    ),
+    "another scene": Mistake(
+        LEARNED,
+        "does not fit the environment",
+        lambda: config("contract", "environments", value={"SimScale/Reach-v0": "0"}),
+        listing=True,
+    ),
+    "cut weights": Mistake(LEARNED, "is not the file that config.json", lambda: cut(MODEL / "model.safetensors")),
+    "no weights": Mistake(LEARNED, "cannot read model.safetensors", lambda: (MODEL / "model.safetensors").unlink()),
+    "cut configuration": Mistake(LEARNED, "config.json is not JSON", lambda: cut(MODEL / "config.json")),
+    "binary configuration": Mistake(LEARNED, "not JSON", lambda: (MODEL / "config.json").write_bytes(b"\xff\xfe")),
+    "deep configuration": Mistake(LEARNED, "not JSON", lambda: (MODEL / "config.json").write_text("[" * 100_000)),
+    "a list": Mistake(LEARNED, "must hold an object, got list", lambda: (MODEL / "config.json").write_text("[]")),
+    "weights not finite": Mistake(LEARNED, "not finite", lambda: edit_weights(lambda weight: weight * np.nan)),
+    "weights of another shape": Mistake(LEARNED, "has shape", lambda: edit_weights(lambda weight: weight[:-1])),
+    "a newer version": Mistake(LEARNED, "update simscaleai", lambda: config("inference_version", value=99)),
+    "an old version": Mistake(LEARNED, "inference_version", lambda: config("inference_version", value=-1)),
+    "a huge version": Mistake(LEARNED, "update simscaleai", lambda: config("inference_version", value=HUGE)),
+    "a module": Mistake(LEARNED, "pass exactly that name", lambda: config("model", "module", value=f"{CANARY}:Model")),
+    "a module for a name": Mistake(LEARNED, "unknown model", lambda: config("model", "name", value=f"{CANARY}:Model")),
+    "a module that is no name": Mistake(LEARNED, "bc", lambda: config("model", "module", value=[1])),
+    "unknown arguments": Mistake(LEARNED, "cannot be built", lambda: config("model", "arguments", "x", value=1)),
+    "huge arguments": Mistake(LEARNED, "bc", lambda: config("model", "arguments", "hidden_dim", value=10**12)),
+    "arguments of another type": Mistake(LEARNED, "bc", lambda: config("model", "arguments", "hidden_dim", value="x")),
+    "a negative size": Mistake(LEARNED, "bc", lambda: config("model", "arguments", "hidden_dim", value=-1)),
+    "no arguments": Mistake(LEARNED, "needs 'arguments' as dict", lambda: config("model", "arguments", value=None)),
+    "chunks too long": Mistake(LEARNED, "n_action_steps", lambda: config("n_action_steps", value=HUGE)),
+    "a contract of nothing": Mistake(LEARNED, "contract", lambda: config("contract", value={})),
+    "a contract of other types": Mistake(LEARNED, "contract", lambda: config("contract", "state", value=5)),
+    "environments of another type": Mistake(LEARNED, "contract", lambda: config("contract", "environments", value=[1])),
+    "sizes of another type": Mistake(
+        LEARNED,
+        "contract",
+        lambda: config("contract", "state", value=[{"name": "x", "size": "1", "unit": "", "frame": ""}]),
+    ),
+    "a huge image": Mistake(
+        LEARNED, "each 1 to 4096 px", lambda: config("contract", "image_size", value=[10**9, 10**9])
+    ),
+    "cameras that are a number": Mistake(LEARNED, "contract", lambda: config("contract", "cameras", value=3)),
+    "a camera that is none": Mistake(
+        LEARNED,
+        r"Unknown camera '\x1b[2J",
+        lambda: [
+            config("contract", "cameras", value=["\x1b[2J"]),
+            config("contract", "image_size", value=[9, 9]),
+        ],
+    ),
+    "a processor of nothing": Mistake(LEARNED, "bc", lambda: config("processor", value={})),
+    "a processor of other sizes": Mistake(
+        LEARNED,
+        "expected (N, 1)",
+        lambda: config("processor", "vectors", "state", value={"offset": [0.0], "scale": [1.0]}),
+    ),
+    "a processor that divides by zero": Mistake(
+        LEARNED,
+        "positive finite scales",
+        lambda: config("processor", "vectors", "state", "scale", value=[0.0] * 20),
+    ),
+    "a training of another type": Mistake(LEARNED, "needs 'training' as dict", lambda: config("training", value=[])),
+}
+
+VERIFY = "collect --verify data"
+DATASETS = {
+    "no description": Mistake("data info data", "has no dataset.json", lambda: (DATA / "dataset.json").unlink()),
+    "cut description": Mistake("data info data", "dataset.json is damaged", lambda: cut(DATA / "dataset.json")),
+    "a newer version": Mistake(TRAIN, "this version reads", lambda: description("format_version", value=99)),
+    "deep description": Mistake(TRAIN, "damaged", lambda: (DATA / "dataset.json").write_text("[" * 100_000)),
+    "no contract": Mistake(TRAIN, "damaged", lambda: description("contract", value={})),
+    "a state of another type": Mistake(TRAIN, "data", lambda: description("contract", "state", value=5)),
+    "features of another type": Mistake(TRAIN, "data", lambda: description("features", "action", "shape", value="x")),
+    "a dtype that is none": Mistake(TRAIN, "data", lambda: description("features", "action", "dtype", value="evil")),
+    "statistics of another type": Mistake(TRAIN, "data", lambda: description("statistics", "action", value=1)),
+    "empty dataset": Mistake(TRAIN, "holds no finished episode", no_episodes),
+    "empty dataset to verify": Mistake(VERIFY, "no finished episode", no_episodes),
+    "empty dataset to export": Mistake("data export data --output new", "no finished episode", no_episodes),
+    "a line that is nonsense": Mistake(
+        TRAIN, "line 1 is damaged", lambda: (DATA / "episodes.jsonl").write_text("nonsense\n")
+    ),
+    "a line that is a number": Mistake(TRAIN, "line 1 is damaged", lambda: (DATA / "episodes.jsonl").write_text("5\n")),
+    "a deep line": Mistake(
+        TRAIN, "line 1 is damaged", lambda: (DATA / "episodes.jsonl").write_text("[" * 100_000 + "\n")
+    ),
+    "a way out": Mistake(
+        TRAIN, "lies outside the dataset", lambda: edit_line(DATA / "episodes.jsonl", file="../full/file")
+    ),
+    "an absolute path": Mistake(
+        VERIFY, "lies outside the dataset", lambda: edit_line(DATA / "episodes.jsonl", file="/etc/passwd")
+    ),
+    "a file that is a number": Mistake(TRAIN, "damaged", lambda: edit_line(DATA / "episodes.jsonl", file=5)),
+    "a huge length": Mistake(TRAIN, "data", lambda: edit_line(DATA / "episodes.jsonl", length=10**15)),
+    "a missing episode": Mistake(TRAIN, "episode_000000.safetensors", EPISODE.unlink),
+    "a cut episode": Mistake(TRAIN, "episode_000000.safetensors", lambda: cut(EPISODE, -50)),
+    "an episode that is none": Mistake(TRAIN, "episode_000000.safetensors", lambda: EPISODE.write_bytes(b"x" * 99)),
+    "an episode of another shape": Mistake(
+        TRAIN, "action", lambda: edit_episode(action=lambda action: action[:, :2].copy())
+    ),
+    "actions not finite": Mistake(TRAIN, "data", lambda: edit_episode(action=lambda action: action * np.nan)),
+    "failures": Mistake(TRAIN, "--allow-failures", lambda: edit_line(DATA / "episodes.jsonl", success=False)),
+    "another contract to resume": Mistake(
+        "collect --env pick-place --episodes 3 --output data --resume", "data", listing=True
+    ),
+}
+
+RUNS = {
+    "no record": Mistake("compare run other", "run", lambda: (RUN / "run.json").unlink()),
+    "a cut record": Mistake("compare run other", "run", lambda: cut(RUN / "run.json")),
+    "a deep record": Mistake("report run", "run", lambda: (RUN / "run.json").write_text("[" * 100_000)),
+    "a record of other types": Mistake("report run", "config.model", lambda: run_record("config", "model", value=5)),
+    "a newer record": Mistake("compare other run", "run", lambda: run_record("schema_version", value=99)),
+    "a huge number": Mistake("report run", "run", lambda: run_record("resolved", "episodes", value=-HUGE)),
+    "a number that is none": Mistake("report run", "not finite", lambda: run_record("timing", "seconds", value=np.nan)),
+    "an episode that is none": Mistake(
+        "compare run other", "line 1, is no episode", lambda: (RUN / "episodes.jsonl").write_text("nonsense\n")
+    ),
+    "an episode of other types": Mistake("report run", "run", lambda: edit_line(RUN / "episodes.jsonl", seed="1")),
+    "a record to resume": Mistake(
+        "rollout --model zero --env reach --episodes 2 --output run --resume", "run", lambda: cut(RUN / "run.json")
+    ),
+    "an episode to resume": Mistake(
+        "rollout --model zero --env reach --episodes 2 --output run --resume",
+        "run/episodes.jsonl",
+        lambda: edit_line(RUN / "episodes.jsonl", status="won"),
+    ),
+    "another policy to resume": Mistake(
+        "rollout --model random --env reach --episodes 2 --output run --resume", "cannot resume run", listing=True
+    ),
+    "another run to decide against": Mistake(
+        "rollout --model zero --env pick-place --until-decided --vs run --output new", "run", listing=True
+    ),
+}
+
+NO_GL = {
+    "collect": Mistake(f"{COLLECT} --cameras front", "libegl1", gl=False),
+    "record": Mistake("record --model zero --env reach --output new", "libegl1", gl=False),
+    "contact sheet": Mistake("envs --contact-sheet new.png", "libegl1", gl=False),
+}
+
+TABLE = {
+    f"{kind}: {name}": mistake
+    for kind, mistakes in {
+        "name": NAMES,
+        "flag": FLAGS,
+        "value": VALUES,
+        "contradiction": CONTRADICTIONS,
+        "place": PLACES,
+        "checkpoint": CHECKPOINTS,
+        "dataset": DATASETS,
+        "run": RUNS,
+        "no GL": NO_GL,
+    }.items()
+    for name, mistake in mistakes.items()
+}
+
+
+@pytest.fixture
+def no_gl(monkeypatch):
+    """Makes every GL context fail, as on a machine without a GL library."""
+
+    def fail(*_):
+        raise ImportError("Cannot initialize a EGL device display")
+
+    return lambda: monkeypatch.setattr("mujoco.Renderer", fail)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_mistake_is_one_line_and_changes_nothing(place, no_gl, capfd, name):
+    """Also no module that a file names is imported: that would leave a file."""
+    mistake = TABLE[name]
+    mistake.damage()
+    if not mistake.gl:
+        no_gl()
+    command, *arguments = mistake.command.split(" ")
+    before = digest(place)
+    assert MAINS[command](arguments) == (3 if command == "compare" else 2)
+    line, *others = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert mistake.says in "\n".join([line, *others])
+    assert mistake.listing or not others
+    assert len(line) < 800
+    assert digest(place) == before
+
+
+def test_a_gl_backend_that_is_none_is_one_line(tmp_path):
+    """MuJoCo reads the variable once, when it is imported."""
+    words = [
+        sys.executable,
+        "-m",
+        "eval.rollout",
+        "--model",
+        "zero",
+        "--env",
+        "reach",
+        "--output",
+        str(tmp_path / "new"),
+    ]
+    environment = os.environ | {"MUJOCO_GL": "egll"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*MUJOCO_GL: egll\); unset MUJOCO_GL, or .*\n", done.stderr), done.stderr
+    assert not list(tmp_path.iterdir())
