@@ -1,0 +1,55 @@
+"""The recipes of CONTRIBUTING.md, as they stand there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eval.run_folder import read_run
+
+ROOT = Path(__file__).resolve().parents[1]
+_, _, RECIPES = (ROOT / "CONTRIBUTING.md").read_text().partition("## Recipes")
+RECIPES, _, _ = RECIPES.partition("\n## ")
+FILES = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```", RECIPES, re.MULTILINE | re.DOTALL))
+"""Name to source."""
+(REGISTRATION,) = re.findall(r"^register_task.*$", RECIPES, re.MULTILINE)
+COMMANDS = re.findall(r"^python -m (\S+) (.*)$", RECIPES, re.MULTILINE)
+
+DRIVER = """
+import importlib, runpy, shlex
+import envs
+from envs import register_task
+envs.__path__.append("envs")
+REGISTRATION
+for module, arguments in COMMANDS:
+    assert importlib.import_module(module).main(shlex.split(arguments)) == 0, module
+runpy.run_path("measure.py")
+"""
+
+
+def code_lines(source):
+    return [line for line in source.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_recipe_is_at_most_ten_lines(name):
+    assert len(code_lines(FILES[name])) <= 10
+
+
+def test_the_recipes_work(tmp_path):
+    for name, source in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source)
+    driver = DRIVER.replace("REGISTRATION", REGISTRATION).replace("COMMANDS", repr(COMMANDS))
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    done = subprocess.run(
+        [sys.executable, "-c", driver], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for name, least in (("upward", 8), ("linear", 6)):
+        assert least <= sum(read_run(tmp_path / "runs" / name).successes.values()) <= 8
+    height = re.fullmatch(r"(\d\.\d\d) m, 8 episodes", done.stdout.splitlines()[-1])
+    assert 0.35 < float(height[1]) < 0.4
