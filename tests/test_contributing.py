@@ -52,4 +52,4 @@ def test_the_recipes_work(tmp_path):
     for name, least in (("upward", 8), ("linear", 6)):
         assert least <= sum(read_run(tmp_path / "runs" / name).successes.values()) <= 8
     height = re.fullmatch(r"(\d\.\d\d) m, 8 episodes", done.stdout.splitlines()[-1])
-    assert 0.35 < float(height[1]) < 0.4
+    assert 0.3 < float(height[1]) <= 0.35  # the last look is before the last step
