@@ -378,19 +378,3 @@ def test_what_cannot_be_replayed_is_one_clear_line(copy, capsys, damage, text):
     assert collect.main(["--verify", str(copy)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert text in line
-
-
-@pytest.mark.parametrize(
-    ("flags", "text"),
-    [
-        ([], "expected --output"),
-        (["--output", "a", "--verify", "b"], "got both"),
-        (["--output", "a", "--workers", "0"], "of at least 1"),
-        (["--output", "a", "--num-envs", "0"], "of at least 1"),
-    ],
-)
-def test_contradictory_flags_are_one_clear_line(capsys, flags, text):
-    assert collect.main(flags) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert text in line
-    assert not list(Path().iterdir())

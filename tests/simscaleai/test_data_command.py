@@ -71,23 +71,3 @@ def test_foreign_data_say_what_is_missing(dataset: Path, capsys: pytest.CaptureF
     assert "3, 0 successful, 3 not judged; 0 discarded" in out
     assert "16×16×3" in out
     assert json.loads(Path("back/dataset.json").read_text())["provenance"]["renamed"] == {"executed_action": "sent"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (["info", "nowhere"], "nowhere is no dataset"),
-        (["export", "nowhere", "--output", "out"], "nowhere is no dataset"),
-        (["export", "toy", "--output", "toy"], "toy exists already"),
-        (["import", "toy", "--output", "out"], "toy is no LeRobotDataset"),
-        (["import", "toy", "--output", "out", "--rename", "state"], "--rename takes THEIRS=OURS"),
-    ],
-)
-def test_mistakes_are_one_line(
-    dataset: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
-) -> None:
-    assert main(arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
-    assert text in line
-    assert not Path("out").exists()
