@@ -32,6 +32,7 @@ MAX_ARM_SPEED = 100.0
 
 _ARM_DOFS = 9  # seven joints and two fingers come first in every scene
 _NOTHING, _VELOCITIES = int(mujoco.mjtStage.mjSTAGE_NONE), int(mujoco.mjtStage.mjSTAGE_VEL)  # what a call computes
+_YZX, _ZXY = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 
 @lru_cache(maxsize=8)
@@ -149,8 +150,8 @@ class Simulation:
         """Return the end effector's Jacobian for the first hinges, (N, 6, num_joints): linear, then angular."""
         axes, arms = self._joint_axes[:, :num_joints], self.ee_position[:, None] - self._joint_anchors[:, :num_joints]
         columns = np.empty((self.num_envs, num_joints, 6))
-        for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):  # axis × arm; np.cross takes thrice as long
-            columns[..., i] = axes[..., j] * arms[..., k] - axes[..., k] * arms[..., j]
+        # axis × arm, in a fifth of the time of np.cross
+        columns[..., :3] = axes.take(_YZX, 2) * arms.take(_ZXY, 2) - axes.take(_ZXY, 2) * arms.take(_YZX, 2)
         columns[..., 3:] = axes
         return columns.transpose(0, 2, 1)
 

@@ -185,7 +185,7 @@ def test_misuse_is_explained():
     ("options", "message"),
     [
         ({"cameras": "front"}, "sequence of names"),
-        ({"image_size": (0, 64)}, "at least 1 px"),
+        ({"image_size": (0, 64)}, "each 1 to 4096 px"),
         ({"max_episode_steps": 0}, "at least 1, got 0"),
         ({"autoreset_mode": "SameStap"}, "Did you mean 'SameStep'"),
         ({"reward": "spars"}, "Did you mean 'sparse'"),

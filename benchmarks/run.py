@@ -1,0 +1,138 @@
+"""The speed table: what must be fast, how fast it is here, and how fast it ought to be.
+
+    python -m benchmarks.run            # a quarter of an hour
+    python -m benchmarks.run --quick    # a minute: few episodes, few rounds
+
+The rows are measured in turn, round after round; a figure is the median over rounds. Writes
+benchmarks/results/speed.csv with machine and versions. Figures of a machine that does other work at the same time are
+marked in the column `loaded`: among those only shares, which are taken within one round, mean something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import platform
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks import measurements
+from eval.provenance import fingerprint, source_state
+
+RESULTS = Path(__file__).parent / "results" / "speed.csv"
+
+_QUIET_LOAD = 0.3
+"""Mean number of other running processes, over the last minute, up to which a machine is quiet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    unit: str
+    target: str
+    """As it is written in the table; empty for figures that are only to be compared with other runs."""
+    measure: Callable[[], float]
+
+
+def table(episodes: int, collected: int) -> list[Row]:
+    """Return the rows, with so many episodes of the rollout and so many of the collection."""
+    return [
+        Row(name="step outside physics, 16 slots", unit="µs", target="≤ 25", measure=measurements.step_overhead),
+        Row(name="step outside physics, 16 slots", unit="share", target="", measure=measurements.step_overhead_share),
+        Row(name="16 slots", unit="simulated s/s", target="", measure=measurements.vector_speed),
+        Row(name="single gym.make", unit="simulated s/s", target="", measure=measurements.single_speed),
+        Row(name="reset of one slot among 16", unit="ms", target="≤ 0.3", measure=measurements.slot_reset),
+        Row(name="eval.rollout --help", unit="s", target="≤ 0.5", measure=measurements.help_time),
+        Row(name="command to first control step", unit="s", target="≤ 2.5", measure=measurements.first_step_time),
+        Row(
+            name=f"{episodes} scripted episodes outside physics",
+            unit="share",
+            target="≤ 0.2",
+            measure=partial(measurements.rollout_share, episodes),
+        ),
+        Row(
+            name=f"collection of {collected} image demonstrations",
+            unit="stored steps/s",
+            target="≥ 300",
+            measure=partial(measurements.collect_speed, collected),
+        ),
+    ]
+
+
+def measure(rows: list[Row], rounds: int) -> list[list[float]]:
+    """Measure the rows in turn, `rounds` times after one that warms up; return the figures of each row."""
+    figures: list[list[float]] = [[] for _ in rows]
+    for number in range(rounds + 1):
+        for row, found in zip(rows, figures, strict=True):
+            figure = row.measure()
+            if number > 0:
+                found.append(figure)
+        print(f"round {number} of {rounds}", flush=True)
+    return figures
+
+
+def circumstances(load: float) -> dict[str, object]:
+    """Return what the figures hold for: machine, versions, commit, and whether the machine did other work."""
+    here, source = fingerprint(None), source_state()
+    return {
+        "machine": f"{here['machine']} {here['system']}, {_processor()}",
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        **{name: here["libraries"][name] for name in ("mujoco", "numpy", "gymnasium")},
+        "commit": "" if source is None else source["commit"][:12] + ("+" if source["dirty"] else ""),
+        "loaded": "yes" if load > _QUIET_LOAD else "no",
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name, where Linux tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def write(path: Path, rows: list[Row], figures: list[list[float]], around: dict[str, object]) -> None:
+    """Write the table to `path`, one line per row, and print it."""
+    lines: list[dict[str, object]] = [
+        {
+            "what": row.name,
+            "unit": row.unit,
+            "target": row.target,
+            "median": f"{statistics.median(found):.4g}",
+            "lowest": f"{min(found):.4g}",
+            "highest": f"{max(found):.4g}",
+            "rounds": len(found),
+            **around,
+        }
+        for row, found in zip(rows, figures, strict=True)
+    ]
+    for line in lines:
+        print(f"{line['what']:44} {line['median']:>8} {line['unit']:14} {line['target']}")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def main() -> None:
+    """Measure every row and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer episodes and rounds")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
+    arguments = parser.parse_args()
+    around = circumstances(os.getloadavg()[0])  # before this process is load itself
+    if around["loaded"] == "yes":
+        print("The machine is doing other work: only the shares mean something.")
+    rows = table(100, 10) if arguments.quick else table(1000, 500)
+    write(arguments.output, rows, measure(rows, 3 if arguments.quick else 7), around)
+
+
+if __name__ == "__main__":
+    main()
