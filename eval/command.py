@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from eval.loop import USER_MISTAKES
 from eval.plan import EpisodeSpec
-from simscaleai.command_line import PATH_MISTAKES, parse, say_mistake
+from simscaleai.command_line import parse, say_mistake
 from simscaleai.errors import SimScaleError
 
 Config = TypeVar("Config")
@@ -34,7 +34,7 @@ def run_command(
     """
     try:
         return run(parse(config_type, program, arguments))
-    except (*USER_MISTAKES, *PATH_MISTAKES) as mistake:
+    except (*USER_MISTAKES, OSError) as mistake:
         say_mistake(mistake)
         return WRONG_USAGE
     except KeyboardInterrupt:

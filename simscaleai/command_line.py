@@ -15,9 +15,6 @@ from simscaleai.errors import SimScaleError
 
 Config = TypeVar("Config")
 
-PATH_MISTAKES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-"""What the operating system says about paths that users give."""
-
 _FRAME = re.compile(r"\x1b\[[\d;]*m|[│╭╮╰╯]")
 _RULE = re.compile(r"^\s*─[─\s]*$", re.MULTILINE)
 _VALUE = re.compile(r"Error parsing (\S+): no type matching (?:\{None\}\|)?(.+) could be instantiated from (.+)")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simscaleai.command_line import PATH_MISTAKES, parse, say_mistake
+from simscaleai.command_line import parse, say_mistake
 from simscaleai.errors import SimScaleError
 from simscaleai.training.config import TrainConfig
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except DivergedError as error:
             say_mistake(error)
             return 1
-    except (SimScaleError, *PATH_MISTAKES) as error:
+    except (SimScaleError, OSError) as error:
         say_mistake(error)
         return 2
     except KeyboardInterrupt:

@@ -146,16 +146,11 @@ def no_episodes():
     (DATA / "episodes.jsonl").write_text("")
 
 
-def read_only(folder):
-    if os.geteuid() == 0:
-        pytest.skip("nothing is forbidden to root")
-    folder.chmod(0o555)
-
-
 LEARNED = "rollout --model bc --checkpoint bc --env reach --episodes 1 --output new"
 TRAIN = "train --model bc --dataset data --output new --steps 1"
 COLLECT = "collect --env reach --episodes 1 --output new"
 HUGE = 10**400
+LONG = "n" * 300
 
 NAMES = {
     "command": Mistake("simscale rollot", "Unknown command 'rollot'. Did you mean 'rollout'?"),
@@ -245,10 +240,23 @@ PLACES = {
     "report over a run": Mistake("report run --output run/run.json --format json", "would replace a file of a run"),
     "export over data": Mistake("data export data --output data", "data exists already"),
     "draw below a file": Mistake("envs --contact-sheet file/new.png", "file"),
-    "rollout where none may write": Mistake(
-        "rollout --model zero --output full/x", "full", lambda: read_only(Path("full"))
+    "rollout where none may write": Mistake("rollout --model zero --output /proc/new", "/proc/new"),
+    "choose where none may write": Mistake(
+        "rollout --validate zero random --env reach --output /proc/new", "/proc/new"
     ),
-    "collect where none may write": Mistake("collect --output full/x", "full", lambda: read_only(Path("full"))),
+    "collect where none may write": Mistake("collect --env reach --episodes 1 --output /proc/new", "/proc/new"),
+    "record where none may write": Mistake("record --model zero --env reach --output /proc/new", "/proc/new"),
+    "film where none may write": Mistake(
+        "record --model zero --env reach --seeds 1 --output /proc/new/film.mp4", "/proc/new"
+    ),
+    "train where none may write": Mistake("train --model bc --dataset data --output /proc/new", "/proc/new"),
+    "report where none may write": Mistake("report run --output /proc/new.html", "/proc/new.html"),
+    "export where none may write": Mistake("data export data --output /proc/new", "/proc"),
+    "draw where none may write": Mistake("envs --contact-sheet /proc/new.png", "/proc"),
+    "rollout into a name too long": Mistake(f"rollout --model zero --output {LONG}", "File name too long"),
+    "collect into a name too long": Mistake(f"collect --env reach --episodes 1 --output {LONG}", "File name too long"),
+    "train into a name too long": Mistake(f"train --model bc --dataset data --output {LONG}", "File name too long"),
+    "a checkpoint with a name too long": Mistake(f"rollout --model {LONG} --env reach", "File name too long"),
     "no run to compare with": Mistake("compare run nowhere", "nowhere"),
     "no run to report": Mistake("report nowhere", "nowhere"),
     "no dataset to look into": Mistake("data info nowhere", "nowhere is no dataset"),

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from simscaleai.command_line import PATH_MISTAKES, parse, say_mistake
+from simscaleai.command_line import parse, say_mistake
 from simscaleai.errors import SimScaleError
 
 PROGRAM = "python -m simscaleai.data"
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command: Info | Export | Import = parse(_Command, PROGRAM, arguments, __doc__)
         command.run()
-    except (SimScaleError, *PATH_MISTAKES) as error:
+    except (SimScaleError, OSError) as error:
         say_mistake(error)
         return 2
     except KeyboardInterrupt:
