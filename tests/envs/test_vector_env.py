@@ -262,3 +262,12 @@ def test_rendering_changes_nothing():
         assert frame.std() > 10
         assert_same(silent.step(action)[0], filmed.step(action)[0])
     np.testing.assert_array_equal(silent.qpos, filmed.qpos)
+
+
+def test_a_step_in_which_nothing_runs_hands_out_arrays_of_its_own(cube_env_id):
+    env, none = disabled(cube_env_id, 2), np.zeros(2, dtype=bool)
+    env.reset(seed=SEED)
+    observation, *_, info = env.step(random_actions(1, 2)[0], active=none)
+    later, *_, later_info = env.step(random_actions(1, 2)[0], active=none)
+    assert not any(np.shares_memory(observation[key], later[key]) for key in observation)
+    assert not any(np.shares_memory(info[key], later_info[key]) for key in info)
