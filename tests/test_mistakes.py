@@ -253,6 +253,7 @@ PLACES = {
     "report where none may write": Mistake("report run --output /proc/new.html", "/proc/new.html"),
     "export where none may write": Mistake("data export data --output /proc/new", "/proc"),
     "draw where none may write": Mistake("envs --contact-sheet /proc/new.png", "/proc"),
+    "control characters in a path": Mistake("rollout --model zero --output file/\x1b[2J", r"cannot use file/\x1b[2J ("),
     "rollout into a name too long": Mistake(f"rollout --model zero --output {LONG}", "File name too long"),
     "collect into a name too long": Mistake(f"collect --env reach --episodes 1 --output {LONG}", "File name too long"),
     "train into a name too long": Mistake(f"train --model bc --dataset data --output {LONG}", "File name too long"),
