@@ -99,6 +99,10 @@ class TrainConfig:
             self._check_range("n_action_steps", 1, self.action_horizon)
         if self.threads is not None:
             self._check_range("threads", 1, math.inf)
+        if self.max_minutes is not None:
+            self._check_range("max_minutes", 0, math.inf)
+        if any(self.output.resolve() == folder.resolve() for folder in self.dataset):
+            raise SimScaleError(f"--output {self.output} is a dataset's folder; choose another")
         if self.auxiliary_weight and self.use_environment_state:
             raise SimScaleError("--auxiliary-weight has no use with --use-environment-state: the policy sees the truth")
         self.parsed_model_arguments()

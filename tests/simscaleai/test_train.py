@@ -459,6 +459,11 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_training_does_not_write_into_its_dataset(tmp_path: Path) -> None:
+    with pytest.raises(SimScaleError, match="is a dataset's folder; choose another"):
+        config_for(tmp_path / "data", tmp_path / "x" / ".." / "data")
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -469,6 +474,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
         ({"model_arguments": ("patch_size",)}, "KEY=VALUE"),
         ({"learning_rate": float("nan")}, "--learning-rate"),
         ({"auxiliary_weight": 1.0, "use_environment_state": True}, "--auxiliary-weight"),
+        ({"max_minutes": float("nan")}, "--max-minutes must be at least 0, got nan"),
     ],
 )
 def test_impossible_values_are_refused_at_once(tmp_path: Path, changes: Any, text: str) -> None:
