@@ -479,7 +479,7 @@ def test_a_training_does_not_write_into_its_dataset(tmp_path: Path) -> None:
 )
 def test_impossible_values_are_refused_at_once(tmp_path: Path, changes: Any, text: str) -> None:
     with pytest.raises(SimScaleError, match=text):
-        config_for(tmp_path, tmp_path, **changes)
+        config_for(tmp_path / "data", tmp_path, **changes)
 
 
 def test_the_command_tells_what_it_did(tmp_path: Path, states: Path, capsys: pytest.CaptureFixture[str]) -> None:
