@@ -22,8 +22,6 @@ from simscaleai.models.registry import list_models
 class ListConfig:
     """List what --model can name."""
 
-_NAME_WIDTH = 22
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
@@ -38,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _listing(checkpoints: Sequence[CheckpointEntry]) -> str:
     presets = {"vla": f"; presets {', '.join(list_presets())}"}
-    models = [f"  {name:<{_NAME_WIDTH}}python -m simscaleai.train --model {name}{presets.get(name, '')}" for name in list_models()]
+    models = [f"  {name:<22}python -m simscaleai.train --model {name}{presets.get(name, '')}" for name in list_models()]
     shipped = [line for checkpoint in checkpoints for line in _checkpoint_lines(checkpoint)]
-    without = [f"  {name:<{_NAME_WIDTH}}{_purpose(name)}" for name in SCRIPTED]
+    without = [f"  {name:<22}{_purpose(name)}" for name in SCRIPTED]
     return "\n".join(
         [
             *("models, to train", *models, ""),
@@ -55,9 +53,9 @@ def _checkpoint_lines(checkpoint: CheckpointEntry) -> Iterable[str]:
     chunk = ""
     if checkpoint.action_horizon > 1:
         chunk = f"; executes {checkpoint.n_action_steps} of {checkpoint.action_horizon} actions"
-    yield f"  {checkpoint.name:<{_NAME_WIDTH}}{checkpoint.model}, {checkpoint.parameters:,} parameters; {_sees(checkpoint)}{chunk}"
+    yield f"  {checkpoint.name:<22}{checkpoint.model}, {checkpoint.parameters:,} parameters; {_sees(checkpoint)}{chunk}"
     for env_id, measured in checkpoint.measured.items():
-        yield f"  {'':<{_NAME_WIDTH}}{env_id}: {_measured_text(measured)}"
+        yield f"  {'':<22}{env_id}: {_measured_text(measured)}"
 
 
 def _sees(checkpoint: CheckpointEntry) -> str:
