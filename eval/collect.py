@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from envs.interface import CAMERAS
 from eval.assembly import build_policy, environment_id
 from eval.collect_job import CollectJob
-from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, plan_text, run_command
+from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, plan_text, run_command, shape_text
 from eval.flags import command_line
 from eval.observers.base import Observer
 from eval.observers.dataset import DatasetIndex, finished_results, is_worth_keeping
@@ -134,9 +134,7 @@ class _Collection:
     def execute(self) -> Summary:
         left = self._left()
         print(f"{self.config.model} in {self.job.env_id}: {plan_text(self.plan)}")
-        at_once = f"{self.job.num_envs} at a time"
-        shape = at_once if self.config.workers == 1 else f"{at_once} in each of {self.config.workers} workers"
-        print(f"{shape}; dataset in {self.writer.folder}", flush=True)
+        print(f"{shape_text(self.job.num_envs, self.config.workers)}; dataset in {self.writer.folder}", flush=True)
         try:
             errors = self._run(left) if left else []
         except KeyboardInterrupt:

@@ -71,6 +71,12 @@ def config_to_json(config: object) -> dict[str, Any]:
     return plain
 
 
+def shape_text(num_envs: int, workers: int) -> str:
+    """Return how many episodes run at a time, in a few words."""
+    at_once = f"{num_envs} at a time"
+    return f"{at_once} in each of {workers} workers" if workers > 1 else at_once
+
+
 def plan_text(plan: Sequence[EpisodeSpec]) -> str:
     """Return how many episodes `plan` has and their seeds, in a few words."""
     seeds = [spec.seed for spec in plan]

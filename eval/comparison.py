@@ -22,7 +22,7 @@ from eval.paired import PairedCounts, difference_sequence, log_e_value, mcnemar_
 from eval.plan import EpisodeSpec
 from eval.power import pairs_needed, smallest_difference
 from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results
-from eval.statistics import LEVEL, Interval, confidence_sequence, wilson
+from eval.statistics import LEVEL, Interval, rate_interval
 from simscaleai.errors import SimScaleError
 
 
@@ -236,8 +236,9 @@ class Comparison:
     @property
     def rates(self) -> tuple[Interval, Interval]:
         """Intervals of the success rates of A and B: Wilson's, or confidence sequences."""
-        counts, interval = self.counts, confidence_sequence if self.sequential else wilson
-        return interval(counts.successes_a, counts.n), interval(counts.successes_b, counts.n)
+        counts, sequential = self.counts, self.sequential
+        of_a = rate_interval(counts.successes_a, counts.n, sequential=sequential)
+        return of_a, rate_interval(counts.successes_b, counts.n, sequential=sequential)
 
     @cached_property
     def p_value(self) -> float | None:

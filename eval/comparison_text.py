@@ -8,9 +8,9 @@ from typing import Any
 
 from eval.comparison import Comparison, Pair, Run, Verdict
 from eval.interventions import parse_interventions
-from eval.percentage import points_text
+from eval.percentage import points_text, rate_text
 from eval.results import EpisodeResult
-from eval.statistics import LEVEL, Interval
+from eval.statistics import LEVEL
 from simscaleai.command_line import printable
 
 _MOST_EPISODES_SHOWN = 20
@@ -76,8 +76,8 @@ def finding_rows(comparison: Comparison) -> Iterator[tuple[str, str]]:
     method = "confidence sequence" if comparison.sequential else "Wilson"
     for name, count in zip(("both succeed", "only A", "only B", "neither"), counts, strict=True):
         yield name, f"{count:>5}   {points_text(count / counts.n):>5} %"
-    yield "A", f"{_rate_text(counts.successes_a, counts.n, rate_a)} ({method}){_error_note(errors_a)}"
-    yield "B", f"{_rate_text(counts.successes_b, counts.n, rate_b)} ({method}){_error_note(errors_b)}"
+    yield "A", f"{rate_text(counts.successes_a, counts.n, rate_a)} ({method}){_error_note(errors_a)}"
+    yield "B", f"{rate_text(counts.successes_b, counts.n, rate_b)} ({method}){_error_note(errors_b)}"
     yield from _evidence_rows(comparison)
     if errors_a or errors_b:
         low, high = (points_text(end, sign=True) for end in comparison.difference_had_errors_run)
@@ -98,11 +98,6 @@ def _evidence_rows(comparison: Comparison) -> Iterator[tuple[str, str]]:
         yield "B - A", f"{difference} (Newcombe, paired)"
         yield "p", f"{comparison.p_value:.2g} (exact McNemar, two-sided, {discordant})"
         yield "could have seen", _smallest_text(comparison)
-
-
-def _rate_text(successes: int, n: int, interval: Interval) -> str:
-    low, high = (points_text(end) for end in interval[:2])
-    return f"{successes}/{n}   {points_text(successes / n)} %   95 % interval [{low}, {high}]"
 
 
 def _error_note(errors: int) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from eval.plan import TEST_SEEDS, EpisodeSpec
 from policies.adapter import PolicyAdapter
 from policies.base import Policy
 from simscaleai.errors import SimScaleError, UnknownNameError
+
+if TYPE_CHECKING:
+    from envs.pick_place_language import PickPlaceLanguage
 
 MEANINGS: dict[str, dict[str, str]] = {
     "target": {},
@@ -104,11 +108,11 @@ class Interventions:
 
     def _check_task(self, env_id: str) -> None:
         if self.target is not None:
-            targets = _needed_choice(env_id, f"target={self.target}")
+            targets = _task_with_choice(env_id, f"target={self.target}").colours
             if self.target not in targets:
                 raise UnknownNameError("target", self.target, targets)
         if self._needs_targets:
-            _needed_choice(env_id, f"language={self.language}")
+            _task_with_choice(env_id, f"language={self.language}")
 
     @property
     def _needs_targets(self) -> bool:
@@ -131,14 +135,13 @@ class Interventions:
             return ""
         if not self._needs_targets:
             return self.language or ""
-        from envs.pick_place_language import PickPlaceLanguage as Task
-
+        task = _task_with_choice(env_id, f"language={self.language}")
         if self.language == "shuffled":
             other = other_seed(spec.seed, "language")
-            return Task.phrase(Task.choose_target(other), other)
-        target = Task.choose_target(spec.seed, spec.target)
+            return task.phrase(task.choose_target(other), other)
+        target = task.choose_target(spec.seed, spec.target)
         if self.language == "held-out":
-            return Task.phrase_held_out(target, spec.seed)
+            return task.phrase_held_out(target, spec.seed)
         return (self.language or "").replace(TARGET, target)
 
     def stand_before(self, policy: Policy, env_id: str) -> Policy:
@@ -180,11 +183,8 @@ def choice_of_targets(env_id: str) -> tuple[str, ...]:
     Raises:
         UnknownChoiceError: If there is no such environment.
     """
-    from envs.pick_place_language import PickPlaceLanguage
-    from envs.registration import find_task
-
-    task = find_task(env_id)
-    return task.colours if issubclass(task, PickPlaceLanguage) else ()
+    task = _find_language_task(env_id)
+    return () if task is None else task.colours
 
 
 def other_seed(seed: int, stream: str) -> int:
@@ -271,12 +271,20 @@ _IMAGES: dict[str, Callable[[Contract, str], ImageSource]] = {
 }
 
 
-def _needed_choice(env_id: str, text: str) -> tuple[str, ...]:
-    """Return what an episode may be to move; refuse a task without a choice."""
-    targets = choice_of_targets(env_id)
-    if not targets:
+def _find_language_task(env_id: str) -> type[PickPlaceLanguage] | None:
+    from envs.pick_place_language import PickPlaceLanguage
+    from envs.registration import find_task
+
+    task = find_task(env_id)
+    return task if issubclass(task, PickPlaceLanguage) else None
+
+
+def _task_with_choice(env_id: str, text: str) -> type[PickPlaceLanguage]:
+    """Return the task of the environment `env_id`; refuse one without a choice of what to move."""
+    task = _find_language_task(env_id)
+    if task is None:
         raise InterventionError(f"{text} needs a task with several targets, such as pick-place-language, not {env_id}")
-    return targets
+    return task
 
 
 def _checked(kind: str, value: str) -> str:

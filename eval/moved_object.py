@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.percentage import points_text
+from eval.percentage import rate_text
 from eval.results import EpisodeResult
-from eval.statistics import Interval, confidence_sequence, wilson
+from eval.statistics import Interval, rate_interval
 
 _TARGET_LIFTED = ("lifted", "placed")
 _OTHER_LIFTED = "wrong_object"
@@ -33,7 +33,7 @@ class MovedObjects:
     @property
     def interval(self) -> Interval:
         """Of the probability that what is lifted is the target, at 95 %."""
-        return (confidence_sequence if self.sequential else wilson)(self.right, self.n)
+        return rate_interval(self.right, self.n, sequential=self.sequential)
 
     def to_json(self) -> dict[str, Any]:
         """Return counts and interval as plain JSON data."""
@@ -43,9 +43,8 @@ class MovedObjects:
         """Return the share in one line for people."""
         if not self.n:
             return "no episode in which any object was lifted"
-        low, high = map(points_text, self.interval[:2])
-        share = f"{self.right}/{self.n}   {points_text(self.right / self.n)} %   95 % interval [{low}, {high}]"
-        return f"{share} ({'confidence sequence' if self.sequential else 'Wilson'}, of what was lifted)"
+        method = "confidence sequence" if self.sequential else "Wilson"
+        return f"{rate_text(self.right, self.n, self.interval)} ({method}, of what was lifted)"
 
 
 def moved_objects(results: Sequence[EpisodeResult], *, sequential: bool = False) -> MovedObjects:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from tyro.constructors import PrimitiveConstructorSpec
 
+from eval.statistics import Interval
+
 _UNITS = ("percentage points", "pp", "%")
 
 
@@ -30,6 +32,12 @@ def parse_points(text: str) -> float:
     if not 0 < value < 1:
         raise ValueError(f"expected percentage points such as 5pp or 5%, or a fraction such as 0.05; got {text!r}")
     return value
+
+
+def rate_text(successes: int, n: int, interval: Interval) -> str:
+    """Return a success rate with its count and the ends of its 95 % interval, in percent; the method is left to say."""
+    low, high = map(points_text, interval[:2])
+    return f"{successes}/{n}   {points_text(successes / max(n, 1))} %   95 % interval [{low}, {high}]"
 
 
 def points_text(value: float, *, sign: bool = False) -> str:

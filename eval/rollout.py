@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.assembly import build_environment, build_policy, environment_id
-from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
+from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command, shape_text
 from eval.comparison import Run, Task
 from eval.film import remove_unfinished_films
 from eval.flags import command_line
@@ -130,17 +130,13 @@ class _Run:
             print(self.plan.reason)
         if self.config.intervene:
             print(f"intervention: {self.interventions.meaning()}")
-        print(f"{self._shape_text()}; record in {self.folder}", flush=True)
+        print(f"{shape_text(self.resolved['num_envs'], self.config.workers)}; record in {self.folder}", flush=True)
         if self._overlap:
             print(f"warning: {self._overlap.text()}", flush=True)
 
     @cached_property
     def _overlap(self) -> SeedOverlap | None:
         return seed_overlap(self.policy, self.plan.specs)
-
-    def _shape_text(self) -> str:
-        at_once = f"{self.resolved['num_envs']} at a time"
-        return f"{at_once} in each of {self.config.workers} workers" if self.config.workers > 1 else at_once
 
     def _take_up(self, now: RunRecord) -> tuple[RunRecord, list[EpisodeResult]]:
         """Return the record to go on with and the results that are there, sure that they belong to this run."""

@@ -109,6 +109,11 @@ def confidence_sequence(successes: int, n: int, level: float = LEVEL) -> Interva
     return Interval(boundary(kept, 0.0, peak), boundary(kept, 1.0, peak), level)
 
 
+def rate_interval(successes: int, n: int, *, sequential: bool) -> Interval:
+    """Return the interval to report: Wilson's, or, of a run that ends when it has seen enough, one for every look."""
+    return (confidence_sequence if sequential else wilson)(successes, n)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return the p-values of a family of tests, adjusted so that any one false alarm among all of them is as rare.
 

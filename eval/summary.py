@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from eval.moved_object import moved_objects
-from eval.percentage import points_text
+from eval.percentage import points_text, rate_text
 from eval.power import independent_discordance, smallest_difference
 from eval.results import EpisodeResult
-from eval.statistics import clopper_pearson, confidence_sequence, wilson
+from eval.statistics import Interval, clopper_pearson, rate_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,16 @@ class Summary:
     """How often what was lifted was `right`, the target, or `wrong`, and the interval of the right one's share; None if
     nothing was lifted."""
 
+    @property
+    def interval(self) -> Interval:
+        """The one of the two intervals that there is."""
+        return rate_interval(self.successes, self.episodes, sequential=self.wilson_95 is None)
+
+    @property
+    def method(self) -> str:
+        """What that interval is, for people."""
+        return "Wilson" if self.wilson_95 else "confidence sequence, valid under stopping"
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain JSON data."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
@@ -68,7 +78,7 @@ def summarise(results: Sequence[EpisodeResult], planned: int, *, sequential: boo
     successes = sum(result.status == "success" for result in results)
     errors = sum(result.status == "error" for result in results)
     held = [result.success_held for result in results]
-    low, high, _ = (confidence_sequence if sequential else wilson)(successes, n)
+    low, high, _ = rate_interval(successes, n, sequential=sequential)
     rate = successes / max(n, 1)
     moved = moved_objects(results, sequential=sequential)
     return Summary(
@@ -94,7 +104,7 @@ def format_summary(summary: Summary) -> str:
     """Return the figures as lines of text for people."""
     n = summary.episodes
     runs_on = summary.success_held is not None
-    headline = f"{summary.successes}/{n}   {100 * summary.success_rate:.1f} %   {_interval_text(summary)}"
+    headline = f"{rate_text(summary.successes, n, summary.interval)} ({summary.method})"
     rows = [("success at end" if runs_on else "success once", headline)]
     if runs_on:
         rows += [("success once", f"{summary.success_once}/{n}"), ("success held", f"{summary.success_held}/{n}")]
@@ -111,13 +121,6 @@ def format_summary(summary: Summary) -> str:
     if n < summary.planned:
         rows.append(("incomplete", f"{n} of {summary.planned} planned episodes count: all before the first not ended"))
     return "\n".join(f"{name:<20} {text}" for name, text in rows)
-
-
-def _interval_text(summary: Summary) -> str:
-    ends = summary.wilson_95 or summary.confidence_sequence_95 or (0.0, 1.0)
-    method = "Wilson" if summary.wilson_95 else "confidence sequence, valid under stopping"
-    low, high = map(points_text, ends)
-    return f"95 % interval [{low}, {high}] ({method})"
 
 
 def smallest_difference_text(summary: Summary) -> str:

@@ -18,7 +18,7 @@ from eval.report.places import MOST_EPISODES, Places, starting_places
 from eval.results import EpisodeResult, RunRecord
 from eval.seed_overlap import SeedOverlap
 from eval.sequential import sequential_rows
-from eval.statistics import LEVEL, Interval, holm
+from eval.statistics import LEVEL, holm
 from eval.summary import Summary, smallest_difference_text, summarise
 from simscaleai.errors import SimScaleError
 
@@ -66,17 +66,6 @@ class RunReport:
     def environment(self) -> str:
         """Full id of the environment."""
         return str(self.record.resolved["environment"])
-
-    @property
-    def interval(self) -> Interval:
-        """Interval of the success probability."""
-        ends = self.summary.wilson_95 or self.summary.confidence_sequence_95 or (0.0, 1.0)
-        return Interval(*ends, LEVEL)
-
-    @property
-    def method(self) -> str:
-        """What the interval is."""
-        return "confidence sequence, valid under stopping" if self.record.sequential else "Wilson"
 
     @property
     def meaning_of_success(self) -> str:
