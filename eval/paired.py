@@ -131,7 +131,7 @@ def difference_sequence(counts: PairedCounts, level: float = LEVEL) -> Interval:
     For runs that stop when they have seen enough: with probability at least `level` it contains the true difference at
     all times. It belongs to `log_e_value`: it leaves out 0 just when that has reached log(1 / (1 - `level`)). So it
     agrees with the verdict, which an interval joined from confidence sequences for two shares would not, and it is
-    narrower than that.
+    narrower than that, unless nearly every pair is won by the same one (then wider by at most 0.03).
 
     It keeps every difference against which a gambler has not won 1 / (1 - `level`), who bets on the outcome x = 1 (only
     B), -1 (only A) or 0 of each pair. A bet on a probability r = (1 + difference) / 2 with stakes w on B and 1 - w on
