@@ -74,7 +74,9 @@ def per_slot_options(options: Mapping[str, Any], num_envs: int) -> list[dict[str
     rows: list[dict[str, Any]] = [{} for _ in range(num_envs)]
     for name in ("target", "instruction"):
         value = options.get(name)
-        values = [value] * num_envs if value is None or isinstance(value, str) else value
+        if value is None:
+            continue
+        values = [value] * num_envs if isinstance(value, str) else value
         proper = isinstance(values, Sequence) and all(each is None or isinstance(each, str) for each in values)
         if not proper or len(values) != num_envs:
             raise SimScaleError(

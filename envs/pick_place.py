@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from envs.controller import NUM_JOINTS, CartesianController
 from envs.interface import Feature, Layout, UnknownChoiceError
 from envs.simulation import Simulation
-from envs.task import ARM_FEATURES, Task, distance, episode_stream, join_features, row_lengths
+from envs.task import ARM_FEATURES, Task, distance, draw_point, episode_stream, join_features, row_lengths
 
 CUBE_HALF = 0.02
 """Half of a cube's edge [m]; also the height of its centre at rest on the table."""
@@ -29,8 +29,8 @@ SEPARATION = 0.10
 _STAGES = np.array(["start", "approached", "grasped", "lifted", "placed"], dtype=object)
 _STAGE_NUMBERS = np.arange(1, len(_STAGES), dtype=np.int8)[:, None]  # of the milestones that reach a stage
 _NEAR = 0.05  # the end effector has approached a cube within this distance [m]
-_WORK_AREA = (np.array([0.40, -0.18]), np.array([0.60, 0.18]))
-_START = (np.array([0.40, -0.12, 0.16]), np.array([0.54, 0.12, 0.26]))
+_WORK_AREA = ((0.40, 0.60), (-0.18, 0.18))
+_START = ((0.40, 0.54), (-0.12, 0.12), (0.16, 0.26))
 _MAX_DRAWS = 200
 
 
@@ -85,12 +85,12 @@ class PickPlace(Task):
     def begin_episode(self, slot: int, seed: int, options: Mapping[str, Any]) -> None:
         """Draw arm start, cubes, goal, target and instruction."""
         cubes, goal = _draw_places(seed, len(self.colours))
-        order = episode_stream(seed, "colours").permutation(len(self.colours))
+        order = _draw_order(seed, len(self.colours))
         yaws = episode_stream(seed, "yaws").uniform(-np.pi / 4, np.pi / 4, len(self.colours))
         for cube, (place, yaw) in enumerate(zip(cubes[order], yaws, strict=True)):
             self._poses[slot, cube] = [*place, CUBE_HALF, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         self.simulation.marker_position[slot] = [*goal, 0.0]
-        self.controller.reset(slot, episode_stream(seed, "arm").uniform(*_START))
+        self.controller.reset(slot, draw_point(episode_stream(seed, "arm"), _START))
         self.targets[slot] = self.choose_target(seed, options.get("target"))
         self._target_index[slot] = self.colours.index(self.targets[slot])
         given = options.get("instruction")
@@ -104,6 +104,8 @@ class PickPlace(Task):
             UnknownChoiceError: If there is no cube of the colour `wanted`.
         """
         if wanted is None:
+            if len(cls.colours) == 1:
+                return cls.colours[0]
             return cls.colours[int(episode_stream(seed, "target").integers(len(cls.colours)))]
         if wanted not in cls.colours:
             raise UnknownChoiceError("target", wanted, cls.colours)
@@ -199,6 +201,11 @@ class PickPlace(Task):
         return [self._target_pose, self.simulation.marker_position]
 
 
+def _draw_order(seed: int, num_cubes: int) -> NDArray[np.intp]:
+    """Draw which place each cube takes; there is nothing to draw for one."""
+    return episode_stream(seed, "colours").permutation(num_cubes) if num_cubes > 1 else np.zeros(1, dtype=np.intp)
+
+
 def _draw_places(seed: int, num_cubes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw horizontal places (num_cubes, 2) and a goal (2,), all at least `SEPARATION` apart, by rejection."""
     cube_stream, goal_stream = episode_stream(seed, "places"), episode_stream(seed, "goal")
@@ -206,7 +213,7 @@ def _draw_places(seed: int, num_cubes: int) -> tuple[NDArray[np.float64], NDArra
         places: list[NDArray[np.float64]] = []
         for _ in range(_MAX_DRAWS):
             stream = cube_stream if len(places) < num_cubes else goal_stream
-            place = stream.uniform(*_WORK_AREA)
+            place = draw_point(stream, _WORK_AREA)
             if all(np.linalg.norm(place - other) >= SEPARATION for other in places):
                 places.append(place)
             if len(places) == num_cubes + 1:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from envs.controller import CartesianController
 from envs.interface import Feature, Layout, SimScaleError
 from envs.simulation import Simulation
-from envs.task import ARM_FEATURES, Task, distance, episode_stream, join_features
+from envs.task import ARM_FEATURES, Task, distance, draw_point, episode_stream, join_features
 
 REACHED = 0.02
 """The end effector is at the goal within this distance [m]."""
@@ -20,8 +20,8 @@ NEAR = 0.06
 MIN_START_DISTANCE = 0.1
 """The end effector starts at least this far from the goal [m]."""
 
-_START = (np.array([0.38, -0.15, 0.16]), np.array([0.54, 0.15, 0.30]))
-_GOAL = (np.array([0.36, -0.22, 0.06]), np.array([0.60, 0.22, 0.34]))
+_START = ((0.38, 0.54), (-0.15, 0.15), (0.16, 0.30))
+_GOAL = ((0.36, 0.60), (-0.22, 0.22), (0.06, 0.34))
 
 
 class Reach(Task):
@@ -57,11 +57,11 @@ class Reach(Task):
         """Draw the end effector's start and the goal."""
         if options.get("target") is not None:
             raise SimScaleError("reach has one goal and no targets to choose from; leave out the option 'target'")
-        start = episode_stream(seed, "arm").uniform(*_START)
+        start = draw_point(episode_stream(seed, "arm"), _START)
         goals = episode_stream(seed, "goal")
-        goal = goals.uniform(*_GOAL)
+        goal = draw_point(goals, _GOAL)
         while np.linalg.norm(goal - start) < MIN_START_DISTANCE:  # one draw in eight is rejected
-            goal = goals.uniform(*_GOAL)
+            goal = draw_point(goals, _GOAL)
         self.controller.reset(slot, start)
         self.simulation.marker_position[slot] = goal
         given = options.get("instruction")

@@ -55,8 +55,8 @@ class RolloutConfig:
     """Give the policy something else than what the scene shows, to learn what it goes by: target=red (the same scenes,
     this one to move), language=empty, language=shuffled (another seed's instruction), language=held-out (a phrasing
     never trained on), language="words of your own", vision=black, vision=other-seed, vision=frozen, state=zero."""
-    num_envs: int = 16
-    """Episodes simulated side by side. Changes the speed, never a result."""
+    num_envs: int = 64
+    """Episodes simulated side by side, never more than there are. Changes the speed, never a result."""
     workers: int = 1
     """Processes that run episodes, each with --num-envs side by side. Changes the speed, never a result."""
     output: Path | None = None

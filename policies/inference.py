@@ -8,7 +8,7 @@ whether the model keeps its rows apart, and one that does not runs a row at a ti
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,9 @@ class RowInference:
         """
         self._model = model
         self._uses_language = uses_language
+        remember: Callable[[], None] | None = getattr(model, "remember_texts", None)
+        if remember is not None:
+            remember()
         self._noise_shape = _noise_shape(model)
         if uses_language and "language" not in inspect.signature(model.predict).parameters:  # type: ignore[arg-type]
             raise SimScaleError(f"the contract says language, but {type(model).__name__}.predict takes no 'language'")

@@ -49,6 +49,12 @@ class ActionModel(nn.Module):
         """Return the shape of the `noise` that `predict` takes, or None if the model is deterministic."""
         return None
 
+    def remember_texts(self) -> None:
+        """Keep what `predict` computes from an instruction alone for its next calls; call it once weights are final.
+
+        The actions stay the same to the last bit. `train()` ends it. Models without language ignore it.
+        """
+
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return `predicted_actions`, `loss` and metrics for a training batch.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from simscaleai.models.vision import PatchEmbedding, VisionEncoder
 __all__ = ["PatchEmbedding", "SimpleLanguageEncoder", "VisionEncoder", "VisionLanguageAction"]
 
 MIN_FUSION_LAYERS = 2
+MOST_REMEMBERED_TEXTS = 1024
 ACTION_HEADS = ("mlp", "diffusion")
 
 
@@ -98,6 +99,7 @@ class VisionLanguageAction(ActionModel):
             raise UnknownNameError("action_head_type", action_head_type, ACTION_HEADS)
         self.image_size, self.in_channels, self.state_dim = image_size, in_channels, state_dim
         self.action_dim, self.action_horizon, self.uses_language = action_dim, action_horizon, use_language
+        self._remembered: dict[tuple[int, ...], Tensor] | None = None  # tokens of a text to its features
         self.vision_encoder = VisionEncoder(
             image_size, patch_size, in_channels, embed_dim, num_heads, num_layers, mlp_ratio, dropout, patch_projection
         )
@@ -168,6 +170,16 @@ class VisionLanguageAction(ActionModel):
             return self.action_head.noise_shape(batch_size)
         return None
 
+    def remember_texts(self) -> None:
+        """Keep the features of each instruction; see `ActionModel.remember_texts`."""
+        self._remembered = {}
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, as in torch; weights that train make what is remembered of texts untrue."""
+        if mode:
+            self._remembered = None
+        return super().train(mode)
+
     def _head_output(self, features: Tensor, targets: ActionTargets) -> dict[str, Tensor]:
         if isinstance(self.action_head, MLPActionHead):
             return {"predicted_actions": self.action_head(features)}
@@ -204,8 +216,17 @@ class VisionLanguageAction(ActionModel):
     def _encoded_singly(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (U, max_text_len, embed_dim) and tokens (U, max_text_len), one encoder call per text."""
         width = self.language_encoder.max_text_len
-        encoded = []
-        for row, length in zip(tokens, text_lengths(tokens).tolist(), strict=True):
-            features = self.language_encoder.features(row[None, : max(length, 1)])[0]
-            encoded.append(functional.pad(features, (0, 0, 0, width - len(features))))
-        return torch.stack(encoded), functional.pad(tokens, (0, width - tokens.shape[1]), value=PADDING)
+        lengths = text_lengths(tokens).tolist()
+        features = [self._encoded(row[: max(length, 1)]) for row, length in zip(tokens, lengths, strict=True)]
+        return torch.stack(features), functional.pad(tokens, (0, width - tokens.shape[1]), value=PADDING)
+
+    def _encoded(self, tokens: Tensor) -> Tensor:
+        """Return the features (max_text_len, embed_dim) of one text (L,), zeros behind it."""
+        remembered = {} if self._remembered is None else self._remembered
+        key = tuple(tokens.tolist())
+        if key not in remembered:
+            if len(remembered) == MOST_REMEMBERED_TEXTS:
+                remembered.clear()
+            features = self.language_encoder.features(tokens.unsqueeze(0))[0]
+            remembered[key] = functional.pad(features, (0, 0, 0, self.language_encoder.max_text_len - len(features)))
+        return remembered[key]

@@ -212,6 +212,29 @@ def test_each_distinct_text_is_encoded_once(monkeypatch):
     assert encoded == [(1, 20), (1, 5)]
 
 
+def test_remembered_texts_change_no_bit_and_are_encoded_once(monkeypatch):
+    model, observations = build(state_dim=20), batch_of()["observations"]
+    plain = [model.predict(observations, texts) for texts in (TEXTS, TEXTS[::-1])]
+    model.remember_texts()
+    encode, encoded = model.language_encoder.features, []
+    monkeypatch.setattr(model.language_encoder, "features", lambda tokens: encoded.append(tokens) or encode(tokens))
+    again = [model.predict(observations, texts) for texts in (TEXTS, TEXTS[::-1])]
+    assert all(torch.equal(*pair) for pair in zip(plain, again, strict=True))
+    assert len(encoded) == len(TEXTS)
+
+
+def test_training_forgets_remembered_texts():
+    model, batch = build(state_dim=20), batch_of()
+    model.remember_texts()
+    before = model.predict(batch["observations"], batch["language"])
+    model.train()
+    with torch.no_grad():
+        model.language_encoder.embedding.weight.mul_(2.0)
+    after = model.predict(batch["observations"], batch["language"])
+    assert not torch.equal(before, after)
+    assert torch.equal(after, model.predict(batch["observations"], batch["language"]))
+
+
 @pytest.mark.parametrize("head", ["mlp", "diffusion"])
 def test_a_row_does_not_depend_on_its_tile(head):
     """Rows of a tile of 8 give the same bits in any order and beside any other rows and texts."""
