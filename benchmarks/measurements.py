@@ -6,35 +6,38 @@ Development seeds only.
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, redirect_stderr, redirect_stdout
+from functools import lru_cache, partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from benchmarks.clocks import Clock, clock_on
 from envs.interface import ACTION_DIM, CONTROL_HZ
 from envs.vector_env import TaskVectorEnv
-from eval.assembly import build_environment, build_policy
 from eval.collect import CollectConfig, collect
-from eval.loop import rollout
-from eval.plan import plan_episodes
+from eval.rollout import RolloutConfig, run
+
+R = TypeVar("R")
 
 ENV_ID = "SimScale/PickPlace-v0"
 SLOTS = 16
 FIRST_SEED = 3_000_200_000
 
 _STEPS = 200
+_IMAGE_STEPS = 100
 _RESETS = 200
 _REACHED = 7
 _FIRST_STEP = f"""
@@ -47,47 +50,23 @@ main(["--model", "scripted", "--episodes", "1", "--seed", "{FIRST_SEED}", "--out
 """
 
 
-@dataclass
-class Physics:
-    """What passed inside `Batch.step`."""
-
-    seconds: float = 0.0
-    steps: int = 0
-    """Environment steps: one call advances as many as its mask has slots."""
-
-
-@contextmanager
-def physics_timed() -> Iterator[Physics]:
+def physics_clock() -> AbstractContextManager[Clock]:
     """Time every `Batch.step` of this process."""
     import mujoco.batch
 
-    physics, original = Physics(), mujoco.batch.Batch.step
-
-    def step(batch: Any, *, ids: NDArray[np.bool_], **options: Any) -> None:
-        start = time.perf_counter()
-        try:
-            original(batch, ids=ids, **options)
-        finally:
-            physics.seconds += time.perf_counter() - start
-            physics.steps += np.count_nonzero(ids)
-
-    mujoco.batch.Batch.step = step
-    try:
-        yield physics
-    finally:
-        mujoco.batch.Batch.step = original
+    return clock_on(mujoco.batch.Batch, "step")
 
 
 def step_overhead() -> float:
     """Return the time outside `Batch.step` of an environment step at 16 slots [µs]."""
-    with physics_timed() as physics:
+    with physics_clock() as physics:
         seconds = _step_all(_vector_env())
-    return 1e6 * (seconds - physics.seconds) / physics.steps
+    return 1e6 * (seconds - physics.seconds) / (SLOTS * _STEPS)
 
 
 def step_overhead_share() -> float:
     """Return the share of a step at 16 slots that passes outside `Batch.step`."""
-    with physics_timed() as physics:
+    with physics_clock() as physics:
         seconds = _step_all(_vector_env())
     return 1.0 - physics.seconds / seconds
 
@@ -135,22 +114,68 @@ def first_step_time() -> float:
 
 def rollout_share(episodes: int) -> float:
     """Return the share of a scripted rollout of `episodes` episodes that passes outside `Batch.step`."""
-    policy = build_policy("scripted", None, ENV_ID)
-    env = build_environment(policy.contract, ENV_ID, SLOTS)
-    with physics_timed() as physics:
-        start = time.perf_counter()
-        rollout(env, policy, plan_episodes(episodes, FIRST_SEED))
-        seconds = time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as folder, physics_clock() as physics:
+        config = RolloutConfig(model="scripted", episodes=episodes, seed=FIRST_SEED, output=Path(folder) / "run")
+        seconds, _ = silently(partial(run, config))
     return 1.0 - physics.seconds / seconds
+
+
+def vla_share(episodes: int) -> float:
+    """Return the share of an evaluation of the shipped VLA outside physics, drawing and the network."""
+    with ExitStack() as clocks, tempfile.TemporaryDirectory() as folder:
+        work = [clocks.enter_context(clock) for clock in (physics_clock(), *_eyes_and_network())]
+        config = RolloutConfig(model="vla", episodes=episodes, seed=FIRST_SEED, output=Path(folder) / "run")
+        seconds, _ = silently(partial(run, config))
+    return 1.0 - sum(clock.seconds for clock in work) / seconds
 
 
 def collect_speed(episodes: int) -> float:
     """Return the control steps that are stored per second when `episodes` image demonstrations are collected."""
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder:
         config = CollectConfig(output=Path(folder) / "data", episodes=episodes, seed=FIRST_SEED, keep_failures=True)
+        seconds, summary = silently(partial(collect, config))
+    return summary.mean_steps * summary.episodes / seconds
+
+
+def image_speed(processes: int, slots: int) -> float:
+    """Return the control steps per second of `processes` that draw 128 x 128 images of all their slots every step."""
+    context = multiprocessing.get_context("spawn")
+    ready, go = context.Barrier(processes + 1), context.Barrier(processes + 1)
+    workers = [context.Process(target=_step_with_images, args=(slots, ready, go)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    ready.wait()
+    start = time.perf_counter()
+    go.wait()
+    for worker in workers:
+        worker.join()
+    return processes * slots * _IMAGE_STEPS / (time.perf_counter() - start)
+
+
+def silently(work: Callable[[], R]) -> tuple[float, R]:
+    """Do `work`, what it prints thrown away; return the seconds it took and its result."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         start = time.perf_counter()
-        summary = collect(config)
-        return summary.mean_steps * summary.episodes / (time.perf_counter() - start)
+        result = work()
+        return time.perf_counter() - start, result
+
+
+def _eyes_and_network() -> tuple[AbstractContextManager[Clock], ...]:
+    from envs.rendering import SceneRenderer
+    from simscaleai.models.vla import VisionLanguageAction
+
+    return clock_on(SceneRenderer, "draw"), clock_on(VisionLanguageAction, "predict")
+
+
+def _step_with_images(slots: int, ready: Barrier, go: Barrier) -> None:
+    env = TaskVectorEnv(ENV_ID, slots, cameras=("front",), terminate_on_success=False, num_threads=1)
+    env.reset(seed=FIRST_SEED)
+    actions = _actions(slots)[:_IMAGE_STEPS]
+    env.step(actions[0])  # the first frame makes the GL context
+    ready.wait()
+    go.wait()
+    for rows in actions:
+        env.step(rows)
 
 
 @lru_cache(maxsize=1)

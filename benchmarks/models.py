@@ -37,25 +37,6 @@ PREDICTION_ROWS = 8
 INSTRUCTION = "pick up the red cube and place it on the goal"
 
 
-class PlainTransformer(nn.Module):
-    """The same vision and fusion layers from torch's own encoder: what the fused formulation is measured against."""
-
-    def __init__(self, dropout: float, embed_dim: int = 128, num_heads: int = 4, num_layers: int = 6) -> None:
-        super().__init__()
-        self.patches = nn.Conv2d(6, embed_dim, kernel_size=8, stride=8)
-        layer = nn.TransformerEncoderLayer(
-            embed_dim, num_heads, 4 * embed_dim, dropout, "gelu", batch_first=True, norm_first=True
-        )
-        self.encoder = nn.TransformerEncoder(layer, num_layers, nn.LayerNorm(embed_dim), enable_nested_tensor=False)
-        self.head = nn.Linear(embed_dim, 4)
-
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Return the loss of the first token's answer."""
-        tokens = self.patches(batch["observations"]["image"]).flatten(2).transpose(1, 2)
-        tokens = torch.cat([tokens[:, :1], tokens], dim=1)
-        return {"loss": (self.head(self.encoder(tokens)[:, 0]) - batch["actions"]).square().mean()}
-
-
 def count_parameters(preset: str) -> int:
     """Return the parameters of a VLA preset, built on the meta device."""
     with torch.device("meta"):
@@ -83,8 +64,8 @@ def speed_table() -> str:
     for dropout in (0.0, 0.1):
         for name, model in _models(dropout).items():
             training = [milliseconds(_training_step(model, bfloat16)) for bfloat16 in (False, True)]
-            prediction = f"{milliseconds(_prediction(model)):.0f}" if hasattr(model, "predict") else ""
-            lines.append(f"| {name} | {dropout} | {training[0]:.0f} | {training[1]:.0f} | {prediction} |")
+            prediction = milliseconds(_prediction(model))
+            lines.append(f"| {name} | {dropout} | {training[0]:.0f} | {training[1]:.0f} | {prediction:.0f} |")
     return "\n".join(lines)
 
 
@@ -101,7 +82,6 @@ def milliseconds(function: Callable[[], Any], repeats: int = 7) -> float:
 def _models(dropout: float) -> dict[str, nn.Module]:
     arguments = {**STEP_ARGUMENTS, "dropout": dropout}
     return {
-        "torch's encoder, vision only": PlainTransformer(dropout),
         "vla, mlp head, no language": create_model("vla", use_language=False, **arguments),
         "vla, mlp head": create_model("vla", **arguments),
         "vla, diffusion head, horizon 8": create_model(

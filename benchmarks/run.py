@@ -1,7 +1,8 @@
 """The speed table: what must be fast, how fast it is here, and how fast it ought to be.
 
-    python -m benchmarks.run            # a quarter of an hour
-    python -m benchmarks.run --quick    # a minute: few episodes, few rounds
+    python -m benchmarks.run            # half an hour
+    python -m benchmarks.run --quick    # two minutes: few episodes, few rounds
+    python -m benchmarks.run --peers peers/bin/python    # and FetchPickAndPlace in the same rounds; see fetch.py
 
 The rows are measured in turn, round after round; a figure is the median over rounds. Writes
 benchmarks/results/speed.csv with machine and versions. Figures of a machine that does other work at the same time are
@@ -20,11 +21,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import measurements
+from benchmarks import measurements, model_speed
+from benchmarks.fetch import fetch_figure
 from eval.provenance import fingerprint, source_state
 
 RESULTS = Path(__file__).parent / "results" / "speed.csv"
 
+_IMAGES = "16 slots in 2 processes, 128 x 128 every step"
 _QUIET_LOAD = 0.3
 """Mean number of other running processes, over the last minute, up to which a machine is quiet."""
 
@@ -40,13 +43,16 @@ class Row:
     measure: Callable[[], float]
 
 
-def table(episodes: int, collected: int) -> list[Row]:
-    """Return the rows, with so many episodes of the rollout and so many of the collection."""
+def table(*, quick: bool) -> list[Row]:
+    """Return the rows that need nothing but this project."""
+    episodes, evaluated, collected = (100, 20, 10) if quick else (1000, 200, 500)
+    repeats = 3 if quick else 7
     return [
         Row(name="step outside physics, 16 slots", unit="µs", target="≤ 25", measure=measurements.step_overhead),
         Row(name="step outside physics, 16 slots", unit="share", target="", measure=measurements.step_overhead_share),
         Row(name="16 slots", unit="simulated s/s", target="", measure=measurements.vector_speed),
         Row(name="single gym.make", unit="simulated s/s", target="", measure=measurements.single_speed),
+        Row(name=_IMAGES, unit="steps/s", target="", measure=_image_speed),
         Row(name="reset of one slot among 16", unit="ms", target="≤ 0.3", measure=measurements.slot_reset),
         Row(name="eval.rollout --help", unit="s", target="≤ 0.5", measure=measurements.help_time),
         Row(name="command to first control step", unit="s", target="≤ 2.5", measure=measurements.first_step_time),
@@ -57,12 +63,48 @@ def table(episodes: int, collected: int) -> list[Row]:
             measure=partial(measurements.rollout_share, episodes),
         ),
         Row(
+            name=f"{evaluated} episodes of the VLA, harness alone",
+            unit="share",
+            target="≤ 0.1",
+            measure=partial(measurements.vla_share, evaluated),
+        ),
+        Row(
             name=f"collection of {collected} image demonstrations",
             unit="stored steps/s",
             target="≥ 300",
             measure=partial(measurements.collect_speed, collected),
         ),
+        Row(
+            name="VLA small, training step, plain formulation",
+            unit="times ours",
+            target="≥ 1.8",
+            measure=partial(model_speed.training_ratio, repeats),
+        ),
+        Row(
+            name="VLA small, prediction, plain formulation",
+            unit="times ours",
+            target="≥ 2",
+            measure=partial(model_speed.prediction_ratio, repeats),
+        ),
     ]
+
+
+def peer_rows(peers: Path) -> list[Row]:
+    """Return the rows that measure FetchPickAndPlace in the interpreter `peers`, each beside ours."""
+
+    def times_fetch(kind: str, ours: Callable[[], float]) -> Callable[[], float]:
+        return lambda: ours() / fetch_figure(peers, kind)
+
+    pairs = [
+        ("16 slots, simulated s/s", "≥ 5", times_fetch("vector", measurements.vector_speed)),
+        ("single gym.make, simulated s/s", "≥ 2.5", times_fetch("single", measurements.single_speed)),
+        (f"{_IMAGES}, steps/s", "≥ 12", times_fetch("image", _image_speed)),
+    ]
+    return [Row(name=name, unit="times Fetch's", target=target, measure=work) for name, target, work in pairs]
+
+
+def _image_speed() -> float:
+    return measurements.image_speed(processes=2, slots=8)
 
 
 def measure(rows: list[Row], rounds: int) -> list[list[float]]:
@@ -125,13 +167,14 @@ def main() -> None:
     """Measure every row and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer episodes and rounds")
+    parser.add_argument("--peers", type=Path, help="Python interpreter that has gymnasium-robotics")
     parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
     arguments = parser.parse_args()
     around = circumstances(os.getloadavg()[0])  # before this process is load itself
     if around["loaded"] == "yes":
         print("The machine is doing other work: only the shares mean something.")
-    rows = table(100, 10) if arguments.quick else table(1000, 500)
-    write(arguments.output, rows, measure(rows, 3 if arguments.quick else 7), around)
+    rows = table(quick=arguments.quick) + (peer_rows(arguments.peers) if arguments.peers else [])
+    write(arguments.output, rows, measure(rows, 3 if arguments.quick else 5), around)
 
 
 if __name__ == "__main__":

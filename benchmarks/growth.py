@@ -1,0 +1,115 @@
+"""How time and memory grow with episodes, environments and image size: benchmarks/results/growth.csv.
+
+    python -m benchmarks.growth
+
+Every figure comes from a process of its own, so that its memory is its own. Development seeds only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measurements import ENV_ID, FIRST_SEED, silently
+from benchmarks.run import circumstances
+from envs.interface import ACTION_DIM
+from envs.vector_env import TaskVectorEnv
+from eval.rollout import RolloutConfig, run
+
+RESULTS = Path(__file__).parent / "results" / "growth.csv"
+
+EPISODES = (100, 1_000, 10_000)
+ENVIRONMENTS = (1, 4, 16, 64, 256)
+IMAGE_SIZES = (64, 96, 128, 192, 256, 512)
+
+_STEPS = 100
+_FRAMES = 50
+
+
+def time_per_episode(episodes: int) -> float:
+    """Return the time of a scripted episode of a recorded run of `episodes` [ms]."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = RolloutConfig(model="scripted", episodes=episodes, seed=FIRST_SEED, output=Path(folder) / "run")
+        seconds, _ = silently(lambda: run(config))
+    return 1e3 * seconds / episodes
+
+
+def time_per_step(environments: int) -> float:
+    """Return the time of a step of each of so many environments side by side [µs]."""
+    env = TaskVectorEnv(ENV_ID, environments, environment_state=True, terminate_on_success=False)
+    env.reset(seed=FIRST_SEED)
+    actions = np.random.default_rng(0).uniform(-1, 1, (_STEPS, environments, ACTION_DIM)).astype(np.float32)
+    env.step(actions[0])
+    start = time.perf_counter()
+    for rows in actions:
+        env.step(rows)
+    return 1e6 * (time.perf_counter() - start) / (_STEPS * environments)
+
+
+def time_per_frame(size: int) -> float:
+    """Return the time of drawing one image of `size` x `size` [ms]."""
+    env = TaskVectorEnv(ENV_ID, 1, cameras=("front",), image_size=(size, size), images_on_request=True)
+    env.reset(seed=FIRST_SEED)
+    everywhere = np.ones(1, dtype=bool)
+    env.render_images(everywhere)
+    start = time.perf_counter()
+    for _ in range(_FRAMES):
+        env.render_images(everywhere)
+    return 1e3 * (time.perf_counter() - start) / _FRAMES
+
+
+SWEEPS: tuple[tuple[str, tuple[int, ...], str, Callable[[int], float]], ...] = (
+    ("episodes of a run", EPISODES, "ms per episode", time_per_episode),
+    ("environments side by side", ENVIRONMENTS, "µs per environment step", time_per_step),
+    ("height and width of an image [px]", IMAGE_SIZES, "ms per image", time_per_frame),
+)
+
+
+def measured_apart(work: Callable[[int], float], size: int) -> tuple[float, float]:
+    """Return the figure that `work(size)` gives in a process of its own, and the most memory that took [MB]."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_figure, args=(work, size, sender))
+    process.start()
+    sender.close()
+    figure, kilobytes = receiver.recv()
+    process.join()
+    return figure, kilobytes / 1e3
+
+
+def _send_figure(work: Callable[[int], float], size: int, sender: Connection) -> None:
+    figure = work(size)
+    sender.send((figure, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+
+def main() -> None:
+    """Measure every sweep and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
+    arguments = parser.parse_args()
+    around = circumstances(os.getloadavg()[0])  # before this process is load itself
+    lines = []
+    for what, sizes, unit, work in SWEEPS:
+        for size in sizes:
+            figure, memory = measured_apart(work, size)
+            print(f"{what:36} {size:>6} {figure:>10.4g} {unit:24} {memory:.0f} MB", flush=True)
+            row = {"what": what, "size": size, "figure": f"{figure:.4g}", "unit": unit, "peak_mb": f"{memory:.0f}"}
+            lines.append(row | around)
+    with arguments.output.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+if __name__ == "__main__":
+    main()

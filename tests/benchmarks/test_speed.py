@@ -1,0 +1,19 @@
+"""A fast part of the speed table, as ratios with room for a busy machine: whoever falls below has broken something."""
+
+import pytest
+
+from benchmarks import measurements, model_speed
+
+pytestmark = pytest.mark.slow
+
+
+def test_training_beats_the_plain_formulation():
+    assert model_speed.training_ratio(repeats=3) > 1.2
+
+
+def test_prediction_beats_the_plain_formulation():
+    assert model_speed.prediction_ratio(repeats=7) > 1.3
+
+
+def test_a_scripted_run_is_mostly_physics():
+    assert min(measurements.rollout_share(episodes=200) for _ in range(3)) < 0.35
