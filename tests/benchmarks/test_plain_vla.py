@@ -7,7 +7,7 @@ from benchmarks.plain_vla import PlainVLA
 from simscaleai.models.vla import VisionLanguageAction
 
 ROWS = 3
-TEXTS = ["pick up the red cube", "", "put it down, please"]
+TEXTS = ["pick up the red cube", "stop", "put it down, please"]
 
 
 @pytest.fixture
