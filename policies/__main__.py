@@ -17,6 +17,9 @@ from simscaleai.command_line import parse, say_mistake
 from simscaleai.models.presets import list_presets
 from simscaleai.models.registry import list_models
 
+Row = tuple[str, str]
+"""A name, and what there is to say of it."""
+
 
 @dataclass(frozen=True)
 class ListConfig:
@@ -36,26 +39,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _listing(checkpoints: Sequence[CheckpointEntry]) -> str:
     presets = {"vla": f"; presets {', '.join(list_presets())}"}
-    models = [f"  {name:<22}python -m simscaleai.train --model {name}{presets.get(name, '')}" for name in list_models()]
-    shipped = [line for checkpoint in checkpoints for line in _checkpoint_lines(checkpoint)]
-    without = [f"  {name:<22}{_purpose(name)}" for name in SCRIPTED]
-    return "\n".join(
-        [
-            *("models, to train", *models, ""),
-            *("shipped checkpoints; --model bc or vla picks the one that serves --env", *shipped, ""),
-            *("policies without weights", *without, ""),
-            "--model also takes a checkpoint folder, or module:attribute of your own.",
-        ]
-    )
+    sections: dict[str, list[Row]] = {
+        "models, to train": [
+            (name, f"python -m simscaleai.train --model {name}{presets.get(name, '')}") for name in list_models()
+        ],
+        "shipped checkpoints; --model bc or vla picks the first that serves --env": [
+            row for checkpoint in checkpoints for row in _checkpoint_rows(checkpoint)
+        ],
+        "policies without weights": [(name, _purpose(name)) for name in SCRIPTED],
+    }
+    width = max(len(name) for rows in sections.values() for name, _ in rows)
+    lines = []
+    for title, rows in sections.items():
+        lines += [title, *(f"  {name:<{width}}  {text}" for name, text in rows), ""]
+    return "\n".join([*lines, "--model also takes a checkpoint folder, or module:attribute of your own."])
 
 
-def _checkpoint_lines(checkpoint: CheckpointEntry) -> Iterable[str]:
+def _checkpoint_rows(checkpoint: CheckpointEntry) -> Iterable[Row]:
     chunk = ""
     if checkpoint.action_horizon > 1:
         chunk = f"; executes {checkpoint.n_action_steps} of {checkpoint.action_horizon} actions"
-    yield f"  {checkpoint.name:<22}{checkpoint.model}, {checkpoint.parameters:,} parameters; {_sees(checkpoint)}{chunk}"
+    yield checkpoint.name, f"{checkpoint.model}, {checkpoint.parameters:,} parameters; {_sees(checkpoint)}{chunk}"
     for env_id, measured in checkpoint.measured.items():
-        yield f"  {'':<22}{env_id}: {_measured_text(measured)}"
+        yield "", f"{env_id}: {_measured_text(measured)}"
 
 
 def _sees(checkpoint: CheckpointEntry) -> str:
