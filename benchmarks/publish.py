@@ -23,7 +23,8 @@ from eval.seed_overlap import seed_overlap
 from eval.summary import summarise
 from simscaleai.errors import SimScaleError
 
-LEDGER = Path(__file__).parent / "results" / "published.jsonl"
+_PLACE = Path("benchmarks/results/published.jsonl")
+LEDGER = Path(__file__).resolve().parent.parent / _PLACE
 SLOTS = 32
 
 
@@ -62,7 +63,7 @@ def score(checkpoint: Path, env_id: str) -> dict[str, Any]:
         "environment": env_id,
         "scene": env.contract.environments[env_id],
         "summary": summary.to_json(),
-        "source": source_state(),
+        "source": source_state(besides=_PLACE),
         "fingerprint": fingerprint(gl_renderer(env)),
     }
     with LEDGER.open("a") as file:

@@ -48,13 +48,19 @@ def gl_renderer(env: TaskVectorEnv) -> str | None:
     return renderer_name()
 
 
-def source_state() -> dict[str, Any] | None:
-    """Return the git commit of the project and whether its files differ from it; None outside a checkout."""
+def source_state(*, besides: Path | None = None) -> dict[str, Any] | None:
+    """Return the git commit of the project and whether its files differ from it; None outside a checkout.
+
+    Args:
+        besides: A file of the project that may differ, because it is being written; relative to its folder.
+    """
     root = Path(__file__).resolve().parent.parent
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != root:
         return None
-    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": bool(_git(root, "status", "--porcelain"))}
+    left_out = [] if besides is None else [f":(exclude){besides}"]
+    changes = _git(root, "status", "--porcelain", "--", ".", *left_out)
+    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": bool(changes)}
 
 
 def checkpoint_digest(policy: Policy) -> str | None:
