@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from envs.interface import ACTION_DIM, Contract, ContractError, ObservationArrays
 from eval.assembly import build_environment, environment_id
+from eval.console import Row
 from eval.loop import rollout
 from eval.observers.base import Observer, Step
 from eval.observers.progress import Progress
@@ -49,8 +50,8 @@ class Verification:
     same_machine: bool | None
     """Whether the dataset was made on the same CPU type, libraries and GL driver; None if it does not say."""
 
-    def text(self) -> str:
-        """Return the finding as lines of text for people."""
+    def rows(self) -> list[Row]:
+        """Return the finding for people, name by name."""
         equal = self.episodes - len(self.differences)
         rows = {
             "replayed alike": f"{equal}/{self.episodes}   {100 * equal / self.episodes:.1f} %",
@@ -59,7 +60,7 @@ class Verification:
         rows |= {f"episode {index}": text for index, text in sorted(self.differences.items())}
         if self.differences and self.same_machine is False:
             rows["note"] = "it was made with another CPU type, other libraries or another GL driver; bits may differ"
-        return "\n".join(f"{name:<20} {text}" for name, text in rows.items())
+        return list(rows.items())
 
 
 def verify_dataset(folder: Path, *, episodes_with_images: int = EPISODES_WITH_IMAGES) -> Verification:

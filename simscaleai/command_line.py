@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ def parse(
         SimScaleError: If a flag is unknown, lacks its value or is missing, or a value is of another type.
         SystemExit: After printing the help that was asked for.
     """
+    if os.environ.get("NO_COLOR"):
+        tyro._experimental_options["ansi_codes"] = False
     said = io.StringIO()
     try:
         with redirect_stderr(said):
