@@ -169,6 +169,7 @@ NAMES = {
     "intervention": Mistake("rollout --model zero --env reach --intervene vision=blakc", "Did you mean 'black'?"),
     "checkpoint to validate": Mistake("rollout --validate zero randm --env reach", "Did you mean 'random'?"),
     "format": Mistake("data export data --format lerobt --output new", "lerobt"),
+    "a name and a checkpoint": Mistake("rollout --model bc --env reach", "say --model ./bc for the folder"),
     "subcommand": Mistake("data inof data", "inof"),
     "with control characters": Mistake("rollout --model \x1b[2Jzero --env reach", r"Unknown policy '\x1b[2Jzero'"),
 }
@@ -407,6 +408,7 @@ RUNS = {
 }
 
 NO_GL = {
+    "rollout": Mistake("rollout --model vla --output new", "libegl1", gl=False),
     "collect": Mistake(f"{COLLECT} --cameras front", "libegl1", gl=False),
     "record": Mistake("record --model zero --env reach --output new", "libegl1", gl=False),
     "contact sheet": Mistake("envs --contact-sheet new.png", "libegl1", gl=False),

@@ -157,3 +157,8 @@ def test_a_real_terminal_shows_a_bar_and_a_panel_and_no_color_is_heeded():
     assert "\x1b[1m" not in on_a_terminal(*words, "b", NO_COLOR="1")
     assert "\x1b" in on_a_terminal("eval.rollout", "--help")
     assert "\x1b" not in on_a_terminal("eval.rollout", "--help", NO_COLOR="1")
+
+
+def test_help_breaks_lines_where_the_terminal_ends_and_nowhere_else():
+    shown = on_a_terminal("eval.rollout", "--help", NO_COLOR="1")
+    assert "the same seeds, with 80 % power; in the hardest case," in shown
