@@ -459,21 +459,23 @@ def test_a_mistake_is_one_line_and_changes_nothing(place, no_gl, capfd, name):
     assert digest(place) == before
 
 
-def test_a_gl_backend_that_is_none_is_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("backend", "command", "said"),
+    [
+        ("egll", "--model zero --env reach", r"error: .*MUJOCO_GL: egll\); unset MUJOCO_GL, or .*\n"),
+        pytest.param(
+            "glfw",
+            "--model vla",
+            r"error: cannot render .*libegl1.*\n",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="elsewhere windows need no DISPLAY"),
+        ),
+    ],
+)
+def test_a_gl_backend_that_is_none_is_one_line(tmp_path, backend, command, said):
     """MuJoCo reads the variable once, when it is imported."""
-    words = [
-        sys.executable,
-        "-m",
-        "eval.rollout",
-        "--model",
-        "zero",
-        "--env",
-        "reach",
-        "--output",
-        str(tmp_path / "new"),
-    ]
-    environment = os.environ | {"MUJOCO_GL": "egll"}
+    words = [sys.executable, "-m", "eval.rollout", *command.split(" "), "--output", str(tmp_path / "new")]
+    environment = {name: value for name, value in os.environ.items() if "DISPLAY" not in name} | {"MUJOCO_GL": backend}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert re.fullmatch(r"error: .*MUJOCO_GL: egll\); unset MUJOCO_GL, or .*\n", done.stderr), done.stderr
+    assert re.fullmatch(said, done.stderr), done.stderr
     assert not list(tmp_path.iterdir())
