@@ -246,7 +246,7 @@ def _run_and_judge(config: CollectConfig) -> int:
         return EPISODE_ERRORS if collect(config).errors else COMPLETE
     if config.output is not None:
         raise PlanError("expected either --output, to collect, or --verify, to check; got both")
-    finding = verify_dataset(config.verify)
+    finding = verify_dataset(config.verify, progress=not config.quiet)
     Console(config.quiet, config.json).conclude(finding.rows(), lambda: asdict(finding))
     return EPISODE_ERRORS if finding.differences else COMPLETE
 

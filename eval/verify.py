@@ -63,7 +63,9 @@ class Verification:
         return list(rows.items())
 
 
-def verify_dataset(folder: Path, *, episodes_with_images: int = EPISODES_WITH_IMAGES) -> Verification:
+def verify_dataset(
+    folder: Path, *, episodes_with_images: int = EPISODES_WITH_IMAGES, progress: bool = True
+) -> Verification:
     """Replay every episode of the dataset in `folder` from its `executed_action`.
 
     In the environment that its record names, reset with its seed, every stored row of `observation.state` and
@@ -73,6 +75,7 @@ def verify_dataset(folder: Path, *, episodes_with_images: int = EPISODES_WITH_IM
     Args:
         folder: Folder of the dataset.
         episodes_with_images: So many episodes, from the first on, have their images compared, too.
+        progress: Whether to show on standard error how far it is.
 
     Raises:
         DatasetError: If it is no dataset, or an episode's file is missing or cut.
@@ -84,7 +87,7 @@ def verify_dataset(folder: Path, *, episodes_with_images: int = EPISODES_WITH_IM
     drawn = min(episodes_with_images, len(plan)) if contract.cameras else 0
     env = _build(folder, contract, min(NUM_ENVS, len(plan)), with_images=drawn > 0)
     replay = _Replay(folder, dataset, drawn)
-    rollout(env, replay, plan, [replay, Progress(len(plan))])
+    rollout(env, replay, plan, [replay, *([Progress(len(plan))] if progress else [])])
     there, now = dataset.provenance[0].get("fingerprint"), fingerprint(gl_renderer(env) if drawn else None)
     env.close()
     return Verification(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import eval.observers.progress
 from eval import collect, compare, record, rollout
 from eval.console import Console
 
@@ -92,8 +93,10 @@ def test_a_choice_between_checkpoints_for_scripts_is_one_object(capsys):
     assert (found["folder"], found["best"]) == ("choice", "scripted")
 
 
-def test_quiet_commands_print_nothing_and_do_their_work(capfd):
+def test_quiet_commands_print_nothing_and_do_their_work(capfd, monkeypatch):
+    monkeypatch.setattr(eval.observers.progress, "SECONDS_BETWEEN_LINES", 0.0)  # so that all progress would be seen
     assert rollout.main(["--model", "zero", *FEW, "--output", "a", "--quiet"]) == 0
+    assert capfd.readouterr() == ("", "")
     assert rollout.main(["--model", "zero", *FEW, "--output", "a", "--resume"]) == 0
     assert "complete, nothing to resume" in capfd.readouterr().out
     assert rollout.main(["--model", "scripted", *FEW, "--output", "b", "--quiet", "--workers", "2"]) == 0
