@@ -48,7 +48,9 @@ def asset_path(name: str) -> Path:
     for folder in (package / "assets", package.parent / "assets"):
         if (folder / name).exists():
             return folder / name
-    raise SimScaleError(f"asset {name!r} is missing beside {package}; install simscaleai anew")
+    raise SimScaleError(
+        f"asset {name!r} is missing: expected it in {package.parent / 'assets'}, or simscaleai is to be installed anew"
+    )
 
 
 class SimScaleError(ValueError):

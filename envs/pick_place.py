@@ -45,7 +45,7 @@ class PickPlace(Task):
     **Randomization.** Cube and goal uniform in x 0.40 to 0.60, y ±0.18 m, at least 0.1 m apart; cube yaw uniform in
     ±45° (all that a cube has); end effector start uniform in x 0.40 to 0.54, y ±0.12, z 0.16 to 0.26 m, gripper open.
 
-    **Success**, at a step: cube centre within 30 mm (xy) of the goal and 5 mm of its resting height, slower than
+    **Success.** At one step: cube centre within 30 mm (xy) of the goal and 5 mm of its resting height, slower than
     0.02 m/s, touched by no finger pad, after both pads held it at least 40 mm above rest earlier in the episode.
 
     **Episode end.** At success (`terminate_on_success`), or after 150 control steps.

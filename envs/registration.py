@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import gymnasium as gym
 
-from envs.interface import UnknownChoiceError
+from envs.interface import SimScaleError, UnknownChoiceError
 
 if TYPE_CHECKING:
     from envs.task import Task
@@ -52,7 +52,17 @@ def find_task(env_id: str) -> type[Task]:
 
     Raises:
         UnknownChoiceError: If no environment has this id.
+        SimScaleError: If what was registered for it is not there.
     """
-    module, _, attribute = task_location(env_id).partition(":")
-    task: type[Task] = getattr(importlib.import_module(module), attribute)
+    location = task_location(env_id)
+    module_name, _, class_name = location.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name:  # one that the task imports
+            raise
+        raise SimScaleError(f"cannot find module {module_name!r} of the registered task {location!r}") from error
+    if not hasattr(module, class_name):
+        raise SimScaleError(f"no class {class_name!r} in {module.__file__}; the registered task is {location!r}")
+    task: type[Task] = getattr(module, class_name)
     return task

@@ -10,6 +10,7 @@ import copy
 import ctypes.util
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +69,8 @@ class SceneRenderer:
         model = _video_model(simulation, size) if video else copy.deepcopy(simulation.model)
         model.vis.global_.offheight, model.vis.global_.offwidth = size
         try:
-            self._renderer = mujoco.Renderer(model, *size)
+            with warnings.catch_warnings(action="ignore"):  # a GL library that fails may say so twice
+                self._renderer = mujoco.Renderer(model, *size)
         except (ImportError, RuntimeError, AttributeError, mujoco.FatalError) as error:
             raise SimScaleError(f"cannot render ({' '.join(str(error).split())}); {_ADVICE}") from error
         if not video:

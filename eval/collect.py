@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from envs.interface import CAMERAS
 from eval.assembly import build_policy, environment_id
 from eval.collect_job import CollectJob
 from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, plan_text, run_command, shape_text
+from eval.console import Console, rows_text
 from eval.flags import command_line
 from eval.observers.base import Observer
 from eval.observers.dataset import DatasetIndex, finished_results, is_worth_keeping
@@ -25,7 +27,7 @@ from eval.plan import DEMONSTRATION_SEEDS, TEST_SEEDS, EpisodeSpec, PlanError, p
 from eval.provenance import checkpoint_digest, fingerprint, gl_renderer
 from eval.results import EpisodeResult
 from eval.run_folder import held
-from eval.summary import Summary, format_summary, summarise
+from eval.summary import Summary, summarise, summary_rows
 from eval.verify import verify_dataset
 from eval.workers import run_in_workers
 from policies.base import Policy
@@ -75,6 +77,10 @@ class CollectConfig:
     it would do where --model got itself (DAgger), and all episodes are kept. By default --model itself."""
     keep_failures: bool = False
     """Keep episodes that are no success, too."""
+    quiet: bool = False
+    """Print nothing but mistakes, also no progress."""
+    json: bool = False
+    """Print what was found as one JSON object instead of text; progress goes to standard error."""
 
     def plan(self) -> tuple[EpisodeSpec, ...]:
         """Return the planned episodes.
@@ -131,15 +137,21 @@ class _Collection:
     writer: DatasetWriter
     plan: tuple[EpisodeSpec, ...]
 
+    @cached_property
+    def _console(self) -> Console:
+        return Console(self.config.quiet, self.config.json)
+
     def execute(self) -> Summary:
         left = self._left()
-        print(f"{self.config.model} in {self.job.env_id}: {plan_text(self.plan)}")
-        print(f"{shape_text(self.job.num_envs, self.config.workers)}; dataset in {self.writer.folder}", flush=True)
+        self._console.say(
+            f"{self.config.model} in {self.job.env_id}: {plan_text(self.plan)}",
+            f"{shape_text(self.job.num_envs, self.config.workers)}; dataset in {self.writer.folder}",
+        )
         try:
             errors = self._run(left) if left else []
         except KeyboardInterrupt:
-            print(f"{'dataset':<20} {self._kept_text()} so far")
-            print(f"{'continue with':<20} {command_line(PROGRAM, replace(self.config, resume=True))}", flush=True)
+            again = command_line(PROGRAM, replace(self.config, resume=True))
+            self._console.say(rows_text([("dataset", f"{self._kept_text()} so far"), ("continue with", again)]))
             raise
         return self._conclude(errors)
 
@@ -153,7 +165,7 @@ class _Collection:
             )
         left = [spec for spec in self.plan if spec.episode_index not in finished]
         if self.config.resume:
-            print(f"{self.writer.folder}: {len(left)} of {len(self.plan)} episodes are missing")
+            self._console.say(f"{self.writer.folder}: {len(left)} of {len(self.plan)} episodes are missing")
         return left
 
     def _run(self, left: list[EpisodeSpec]) -> list[EpisodeResult]:
@@ -165,7 +177,8 @@ class _Collection:
             relabelled=self.config.expert is not None,
             keep_failures=self.job.keep_failures,
         )
-        observers: list[Observer] = [index, Progress(len(self.plan), earlier=earlier)]
+        progress = [] if self.config.quiet else [Progress(len(self.plan), earlier=earlier)]
+        observers: list[Observer] = [index, *progress]
         if self.config.workers == 1:
             results = self.job.record(self.policy, self.env, left, observers)
         else:
@@ -178,10 +191,17 @@ class _Collection:
         keep_failures = self.job.keep_failures
         discarded = sum(not is_worth_keeping(result, keep_failures=keep_failures) for result in results)
         summary = summarise([*results, *errors], len(self.plan))
-        print(format_summary(summary))
-        print(f"{'discarded':<20} {discarded}/{len(self.plan)}   {100 * discarded / len(self.plan):.1f} %")
-        print(f"{'dataset':<20} {self._kept_text()}", flush=True)
+        rows = [
+            *summary_rows(summary),
+            ("discarded", f"{discarded}/{len(self.plan)}   {100 * discarded / len(self.plan):.1f} %"),
+            ("dataset", self._kept_text()),
+        ]
+        self._console.conclude(rows, lambda: self._found_json(summary))
         return summary
+
+    def _found_json(self, summary: Summary) -> dict[str, Any]:
+        kept = self.writer.num_episodes
+        return {"folder": str(self.writer.folder), "episodes": kept, "summary": summary.to_json()}
 
     def _kept_text(self) -> str:
         return f"{self.writer.folder}: {self.writer.num_episodes} episodes"
@@ -226,8 +246,8 @@ def _run_and_judge(config: CollectConfig) -> int:
         return EPISODE_ERRORS if collect(config).errors else COMPLETE
     if config.output is not None:
         raise PlanError("expected either --output, to collect, or --verify, to check; got both")
-    finding = verify_dataset(config.verify)
-    print(finding.text())
+    finding = verify_dataset(config.verify, progress=not config.quiet)
+    Console(config.quiet, config.json).conclude(finding.rows(), lambda: asdict(finding))
     return EPISODE_ERRORS if finding.differences else COMPLETE
 
 

@@ -47,6 +47,8 @@ class CompareConfig:
     """How much lower B's success rate may be: 5pp, 5% or 0.05."""
     json: bool = False
     """Print everything as JSON."""
+    quiet: bool = False
+    """Print nothing: the exit code says it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SimScaleError, OSError) as mistake:
         say_mistake(mistake)
         return NOT_COMPARABLE
-    print(text)
+    if not config.quiet:
+        print(text)
     return EXIT_CODES[comparison.verdict]
 
 

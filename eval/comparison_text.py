@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eval.comparison import Comparison, Pair, Run, Verdict
+from eval.console import rows_text
 from eval.interventions import parse_interventions
 from eval.percentage import points_text, rate_text
 from eval.results import EpisodeResult
@@ -19,7 +20,7 @@ _MOST_EPISODES_SHOWN = 20
 def format_comparison(comparison: Comparison) -> str:
     """Return what a comparison found as lines of text for people."""
     rows = [*_heading(comparison), *finding_rows(comparison), *_discordant(comparison)]
-    return "\n".join(f"{name:<20} {printable(text)}".rstrip() for name, text in rows)
+    return rows_text((name, printable(text)) for name, text in rows)
 
 
 def replay_command(run: Run, seeds: Sequence[int]) -> str:

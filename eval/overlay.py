@@ -29,6 +29,7 @@ _GREEN, _RED = (76, 195, 124), (240, 104, 96)
 _DESIGNED_FOR = 480  # height of the picture that the lengths below are meant for [px]
 _BAR, _MARGIN, _STATUS_WIDTH = 58, 14, 188
 _TITLE_SIZE, _STATUS_SIZE = 18, 15
+_LINE, _LINE_SIZE = 0.12, 0.064  # height and font size of the line below a tile, as shares of the picture's height
 _TAB = 0.09  # side of the corner that holds a frame's mark, as a share of the picture's height
 
 
@@ -59,6 +60,24 @@ def with_caption(picture: NDArray[np.uint8], caption: Caption) -> NDArray[np.uin
 def bar_height(picture_height: int) -> int:
     """Return the height of the bar below a picture [px]; even, as video encoders want it."""
     return 2 * max(1, round(_BAR * picture_height / _DESIGNED_FOR / 2))
+
+
+def with_line(picture: NDArray[np.uint8], words: str, outcome: str | None) -> NDArray[np.uint8]:
+    """Return `picture` with one small line of `words` below it, in the colour of a failure if `outcome` is one."""
+    from PIL import Image, ImageDraw
+
+    height, width = picture.shape[:2]
+    image = Image.new("RGB", (width, line_height(height)), _GROUND)
+    font, margin = _font(_LINE_SIZE * height), 0.02 * width
+    colour = _TEXT if outcome in (None, SUCCESS) else _RED
+    text = _shortened(words, font, width - 2 * margin)
+    ImageDraw.Draw(image).text((margin, image.height / 2), text, colour, font, anchor="lm")
+    return np.vstack([picture, np.asarray(image)])
+
+
+def line_height(picture_height: int) -> int:
+    """Return the height of the line below a picture [px]; even, as video encoders want it."""
+    return 2 * max(1, round(_LINE * picture_height / 2))
 
 
 GAP = 4

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from envs.rendering import OVERVIEW, VIDEO_CAMERAS
 from eval.assembly import build_environment, build_policy, environment_id
 from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, plan_text, run_command
+from eval.console import Console
 from eval.film import FORMATS
 from eval.loop import rollout
 from eval.observers.base import Observer
@@ -61,6 +62,8 @@ class RecordConfig:
     """Height and width of what a camera sees [px], even; by default 480, in a wall 160."""
     grid: str | None = None
     """Rows and columns of a wall of many episodes in one film, for example 4x4."""
+    quiet: bool = False
+    """Print nothing but mistakes, also no progress."""
 
 
 def record(config: RecordConfig) -> list[EpisodeResult]:
@@ -78,13 +81,15 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     env = build_environment(policy.contract, env_id, min(at_once, len(plan)))
     _check_rendering(env, config)
     films = _make_place(config, len(plan))
-    print(f"{config.model} in {env_id}: {plan_text(plan)}; films in {films[0].parent}", flush=True)
-    results = rollout(env, policy, plan, [_recorder(config, grid, films), Progress(len(plan))])
+    console = Console(config.quiet)
+    console.say(f"{config.model} in {env_id}: {plan_text(plan)}; films in {films[0].parent}")
+    observers = [_recorder(config, grid, films), *([] if config.quiet else [Progress(len(plan))])]
+    results = rollout(env, policy, plan, observers)
     for result in results:
         path = f"{films[result.episode_index]}  " if grid is None else ""
-        print(f"{path}seed {result.seed}: {outcome_of(result)} after {result.steps} steps")
+        console.say(f"{path}seed {result.seed}: {outcome_of(result)} after {result.steps} steps")
     if grid is not None:
-        print(f"{films[0]}  {sum(result.status == 'success' for result in results)} of {len(results)} succeeded")
+        console.say(f"{films[0]}  {sum(result.status == 'success' for result in results)} of {len(results)} succeeded")
     return results
 
 

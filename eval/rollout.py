@@ -7,9 +7,10 @@ The same from Python: `run(RolloutConfig(model="scripted", env="reach"))`; the l
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from eval.assembly import build_environment, build_policy, environment_id
 from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command, shape_text
-from eval.comparison import Run, Task
+from eval.comparison import Comparison, Run, Task
+from eval.console import Console, Row, rows_text
 from eval.film import remove_unfinished_films
 from eval.flags import command_line
 from eval.interventions import Interventions, choice_of_targets, parse_interventions
 from eval.loop import rollout
 from eval.moved_object import moved_objects
+from eval.observers.base import Observer
 from eval.observers.log import EpisodeLog
 from eval.observers.progress import Progress
 from eval.observers.video import VideoRecorder, video_path, video_paths
@@ -31,13 +34,13 @@ from eval.plan import PlanError
 from eval.planning import RunPlan, plan_run
 from eval.provenance import checkpoint_digest, fingerprint, gl_renderer, source_state
 from eval.receipt import ReceiptKeeper, collect_receipts, receipted, remove_receipts
-from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, read_results
+from eval.results import EPISODES_FILE, RECORD_FILE, EpisodeResult, RunRecord, read_results
 from eval.rollout_config import RolloutConfig
 from eval.run_folder import check_output, check_same_run, earlier_record, earlier_results, held, next_free_folder
 from eval.seed_overlap import SeedOverlap, seed_overlap
 from eval.sequential import compare_with_reference, findings_to_json, sequential_record, sequential_rows
 from eval.stopping import InPlanOrder, Stopping
-from eval.summary import format_summary, smallest_difference_text, summarise
+from eval.summary import Summary, smallest_difference_text, summarise, summary_rows
 from eval.validation import validate
 from eval.worker import Job
 from eval.workers import run_in_workers
@@ -49,12 +52,14 @@ if TYPE_CHECKING:
 __all__ = ["RolloutConfig", "main", "rollout", "run"]
 
 PROGRAM = "python -m eval.rollout"
+REPORT_PROGRAM = "python -m eval.report"
 
 
 # Settings that a command for one episode does not need; all others decide how the episode goes, and are kept.
 _PLAN = ("episodes", "seed", "detect", "until_width", "until_decided", "vs")
 _ONE_EPISODE: dict[str, Any] = {
-    name: getattr(RolloutConfig, name) for name in (*_PLAN, "num_envs", "workers", "output", "resume", "video")
+    name: getattr(RolloutConfig, name)
+    for name in (*_PLAN, "num_envs", "workers", "output", "resume", "video", "quiet", "json")
 }
 
 
@@ -105,6 +110,10 @@ class _Run:
     folder: Path
     resolved: dict[str, Any]
 
+    @cached_property
+    def _console(self) -> Console:
+        return Console(self.config.quiet, self.config.json)
+
     def execute(self) -> RunRecord:
         record, earlier = self._take_up(self._begun_record())
         stopping = Stopping(self.plan.rule, earlier) if self.plan.rule else None
@@ -115,7 +124,7 @@ class _Run:
             self._run_episodes(earlier, stopping)
         except KeyboardInterrupt:
             self._conclude(record, earlier, stopping, time.monotonic() - clock)
-            print(f"{'continue with':<20} {self._resume_command()}", flush=True)
+            self._console.say(rows_text([("continue with", self._resume_command())]))
             raise
         return self._conclude(record, earlier, stopping, time.monotonic() - clock)
 
@@ -124,15 +133,16 @@ class _Run:
             missing, planned = len(self.plan.specs) - len(earlier), len(self.plan.specs)
             complete = not missing or (stopping is not None and stopping.has_seen_enough)
             text = "complete, nothing to resume" if complete else f"{missing} of {planned} episodes are missing"
-            print(f"{self.folder}: {text}")
-        print(f"{self.model} in {self.resolved['environment']}: {self.plan.text}")
+            self._console.say(f"{self.folder}: {text}")
+        self._console.say(f"{self.model} in {self.resolved['environment']}: {self.plan.text}")
         if self.plan.reason:
-            print(self.plan.reason)
+            self._console.say(self.plan.reason)
         if self.config.intervene:
-            print(f"intervention: {self.interventions.meaning()}")
-        print(f"{shape_text(self.resolved['num_envs'], self.config.workers)}; record in {self.folder}", flush=True)
+            self._console.say(f"intervention: {self.interventions.meaning()}")
+        shape = shape_text(self.resolved["num_envs"], self.config.workers)
+        self._console.say(f"{shape}; record in {self.folder}")
         if self._overlap:
-            print(f"warning: {self._overlap.text()}", flush=True)
+            self._console.warn(self._overlap.text())
 
     @cached_property
     def _overlap(self) -> SeedOverlap | None:
@@ -143,7 +153,7 @@ class _Run:
         before = earlier_record(self.folder)
         if before is None:
             if self.config.resume:
-                print(f"nothing to resume in {self.folder}: starting with the first episode")
+                self._console.say(f"nothing to resume in {self.folder}: starting with the first episode")
             return now, []
         check_same_run(self.folder, before, now)
         now = replace(now, timing=before.timing, receipts=before.receipts)
@@ -154,8 +164,9 @@ class _Run:
         done = {result.episode_index for result in earlier}
         left = [spec for spec in self.plan.specs if spec.episode_index not in done]
         log = EpisodeLog(self.folder, earlier, stopping.keeps) if stopping else EpisodeLog(self.folder, earlier)
-        progress = Progress(len(self.plan.specs), earlier=earlier, sequential=stopping is not None)
-        listeners = [log, progress, *([stopping] if stopping else [])]
+        listeners: list[Observer] = [log, *([stopping] if stopping else [])]
+        if not self.config.quiet:
+            listeners.append(Progress(len(self.plan.specs), earlier=earlier, sequential=stopping is not None))
         job = self._job()
         remove_unfinished_films(job.video_folder)
         if self.config.workers == 1:
@@ -204,21 +215,46 @@ class _Run:
         comparison = compare_with_reference(self.plan, Run(self.folder, record, tuple(results)))
         if comparison:
             record = replace(record, sequential={**(record.sequential or {}), **findings_to_json(comparison)})
-        path = record.write(self.folder)
+        record.write(self.folder)
         remove_receipts(self.folder)
-        print(format_summary(summary))
         rows = [
-            *sequential_rows(record, comparison),
-            ("intervention", self.interventions.meaning()),
-            ("right object", self._moved_text(results, stopping)),
-            ("warning", self._overlap.text() if self._overlap else ""),
-            ("could have seen", smallest_difference_text(summary)),
+            *self._found_rows(summary, record, comparison, self._moved_text(results, stopping)),
             ("time", f"{seconds:.1f} s, {len(new) / seconds:.2f} episodes/s"),
-            ("record", str(path)),
+            *self._place_rows(),
             ("replay", self._replay_command(results)),
         ]
-        print("\n".join(f"{name:<20} {text}" for name, text in rows if text), flush=True)
+        self._console.conclude(rows, lambda: self._found_json(record, results))
         return record
+
+    def _found_rows(
+        self, summary: Summary, record: RunRecord, comparison: Comparison | None, moved_text: str
+    ) -> Iterator[Row]:
+        yield from summary_rows(summary)
+        yield from sequential_rows(record, comparison)
+        yield "intervention", self.interventions.meaning()
+        yield "right object", moved_text
+        yield "warning", self._overlap.text() if self._overlap else ""
+        yield "could have seen", smallest_difference_text(summary)
+
+    def _place_rows(self) -> Iterator[Row]:
+        """Yield where the files of the run lie, and what makes a page of them."""
+        yield "record", str(self.folder / RECORD_FILE)
+        yield "episodes", str(self.folder / EPISODES_FILE)
+        films = self._films()
+        yield "videos", f"{films[0].parent}, {len(films)} film{'s' * (len(films) > 1)}" if films else ""
+        yield "for a report", f"{REPORT_PROGRAM} {shlex.quote(str(self.folder))}"
+
+    def _films(self) -> list[Path]:
+        return sorted((self.folder / "videos").glob("*.mp4"))
+
+    def _found_json(self, record: RunRecord, results: Sequence[EpisodeResult]) -> dict[str, Any]:
+        """Return what was found for scripts: where it lies, and the record without what only proves it."""
+        return {
+            "folder": str(self.folder),
+            "videos": [str(path) for path in self._films()],
+            "replay": self._replay_command(results),
+            **{name: getattr(record, name) for name in ("resolved", "timing", "seed_overlap", "sequential", "summary")},
+        }
 
     def _moved_text(self, results: Sequence[EpisodeResult], stopping: Stopping | None) -> str:
         """Return which object was moved, if the words were not those of the scene."""

@@ -65,6 +65,10 @@ class RolloutConfig:
     """Continue the run in --output where it broke off; only what is missing is run, and episodes that are `error`."""
     video: int = 0
     """Film the first so many episodes."""
+    quiet: bool = False
+    """Print nothing but warnings and mistakes, also no progress."""
+    json: bool = False
+    """Print what was found as one JSON object instead of text; progress goes to standard error."""
     terminate_on_success: bool = True
     """End an episode at its first success. If not, episodes run to their time limit, success counts at the end,
     and held successes and objects knocked away again are told apart."""

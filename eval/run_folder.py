@@ -16,7 +16,7 @@ from eval.plan import EpisodeSpec
 from eval.reading import read_run
 from eval.results import EPISODES_FILE, RECORD_FILE, EpisodeResult, ResultsError, RunRecord, read_results
 
-MAY_DIFFER = ("checkpoint", "num_envs", "output", "resume", "vs", "workers")
+MAY_DIFFER = ("checkpoint", "json", "num_envs", "output", "quiet", "resume", "vs", "workers")
 """Settings that do not change what is measured; the checkpoint and the run of --vs are compared by their digests."""
 
 

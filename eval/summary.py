@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eval.console import Row, rows_text
 from eval.moved_object import moved_objects
 from eval.percentage import points_text, rate_text
 from eval.power import independent_discordance, smallest_difference
@@ -102,6 +103,11 @@ def summarise(results: Sequence[EpisodeResult], planned: int, *, sequential: boo
 
 def format_summary(summary: Summary) -> str:
     """Return the figures as lines of text for people."""
+    return rows_text(summary_rows(summary))
+
+
+def summary_rows(summary: Summary) -> list[Row]:
+    """Return the figures for people, each with its name; the success rate is the first."""
     n = summary.episodes
     runs_on = summary.success_held is not None
     headline = f"{rate_text(summary.successes, n, summary.interval)} ({summary.method})"
@@ -120,7 +126,7 @@ def format_summary(summary: Summary) -> str:
     rows += [(f"  {name}", str(count)) for name, count in summary.failures.items()]
     if n < summary.planned:
         rows.append(("incomplete", f"{n} of {summary.planned} planned episodes count: all before the first not ended"))
-    return "\n".join(f"{name:<20} {text}" for name, text in rows)
+    return rows
 
 
 def smallest_difference_text(summary: Summary) -> str:

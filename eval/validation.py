@@ -16,6 +16,7 @@ from typing import Any
 
 from eval.assembly import build_policy, environment_id
 from eval.comparison import Comparison, Run, compare
+from eval.console import Console, rows_text
 from eval.flags import command_line
 from eval.percentage import points_text
 from eval.plan import VALIDATION_SEEDS, PlanError, plan_episodes
@@ -111,14 +112,18 @@ def validate(config: RolloutConfig, run: Callable[[RolloutConfig], RunRecord]) -
         "terminate_on_success": config.terminate_on_success,
     }
     _begin(folder, conditions, resume=config.resume)
-    one = replace(config, validate=None, episodes=episodes)
+    console = Console(config.quiet, config.json)
+    one = replace(config, validate=None, episodes=episodes, quiet=config.quiet or config.json, json=False)
     try:
-        validation = _run_all(one, models, folder, run)
+        validation = _run_all(one, models, folder, run, console)
     except KeyboardInterrupt:
-        print(f"{'continue all with':<20} {command_line(PROGRAM, replace(config, output=folder, resume=True))}")
+        again = command_line(PROGRAM, replace(config, output=folder, resume=True))
+        console.say(rows_text([("continue all with", again)]))
         raise
-    _write(folder, conditions | validation.to_json())
-    print("\n".join(f"{name:<20} {text}".rstrip() for name, text in _rows(validation, folder)), flush=True)
+    found = conditions | validation.to_json()
+    _write(folder, found)
+    console.say("")
+    console.conclude(_rows(validation, folder), lambda: {"folder": str(folder), **found})
     return validation
 
 
@@ -135,13 +140,17 @@ def _begin(folder: Path, conditions: dict[str, Any], *, resume: bool) -> None:
 
 
 def _run_all(
-    config: RolloutConfig, models: tuple[str, ...], folder: Path, run: Callable[[RolloutConfig], RunRecord]
+    config: RolloutConfig,
+    models: tuple[str, ...],
+    folder: Path,
+    run: Callable[[RolloutConfig], RunRecord],
+    console: Console,
 ) -> Validation:
     """Run every model on the first validation seeds, and the best on fresh ones, each in a folder of its own."""
 
     def run_in(part: str, model: str, seed: int) -> Run:
         output = folder / part
-        print(f"\n{part}: {model}")
+        console.say("", f"{part}: {model}")
         run(replace(config, model=model, seed=seed, output=output, resume=output.exists()))
         return Run.read(output)
 
@@ -194,13 +203,12 @@ def _write(folder: Path, data: dict[str, Any]) -> None:
 
 def _rows(validation: Validation, folder: Path) -> Iterator[tuple[str, str]]:
     best, fresh = validation.best, validation.fresh
-    yield "", ""
+    yield "chosen", _model(best)
     yield "chosen on", best.seeds_text
     for comparison in validation.comparisons():
         run, (low, high) = comparison.b, (points_text(end, sign=True) for end in comparison.interval[:2])
         difference = f"{points_text(comparison.counts.difference, sign=True)} pp [{low}, {high}] to the best"
         yield run.folder.name, f"{_score_text(run)}; {'the best' if run is best else difference}: {_model(run)}"
-    yield "chosen", _model(best)
     yield "fresh", f"{_score_text(fresh)} (Wilson), {fresh.seeds_text}: only this figure may be believed"
     low, high = (points_text(end, sign=True) for end in validation.optimism_interval[:2])
     optimism = points_text(validation.optimism, sign=True)

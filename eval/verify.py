@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from envs.interface import ACTION_DIM, Contract, ContractError, ObservationArrays
 from eval.assembly import build_environment, environment_id
+from eval.console import Row
 from eval.loop import rollout
 from eval.observers.base import Observer, Step
 from eval.observers.progress import Progress
@@ -49,8 +50,8 @@ class Verification:
     same_machine: bool | None
     """Whether the dataset was made on the same CPU type, libraries and GL driver; None if it does not say."""
 
-    def text(self) -> str:
-        """Return the finding as lines of text for people."""
+    def rows(self) -> list[Row]:
+        """Return the finding for people, name by name."""
         equal = self.episodes - len(self.differences)
         rows = {
             "replayed alike": f"{equal}/{self.episodes}   {100 * equal / self.episodes:.1f} %",
@@ -59,10 +60,12 @@ class Verification:
         rows |= {f"episode {index}": text for index, text in sorted(self.differences.items())}
         if self.differences and self.same_machine is False:
             rows["note"] = "it was made with another CPU type, other libraries or another GL driver; bits may differ"
-        return "\n".join(f"{name:<20} {text}" for name, text in rows.items())
+        return list(rows.items())
 
 
-def verify_dataset(folder: Path, *, episodes_with_images: int = EPISODES_WITH_IMAGES) -> Verification:
+def verify_dataset(
+    folder: Path, *, episodes_with_images: int = EPISODES_WITH_IMAGES, progress: bool = True
+) -> Verification:
     """Replay every episode of the dataset in `folder` from its `executed_action`.
 
     In the environment that its record names, reset with its seed, every stored row of `observation.state` and
@@ -72,6 +75,7 @@ def verify_dataset(folder: Path, *, episodes_with_images: int = EPISODES_WITH_IM
     Args:
         folder: Folder of the dataset.
         episodes_with_images: So many episodes, from the first on, have their images compared, too.
+        progress: Whether to show on standard error how far it is.
 
     Raises:
         DatasetError: If it is no dataset, or an episode's file is missing or cut.
@@ -83,7 +87,7 @@ def verify_dataset(folder: Path, *, episodes_with_images: int = EPISODES_WITH_IM
     drawn = min(episodes_with_images, len(plan)) if contract.cameras else 0
     env = _build(folder, contract, min(NUM_ENVS, len(plan)), with_images=drawn > 0)
     replay = _Replay(folder, dataset, drawn)
-    rollout(env, replay, plan, [replay, Progress(len(plan))])
+    rollout(env, replay, plan, [replay, *([Progress(len(plan))] if progress else [])])
     there, now = dataset.provenance[0].get("fingerprint"), fingerprint(gl_renderer(env) if drawn else None)
     env.close()
     return Verification(

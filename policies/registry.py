@@ -47,13 +47,32 @@ def _learned_policy(model: str, checkpoint: Path | None, environment: Contract) 
     from policies.adapter import PolicyAdapter
     from simscaleai.checkpoint import load_checkpoint
 
-    shipped = {folder.name: folder for folder in shipped_checkpoints()}
-    if checkpoint is None and (Path(model).is_dir() or model in shipped):
-        return PolicyAdapter(load_checkpoint(Path(model) if Path(model).is_dir() else shipped[model]))
+    if checkpoint is None and (named := _named_folder(model)):
+        return PolicyAdapter(load_checkpoint(named))
     folder = checkpoint or _shipped_checkpoint(model, environment)
     loaded = load_checkpoint(folder, module=model if ":" in model else None)
     _check_model_name(model, loaded, folder)
     return PolicyAdapter(loaded)
+
+
+def _named_folder(model: str) -> Path | None:
+    """Return the checkpoint folder that `model` is the path or the shipped name of; None for the name of a model.
+
+    A name means the same wherever one stands: a folder that happens to be called so (a run, a dataset) is no rival. A
+    checkpoint is, and which of the two was meant must not be guessed.
+    """
+    from simscaleai.models.registry import list_models
+
+    shipped = {folder.name: folder for folder in shipped_checkpoints()}
+    here = Path(model)
+    if model not in shipped and model not in list_models():
+        return here if here.is_dir() else None
+    if (here / "config.json").exists():
+        raise SimScaleError(
+            f"{model!r} is a name and a checkpoint folder here; say --model ./{model} for the folder, "
+            "or rename it to have what the name stands for"
+        )
+    return shipped.get(model)
 
 
 def _check_model_name(model: str, loaded: Checkpoint, folder: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from typing import Any, TypeVar
+from dataclasses import fields
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, TypeVar, get_args
 
 import tyro
 
@@ -35,6 +41,10 @@ def parse(
         SimScaleError: If a flag is unknown, lacks its value or is missing, or a value is of another type.
         SystemExit: After printing the help that was asked for.
     """
+    if os.environ.get("NO_COLOR"):
+        tyro._experimental_options["ansi_codes"] = False
+    for part in get_args(config_type) or (config_type,):
+        _join_lines_of_help(part)
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -57,6 +67,21 @@ def say_mistake(mistake: BaseException) -> None:
 def printable(text: str) -> str:
     """Return `text` such that it stays in its line and commands no terminal: what a file says may be foreign."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _join_lines_of_help(config_type: Any) -> None:
+    """Tell tyro the text under each field as one paragraph: it would break lines where the source does."""
+    config_type = get_args(config_type)[0] if get_args(config_type) else config_type
+    (definition,) = ast.parse(inspect.getsource(config_type)).body
+    statements = definition.body if isinstance(definition, ast.ClassDef) else []
+    texts = {
+        ast.unparse(field.target): " ".join(str(text.value.value).split())
+        for field, text in pairwise(statements)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    for field in fields(config_type):
+        if field.name in texts:
+            field.metadata = MappingProxyType({**field.metadata, "help": texts[field.name]})
 
 
 def _in_one_line(panel: str) -> str:

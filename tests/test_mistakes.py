@@ -169,6 +169,7 @@ NAMES = {
     "intervention": Mistake("rollout --model zero --env reach --intervene vision=blakc", "Did you mean 'black'?"),
     "checkpoint to validate": Mistake("rollout --validate zero randm --env reach", "Did you mean 'random'?"),
     "format": Mistake("data export data --format lerobt --output new", "lerobt"),
+    "a name and a checkpoint": Mistake("rollout --model bc --env reach", "say --model ./bc for the folder"),
     "subcommand": Mistake("data inof data", "inof"),
     "with control characters": Mistake("rollout --model \x1b[2Jzero --env reach", r"Unknown policy '\x1b[2Jzero'"),
 }
@@ -407,6 +408,7 @@ RUNS = {
 }
 
 NO_GL = {
+    "rollout": Mistake("rollout --model vla --output new", "libegl1", gl=False),
     "collect": Mistake(f"{COLLECT} --cameras front", "libegl1", gl=False),
     "record": Mistake("record --model zero --env reach --output new", "libegl1", gl=False),
     "contact sheet": Mistake("envs --contact-sheet new.png", "libegl1", gl=False),
@@ -457,21 +459,23 @@ def test_a_mistake_is_one_line_and_changes_nothing(place, no_gl, capfd, name):
     assert digest(place) == before
 
 
-def test_a_gl_backend_that_is_none_is_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("backend", "command", "said"),
+    [
+        ("egll", "--model zero --env reach", r"error: .*MUJOCO_GL: egll\); unset MUJOCO_GL, or .*\n"),
+        pytest.param(
+            "glfw",
+            "--model vla",
+            r"error: cannot render .*libegl1.*\n",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="elsewhere windows need no DISPLAY"),
+        ),
+    ],
+)
+def test_a_gl_backend_that_is_none_is_one_line(tmp_path, backend, command, said):
     """MuJoCo reads the variable once, when it is imported."""
-    words = [
-        sys.executable,
-        "-m",
-        "eval.rollout",
-        "--model",
-        "zero",
-        "--env",
-        "reach",
-        "--output",
-        str(tmp_path / "new"),
-    ]
-    environment = os.environ | {"MUJOCO_GL": "egll"}
+    words = [sys.executable, "-m", "eval.rollout", *command.split(" "), "--output", str(tmp_path / "new")]
+    environment = {name: value for name, value in os.environ.items() if "DISPLAY" not in name} | {"MUJOCO_GL": backend}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert re.fullmatch(r"error: .*MUJOCO_GL: egll\); unset MUJOCO_GL, or .*\n", done.stderr), done.stderr
+    assert re.fullmatch(said, done.stderr), done.stderr
     assert not list(tmp_path.iterdir())

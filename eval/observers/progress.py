@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -49,9 +49,11 @@ class Progress(Observer):
         self._in_order, self._successes = InPlanOrder(), 0
         for result in earlier:
             self._count(result)
-        self._bar: tqdm[NoReturn] | None = None
-        if self._stream.isatty():
-            self._bar = tqdm(total=total, initial=self._done, unit="ep", file=self._stream, dynamic_ncols=True)
+        self._bar = (
+            tqdm(total=total, initial=self._done, unit="ep", file=self._stream, dynamic_ncols=True)
+            if self._stream.isatty()
+            else None
+        )
         self._started = self._last_line = time.monotonic()
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:

@@ -13,7 +13,7 @@ from envs.rendering import OVERVIEW
 from eval.film import open_film
 from eval.observers.base import Observer, Step
 from eval.observers.video import outcome_of, shoot
-from eval.overlay import SUCCESS, Caption, with_caption, with_frame
+from eval.overlay import SUCCESS, Caption, with_caption, with_frame, with_line
 from eval.plan import EpisodeSpec
 from eval.results import EpisodeResult
 
@@ -28,6 +28,8 @@ _FRAME = 4  # thickness of the frame around a tile [px]
 
 class WallRecorder(Observer):
     """Films all episodes of a run, as the tiles of one film; a tile's frame tells how its episode ended.
+
+    Below each picture stands the instruction, and how it went wrong if it did.
 
     The pictures stay in memory until the last episode has ended; then the film appears, complete.
     """
@@ -53,7 +55,7 @@ class WallRecorder(Observer):
         self._path, self._grid, self._title, self._cameras, self._size = path, grid, title, tuple(cameras), size
         self._running: dict[int, list[NDArray[np.uint8]]] = {}
         """Slot to the pictures so far."""
-        self._tiles: dict[int, tuple[list[NDArray[np.uint8]], str]] = {}
+        self._tiles: dict[int, tuple[list[NDArray[np.uint8]], EpisodeResult]] = {}
         """Index of an ended episode to its pictures and how it ended."""
 
     def on_run_start(self, env: TaskVectorEnv) -> None:
@@ -72,7 +74,7 @@ class WallRecorder(Observer):
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
         """Keep the tile."""
-        self._tiles[result.episode_index] = self._running.pop(slot), outcome_of(result)
+        self._tiles[result.episode_index] = self._running.pop(slot), result
 
     def on_episode_abandoned(self, slot: int, spec: EpisodeSpec) -> None:
         """Forget the pictures."""
@@ -97,12 +99,14 @@ class WallRecorder(Observer):
         rows, columns = self._grid
         tiles = [self._tile(index, step) for index in range(rows * columns)]
         wall = np.vstack([np.hstack(tiles[row * columns : (row + 1) * columns]) for row in range(rows)])
-        ended = [outcome for pictures, outcome in self._tiles.values() if step >= len(pictures) - 1]
+        ended = [outcome_of(result) for pictures, result in self._tiles.values() if step >= len(pictures) - 1]
         status = f"{ended.count(SUCCESS)} of {len(self._tiles)} succeeded"
         limit = self._env.contract.max_episode_steps
         return with_caption(wall, Caption(title=self._title, step=step, limit=limit, status=status))
 
     def _tile(self, index: int, step: int) -> NDArray[np.uint8]:
-        pictures, outcome = self._tiles[index]
+        pictures, result = self._tiles[index]
         last = len(pictures) - 1
-        return with_frame(pictures[min(step, last)], outcome if step >= last else None, _FRAME)
+        outcome = outcome_of(result) if step >= last else None
+        words = result.instruction if outcome in (None, SUCCESS) else outcome.replace("_", " ")
+        return with_frame(with_line(pictures[min(step, last)], words, outcome), outcome, _FRAME)

@@ -58,7 +58,7 @@ def report(config: ReportConfig) -> Path | None:
         sys.stdout.write(text)
         return None
     replace_file(output, text.encode())
-    print(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
+    print(f"{output}  {_size_text(output.stat().st_size)}")
     return output
 
 
@@ -70,6 +70,10 @@ def _format(config: ReportConfig) -> Format:
         if suffix == f".{name}":
             return name
     raise SimScaleError(f"expected --output to end with .html, .md or .json, got {config.output}; or add --format")
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.0f} kB"
 
 
 def _check_output(output: Path | None) -> None:

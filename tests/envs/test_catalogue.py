@@ -13,6 +13,7 @@ import envs.__main__
 from envs import ENVIRONMENTS, describe
 from envs.catalogue import catalogue
 from envs.registration import _TASKS
+from eval import rollout
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,3 +98,22 @@ def test_a_contact_sheet_that_cannot_be_written_is_one_line(tmp_path, capsys, mo
     assert envs.__main__.main(["--contact-sheet", str(tmp_path / name)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("envs.raech:Reach", "cannot find module 'envs.raech' of the registered task 'envs.raech:Reach'"),
+        ("envs.reach:Raech", "no class 'Raech' in "),
+    ],
+)
+def test_a_task_registered_under_a_wrong_name_is_named(monkeypatch, capsys, location, said):
+    monkeypatch.setitem(_TASKS, ENVIRONMENTS["reach"], location)
+    assert rollout.main(["--model", "zero", "--env", "reach", "--episodes", "1"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
+def test_a_scene_that_is_not_there_is_named_with_its_folder(monkeypatch, capsys):
+    monkeypatch.setattr("envs.reach.Reach.scene", "raech")
+    assert rollout.main(["--model", "zero", "--env", "reach", "--episodes", "1"]) == 2
+    assert re.match(r"error: asset 'raech\.xml' is missing: expected it in /.*/assets,", capsys.readouterr().err)

@@ -18,7 +18,7 @@ from eval.loop import rollout
 from eval.observers.base import Observer
 from eval.observers.video import VideoRecorder
 from eval.observers.wall import WallRecorder
-from eval.overlay import Caption, bar_height, side_by_side, with_caption, with_frame
+from eval.overlay import Caption, bar_height, line_height, side_by_side, with_caption, with_frame, with_line
 from eval.plan import plan_episodes, plan_seeds
 from simscaleai.errors import SimScaleError
 
@@ -249,6 +249,26 @@ def test_pictures_side_by_side_and_framed(picture):
     assert (marks[0] != marks[1]).any()
 
 
+def test_a_line_below_a_tile_leaves_the_picture_alone_and_a_failure_is_red(picture):
+    height = picture.shape[0]
+    going, failed = (with_line(picture, words, outcome) for words, outcome in (("move", None), ("dropped", "dropped")))
+    for lined in (going, failed):
+        np.testing.assert_array_equal(lined[:height], picture)
+        assert lined.shape == (height + line_height(height), picture.shape[1], 3)
+        assert lined[height:].max() > 150
+    assert (failed[height:] == RED).all(axis=-1).any()
+    assert not (going[height:] == RED).all(axis=-1).any()
+    long = with_line(picture, "move the red cube " * 20, None)
+    assert (long[height:, -2:] == long[-1, -1]).all()
+
+
+def test_a_wall_names_what_each_tile_was_told_and_what_went_wrong(run, reels, tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(eval.observers.wall, "with_line", lambda p, words, outcome: lines.append(words) or p)
+    (result,) = run(1, [WallRecorder(tmp_path / "w.mp4", (1, 1), "point", size=(32, 32))], limit=2)
+    assert lines == ["move 0", "move 0", result.failure.replace("_", " ")]
+
+
 # Recorders
 
 
@@ -347,8 +367,8 @@ def test_the_caption_ticks_where_the_policy_looked(run, monkeypatch, tmp_path):
 
 
 def tile(frame, row, column, size=32):
-    pitch = size + 8
-    return frame[row * pitch : (row + 1) * pitch, column * pitch : (column + 1) * pitch]
+    height, width = size + line_height(size) + 8, size + 8
+    return frame[row * height : (row + 1) * height, column * width : (column + 1) * width]
 
 
 def test_each_tile_of_a_wall_keeps_its_last_picture_until_all_have_ended(run, reels, tmp_path):
@@ -424,7 +444,8 @@ def test_a_wall_from_the_command_line(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "2 episodes, seeds 0 to 1" in out
     assert out.endswith("wall.gif  2 of 2 succeeded\n")
-    assert iio.imread("wall.gif").shape[1:3] == (40 + bar_height(40), 80)
+    tile_height = 40 + line_height(32)
+    assert iio.imread("wall.gif").shape[1:3] == (tile_height + bar_height(tile_height), 80)
     assert [path.name for path in tmp_path.iterdir()] == ["wall.gif"]
 
 

@@ -56,6 +56,17 @@ def test_a_shipped_checkpoint_is_a_model_by_its_name(shipped):
         make_policy("bc-raech", checkpoint=None, environment=REACH)
 
 
+def test_a_folder_that_is_called_like_a_model_is_no_rival_unless_it_is_a_checkpoint(shipped, checkpoint, monkeypatch):
+    monkeypatch.chdir(checkpoint.parent)
+    (checkpoint.parent / "bc").mkdir()
+    assert isinstance(make_policy("bc", checkpoint=None, environment=REACH), PolicyAdapter)
+    with pytest.raises(
+        ValueError, match=r"a name and a checkpoint folder here; say --model \./bc-reach for the folder"
+    ):
+        make_policy("bc-reach", checkpoint=None, environment=REACH)
+    assert isinstance(make_policy("./bc-reach", checkpoint=None, environment=REACH), PolicyAdapter)
+
+
 def test_a_folder_is_a_model(checkpoint):
     assert isinstance(make_policy(str(checkpoint), checkpoint=None, environment=REACH), PolicyAdapter)
 

@@ -1,0 +1,61 @@
+"""What the README shows, as it stands there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eval.film import GIF_BYTES
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def section(title):
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def block(title, language=""):
+    return re.search(rf"^```{language}\n(.*?)^```", section(title), re.MULTILINE | re.DOTALL)[1]
+
+
+def started(folder, *words):
+    """Returns what a command prints in `folder`, with `python` as the one that runs the tests."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": path}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_python_api_takes_fifteen_lines_and_says_which_policy_is_better(tmp_path):
+    source = block("From Python", "python")
+    assert len([line for line in source.splitlines() if line.strip()]) <= 15
+    zero, scripted, found = started(tmp_path, sys.executable, "-c", source).splitlines()
+    assert zero.startswith("0.0 [")
+    assert scripted.startswith("1.0 [")
+    assert found.startswith("better 1.0 Interval(")
+
+
+@pytest.mark.slow
+def test_the_loop_is_five_commands_and_the_learner_comes_up_to_the_expert(tmp_path):
+    commands = block("The loop")
+    assert len(commands.splitlines()) == 5
+    out = started(tmp_path, "bash", "-euc", commands)
+    assert "verdict              B is within the margin" in out
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_links_lead_somewhere():
+    headings = {
+        re.sub(r"[^\w -]", "", line).replace(" ", "-").lower() for line in re.findall(r"^## (.*)$", README, re.M)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert target[1:] in headings if target.startswith("#") else (ROOT / target).exists(), target
+
+
+def test_the_film_at_the_top_is_light_enough_for_a_page():
+    assert (ROOT / "docs/demo.gif").stat().st_size <= GIF_BYTES
