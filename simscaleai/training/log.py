@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 METRICS_FILE = "metrics.csv"
 TENSORBOARD_FOLDER = "tensorboard"
+SECONDS_BETWEEN_LINES = 10.0
+"""Unwatched, at most so often a line is printed, besides those with a validation loss."""
 COLUMNS = ("step", "loss", "auxiliary_loss", "gradient_norm", "learning_rate", "validation_loss", "minutes")
 
 
@@ -46,7 +49,7 @@ class TrainingLog:
         self._rows = csv.DictWriter(self._file, COLUMNS)
         self._start, self._steps = start, steps
         self._since_row: list[Mapping[str, float]] = []
-        self._began = time.monotonic()
+        self._began, self._last_line = time.monotonic(), -math.inf
         self._bar = tqdm(total=steps, initial=start, unit="step") if sys.stderr.isatty() else None
 
     def advance(self, metrics: Mapping[str, float]) -> None:
@@ -71,7 +74,8 @@ class TrainingLog:
         }
         if self._bar is not None:
             self._bar.set_postfix(shown)
-        else:
+        elif "validation_loss" in shown or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
             self.say(self._line(step, shown))
 
     def say(self, line: str) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -266,11 +267,11 @@ def test_kill_9_and_resume_gives_the_same_bits(tmp_path: Path, images: Path) -> 
         return [sys.executable, "-m", "simscaleai.train", *options.split(), *paths, "--resume"]
 
     subprocess.run(command("whole"), check=True, capture_output=True)
-    process = subprocess.Popen(command("broken"), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("step 23/"):
-            process.kill()
+    metrics = tmp_path / "broken" / "metrics.csv"
+    process = subprocess.Popen(command("broken"), stdout=subprocess.DEVNULL)
+    while process.poll() is None and not (metrics.exists() and "\n23," in metrics.read_text()):
+        time.sleep(0.001)
+    process.kill()
     assert process.wait() == -9
     subprocess.run(command("broken"), check=True, capture_output=True)
     assert_same_training(tmp_path / "whole", tmp_path / "broken")
@@ -480,6 +481,18 @@ def test_a_training_does_not_write_into_its_dataset(tmp_path: Path) -> None:
 def test_impossible_values_are_refused_at_once(tmp_path: Path, changes: Any, text: str) -> None:
     with pytest.raises(SimScaleError, match=text):
         config_for(tmp_path / "data", tmp_path, **changes)
+
+
+def test_unwatched_a_training_prints_few_lines(
+    tmp_path: Path, states: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["--model", "bc", "--dataset", str(states), "--steps", "40", "--checkpoint-interval", "20"]
+    assert main([*command, "--output", str(tmp_path / "seldom")]) == 0
+    lines = [line.split("/")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert lines == ["step 1", "step 20", "step 40"]  # the first, and those with a validation loss
+    monkeypatch.setattr("simscaleai.training.log.SECONDS_BETWEEN_LINES", 0.0)
+    assert main([*command, "--output", str(tmp_path / "often")]) == 0
+    assert capsys.readouterr().out.count("\nstep ") == 40
 
 
 def test_the_command_tells_what_it_did(tmp_path: Path, states: Path, capsys: pytest.CaptureFixture[str]) -> None:
