@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from functools import lru_cache, partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -29,6 +29,7 @@ from envs.interface import ACTION_DIM, CONTROL_HZ
 from envs.vector_env import TaskVectorEnv
 from eval.collect import CollectConfig, collect
 from eval.rollout import RolloutConfig, run
+from eval.workers import inherited_by_workers
 
 R = TypeVar("R")
 
@@ -55,6 +56,18 @@ def physics_clock() -> AbstractContextManager[Clock]:
     import mujoco.batch
 
     return clock_on(mujoco.batch.Batch, "step")
+
+
+@contextmanager
+def engine_clock() -> Iterator[Clock]:
+    """Time all that the engine does in this process: steps, and what a reset asks of it."""
+    import mujoco.batch
+
+    with ExitStack() as clocks:
+        engine = Clock()
+        for method in ("step", "reset", "forward"):
+            clocks.enter_context(clock_on(mujoco.batch.Batch, method, engine))
+        yield engine
 
 
 def step_overhead() -> float:
@@ -113,8 +126,8 @@ def first_step_time() -> float:
 
 
 def rollout_share(episodes: int) -> float:
-    """Return the share of a scripted rollout of `episodes` episodes that passes outside `Batch.step`."""
-    with tempfile.TemporaryDirectory() as folder, physics_clock() as physics:
+    """Return the share of a scripted, recorded run of `episodes` episodes that passes outside the engine."""
+    with tempfile.TemporaryDirectory() as folder, engine_clock() as physics:
         config = RolloutConfig(model="scripted", episodes=episodes, seed=FIRST_SEED, output=Path(folder) / "run")
         seconds, _ = silently(partial(run, config))
     return 1.0 - physics.seconds / seconds
@@ -123,7 +136,7 @@ def rollout_share(episodes: int) -> float:
 def vla_share(episodes: int) -> float:
     """Return the share of an evaluation of the shipped VLA outside physics, drawing and the network."""
     with ExitStack() as clocks, tempfile.TemporaryDirectory() as folder:
-        work = [clocks.enter_context(clock) for clock in (physics_clock(), *_eyes_and_network())]
+        work = [clocks.enter_context(clock) for clock in (engine_clock(), *_eyes_and_network())]
         config = RolloutConfig(model="vla", episodes=episodes, seed=FIRST_SEED, output=Path(folder) / "run")
         seconds, _ = silently(partial(run, config))
     return 1.0 - sum(clock.seconds for clock in work) / seconds
@@ -140,16 +153,18 @@ def collect_speed(episodes: int) -> float:
 def image_speed(processes: int, slots: int) -> float:
     """Return the control steps per second of `processes` that draw 128 x 128 images of all their slots every step."""
     context = multiprocessing.get_context("spawn")
-    ready, go = context.Barrier(processes + 1), context.Barrier(processes + 1)
-    workers = [context.Process(target=_step_with_images, args=(slots, ready, go)) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
+    ready, done = context.Barrier(processes + 1), context.Barrier(processes + 1)
+    workers = [context.Process(target=_step_with_images, args=(slots, ready, done)) for _ in range(processes)]
+    with inherited_by_workers():
+        for worker in workers:
+            worker.start()
     ready.wait()
     start = time.perf_counter()
-    go.wait()
+    done.wait()
+    seconds = time.perf_counter() - start
     for worker in workers:
         worker.join()
-    return processes * slots * _IMAGE_STEPS / (time.perf_counter() - start)
+    return processes * slots * _IMAGE_STEPS / seconds
 
 
 def silently(work: Callable[[], R]) -> tuple[float, R]:
@@ -167,15 +182,15 @@ def _eyes_and_network() -> tuple[AbstractContextManager[Clock], ...]:
     return clock_on(SceneRenderer, "draw"), clock_on(VisionLanguageAction, "predict")
 
 
-def _step_with_images(slots: int, ready: Barrier, go: Barrier) -> None:
+def _step_with_images(slots: int, ready: Barrier, done: Barrier) -> None:
     env = TaskVectorEnv(ENV_ID, slots, cameras=("front",), terminate_on_success=False, num_threads=1)
     env.reset(seed=FIRST_SEED)
     actions = _actions(slots)[:_IMAGE_STEPS]
     env.step(actions[0])  # the first frame makes the GL context
     ready.wait()
-    go.wait()
     for rows in actions:
         env.step(rows)
+    done.wait()
 
 
 @lru_cache(maxsize=1)

@@ -117,7 +117,8 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         self._observation_keys = tuple(self.single_observation_space)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._slot_rngs = [np.random.default_rng() for _ in range(num_envs)]
+        # What a slot draws seeds from: a generator, or the seed of one that nothing has been drawn from yet.
+        self._slot_streams: list[np.random.Generator | int | None] = [None] * num_envs
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._ended = np.ones(num_envs, dtype=bool)
         self._begun = np.zeros(num_envs, dtype=bool)
@@ -193,12 +194,19 @@ class TaskVectorEnv(VectorEnv[ObservationArrays, NDArray[np.float32], NDArray[An
         for slot in slots:
             seed = seeds[slot]
             if seed is not None:
-                self._slot_rngs[slot] = np.random.default_rng(seed)
-            episode_seeds.append(int(self._slot_rngs[slot].integers(2**31)) if seed is None else int(seed))
+                self._slot_streams[slot] = seed
+            episode_seeds.append(self._draw_seed(slot) if seed is None else int(seed))
         self._begun[slots] = False  # a reset that is refused half-way leaves nothing that could be stepped
         self.task.reset([int(slot) for slot in slots], episode_seeds, [overrides[slot] for slot in slots])
         self._elapsed[slots], self._ended[slots], self._begun[slots] = 0, False, True
         self._faults[slots] = ""
+
+    def _draw_seed(self, slot: int) -> int:
+        """Return the seed of the next episode of `slot`, from its own stream."""
+        stream = self._slot_streams[slot]
+        rng = stream if isinstance(stream, np.random.Generator) else np.random.default_rng(stream)
+        self._slot_streams[slot] = rng
+        return int(rng.integers(2**31))
 
     # Step
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,10 @@ __all__ = ["RolloutConfig", "main", "rollout", "run"]
 PROGRAM = "python -m eval.rollout"
 REPORT_PROGRAM = "python -m eval.report"
 
+# More slots share what a step costs outside physics. But a slow policy would show nothing for long and then all at
+# once, and a run that ends when it has seen enough would have begun much that it throws away.
+_SLOTS, _SLOTS_WITH_IMAGES, _SLOTS_WITH_RULE = 256, 64, 16
+
 
 # Settings that a command for one episode does not need; all others decide how the episode goes, and are kept.
 _PLAN = ("episodes", "seed", "detect", "until_width", "until_decided", "vs")
@@ -80,7 +85,7 @@ def run(config: RolloutConfig) -> RunRecord:
     interventions.prepare(policy, env_id)
     plan = replace(plan, specs=interventions.planned(plan.specs, env_id))
     plan.check_task(Task.of(policy.contract.to_json(), env_id, config.terminate_on_success))
-    slots = min(config.num_envs, len(plan.specs))
+    slots = _slots(config, plan, sees=bool(policy.contract.cameras))
     # Workers build environments of their own; this one then only shows that it can be built, and what draws in it.
     env = build_environment(
         policy.contract,
@@ -95,6 +100,12 @@ def run(config: RolloutConfig) -> RunRecord:
         check_output(folder, resume=config.resume)  # again: until now another run could have begun there
         resolved = {"environment": env_id, "num_envs": slots, "workers": config.workers, "episodes": len(plan.specs)}
         return _Run(config, config.model, env, policy, interventions, plan, folder, resolved).execute()
+
+
+def _slots(config: RolloutConfig, plan: RunPlan, *, sees: bool) -> int:
+    """Return how many episodes each worker simulates side by side; no worker takes another's share."""
+    usual = _SLOTS_WITH_RULE if plan.rule else _SLOTS_WITH_IMAGES if sees else _SLOTS
+    return min(config.num_envs or usual, ceil(len(plan.specs) / config.workers))
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,9 @@ class RolloutConfig:
     """Give the policy something else than what the scene shows, to learn what it goes by: target=red (the same scenes,
     this one to move), language=empty, language=shuffled (another seed's instruction), language=held-out (a phrasing
     never trained on), language="words of your own", vision=black, vision=other-seed, vision=frozen, state=zero."""
-    num_envs: int = 64
-    """Episodes simulated side by side, never more than there are. Changes the speed, never a result."""
+    num_envs: int | None = None
+    """Episodes simulated side by side, by default 256, 64 if the policy sees images, 16 with --until-…; never more than
+    there are. Changes the speed, never a result."""
     workers: int = 1
     """Processes that run episodes, each with --num-envs side by side. Changes the speed, never a result."""
     output: Path | None = None
@@ -95,7 +96,7 @@ class RolloutConfig:
         parse_interventions(self.intervene)
         if self.video < 0:
             raise PlanError(f"expected --video of at least 0 episodes, got {self.video}")
-        if self.workers < 1 or self.num_envs < 1:
+        if self.workers < 1 or (self.num_envs is not None and self.num_envs < 1):
             raise PlanError(f"expected workers and num_envs of at least 1, got {self.workers} and {self.num_envs}")
 
     def _is_given(self, name: str) -> bool:

@@ -85,7 +85,7 @@ class _Worker:
 
 
 @contextmanager
-def _inherited_by_workers() -> Iterator[None]:
+def inherited_by_workers() -> Iterator[None]:
     """Give processes started here one thread for each library, and leave Ctrl-C, which reaches all, to the parent."""
     resource_tracker.ensure_running()  # it comes with the first process, and would undo the block when it starts
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -142,7 +142,7 @@ class _Crew:
             solitary = len(self._suspects) > solitaries
             if not (solitary or self._waiting):
                 break
-            with _inherited_by_workers():  # an interrupt comes when the worker is among those to be ended
+            with inherited_by_workers():  # an interrupt comes when the worker is among those to be ended
                 worker = _Worker(self._job, solitary=solitary)
                 self._workers[worker.connection] = worker
         if not self._workers:  # nobody would ever be heard of again

@@ -67,6 +67,23 @@ def test_rollout_leaves_a_run_folder_and_says_where(workdir, capsys):
     assert sorted(path.name for path in Path("runs/x").iterdir()) == ["episodes.jsonl", "run.json"]
 
 
+@pytest.mark.parametrize(
+    ("options", "num_envs"),
+    [
+        ("--episodes 300", 256),
+        ("--episodes 40", 40),
+        ("--episodes 5 --workers 2", 3),  # neither has to take what the other could run
+        ("--episodes 300 --num-envs 7", 7),
+        ("--until-width 30pp", 16),
+    ],
+)
+def test_so_many_episodes_run_side_by_side(workdir, capsys, options, num_envs):
+    command = ["--model", "scripted", "--env", "reach", "--seed", "3000000000", *options.split()]
+    assert rollout.main([*command, "--output", "runs/x"]) == 0
+    assert f"{num_envs} at a time" in capsys.readouterr().out
+    assert RunRecord.read(Path("runs/x")).resolved["num_envs"] == num_envs
+
+
 def test_the_same_command_gives_the_same_bytes(workdir):
     for name, num_envs in (("a", "1"), ("b", "3")):
         assert rollout.main(["--model", "random", *FEW, "--num-envs", num_envs, "--output", name]) == 0

@@ -63,7 +63,7 @@ def coins():
 
     def run(config):
         asked.append((config.model, config.seed, config.output.name, config.resume))
-        rng = np.random.default_rng([config.seed, len(config.model), config.num_envs])
+        rng = np.random.default_rng([config.seed, len(config.model), config.num_envs or 16])
         outcomes = rng.random(config.episodes) < float(config.model)
         config.output.mkdir(exist_ok=True)
         leave(config, [episode(index, config.seed + index, success) for index, success in enumerate(outcomes)])
