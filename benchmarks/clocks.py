@@ -12,10 +12,9 @@ from typing import Any
 
 @dataclass
 class Clock:
-    """What passed inside the methods that it is on."""
+    """The time that passed inside the methods that it is on."""
 
     seconds: float = 0.0
-    calls: int = 0
 
 
 @contextmanager
@@ -31,7 +30,6 @@ def clock_on(owner: type, method: str, clock: Clock | None = None) -> Iterator[C
             return original(*args, **kwargs)
         finally:
             clock.seconds += time.perf_counter() - start
-            clock.calls += 1
 
     setattr(owner, method, timed)
     try:

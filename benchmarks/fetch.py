@@ -3,8 +3,8 @@
     python -m venv peers && peers/bin/pip install gymnasium-robotics 'mujoco<3.12'
     python -m benchmarks.run --peers peers/bin/python
 
-`FetchWork` runs this file there, since that package needs an older MuJoCo than ours: `fetch.py KIND` prints one figure.
-Nothing of this project is imported below `measure`.
+`fetch_figure` runs this file there, since that package needs an older MuJoCo than ours: `fetch.py KIND` prints one
+figure. So nothing of this project is imported here.
 """
 
 from __future__ import annotations

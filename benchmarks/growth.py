@@ -8,7 +8,6 @@ Every figure comes from a process of its own, so that its memory is its own. Dev
 from __future__ import annotations
 
 import argparse
-import csv
 import multiprocessing
 import os
 import resource
@@ -20,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measurements import ENV_ID, FIRST_SEED, silently
-from benchmarks.run import circumstances
-from envs.interface import ACTION_DIM
+from benchmarks.measurements import ENV_ID, FIRST_SEED, STEPS, silently, step_all
+from benchmarks.run import circumstances, write_csv
 from envs.vector_env import TaskVectorEnv
 from eval.rollout import RolloutConfig, run
 
@@ -32,7 +30,6 @@ EPISODES = (100, 1_000, 10_000)
 ENVIRONMENTS = (1, 4, 16, 64, 256)
 IMAGE_SIZES = (64, 96, 128, 192, 256, 512)
 
-_STEPS = 100
 _FRAMES = 50
 
 
@@ -47,13 +44,7 @@ def time_per_episode(episodes: int) -> float:
 def time_per_step(environments: int) -> float:
     """Return the time of a step of each of so many environments side by side [µs]."""
     env = TaskVectorEnv(ENV_ID, environments, environment_state=True, terminate_on_success=False)
-    env.reset(seed=FIRST_SEED)
-    actions = np.random.default_rng(0).uniform(-1, 1, (_STEPS, environments, ACTION_DIM)).astype(np.float32)
-    env.step(actions[0])
-    start = time.perf_counter()
-    for rows in actions:
-        env.step(rows)
-    return 1e6 * (time.perf_counter() - start) / (_STEPS * environments)
+    return 1e6 * step_all(env) / (STEPS * environments)
 
 
 def time_per_frame(size: int) -> float:
@@ -98,17 +89,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
     arguments = parser.parse_args()
     around = circumstances(os.getloadavg()[0])  # before this process is load itself
-    lines = []
+    lines: list[dict[str, object]] = []
     for what, sizes, unit, work in SWEEPS:
         for size in sizes:
             figure, memory = measured_apart(work, size)
             print(f"{what:36} {size:>6} {figure:>10.4g} {unit:24} {memory:.0f} MB", flush=True)
             row = {"what": what, "size": size, "figure": f"{figure:.4g}", "unit": unit, "peak_mb": f"{memory:.0f}"}
             lines.append(row | around)
-    with arguments.output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_csv(arguments.output, lines)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ ENV_ID = "SimScale/PickPlace-v0"
 SLOTS = 16
 FIRST_SEED = 3_000_200_000
 
-_STEPS = 200
+STEPS = 200
 _IMAGE_STEPS = 100
 _RESETS = 200
 _REACHED = 7
@@ -73,20 +73,20 @@ def engine_clock() -> Iterator[Clock]:
 def step_overhead() -> float:
     """Return the time outside `Batch.step` of an environment step at 16 slots [µs]."""
     with physics_clock() as physics:
-        seconds = _step_all(_vector_env())
-    return 1e6 * (seconds - physics.seconds) / (SLOTS * _STEPS)
+        seconds = step_all(_vector_env())
+    return 1e6 * (seconds - physics.seconds) / (SLOTS * STEPS)
 
 
 def step_overhead_share() -> float:
     """Return the share of a step at 16 slots that passes outside `Batch.step`."""
     with physics_clock() as physics:
-        seconds = _step_all(_vector_env())
+        seconds = step_all(_vector_env())
     return 1.0 - physics.seconds / seconds
 
 
 def vector_speed() -> float:
     """Return simulated seconds per wall second at 16 slots."""
-    return SLOTS * _STEPS / CONTROL_HZ / _step_all(_vector_env())
+    return SLOTS * STEPS / CONTROL_HZ / step_all(_vector_env())
 
 
 def single_speed() -> float:
@@ -99,7 +99,7 @@ def single_speed() -> float:
         _, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             env.reset()
-    return _STEPS / CONTROL_HZ / (time.perf_counter() - start)
+    return STEPS / CONTROL_HZ / (time.perf_counter() - start)
 
 
 def slot_reset() -> float:
@@ -205,10 +205,10 @@ def _single_env() -> gym.Env[Any, Any]:
     return gym.make(f"envs:{ENV_ID}", environment_state=True)
 
 
-def _step_all(env: TaskVectorEnv) -> float:
+def step_all(env: TaskVectorEnv) -> float:
     """Step every slot of `env` under random actions; return the seconds that took."""
     env.reset(seed=FIRST_SEED)
-    actions = _actions(SLOTS)
+    actions = _actions(env.num_envs)
     start = time.perf_counter()
     for rows in actions:
         env.step(rows)
@@ -216,7 +216,7 @@ def _step_all(env: TaskVectorEnv) -> float:
 
 
 def _actions(slots: int) -> NDArray[np.float32]:
-    return np.random.default_rng(0).uniform(-1, 1, (_STEPS, slots, ACTION_DIM)).astype(np.float32)
+    return np.random.default_rng(0).uniform(-1, 1, (STEPS, slots, ACTION_DIM)).astype(np.float32)
 
 
 def _command_time(arguments: list[str], *, exit_code: int) -> float:

@@ -157,6 +157,11 @@ def write(path: Path, rows: list[Row], figures: list[list[float]], around: dict[
     ]
     for line in lines:
         print(f"{line['what']:44} {line['median']:>8} {line['unit']:14} {line['target']}")
+    write_csv(path, lines)
+
+
+def write_csv(path: Path, lines: list[dict[str, object]]) -> None:
+    """Write `lines`, which have the same keys, below a heading."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(lines[0]))
         writer.writeheader()

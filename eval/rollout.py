@@ -200,7 +200,7 @@ class _Run:
             interventions=self.interventions,
             num_envs=self.resolved["num_envs"],
             terminate_on_success=self.config.terminate_on_success,
-            video_folder=self.folder / "videos",
+            video_folder=self._video_folder,
             filmed=range(self.config.video),
             receipt_folder=self.folder,
             receipted=receipted(self.plan.specs),
@@ -252,11 +252,15 @@ class _Run:
         yield "record", str(self.folder / RECORD_FILE)
         yield "episodes", str(self.folder / EPISODES_FILE)
         films = self._films()
-        yield "videos", f"{films[0].parent}, {len(films)} film{'s' * (len(films) > 1)}" if films else ""
+        yield "videos", f"{self._video_folder}, {len(films)} film{'s' * (len(films) > 1)}" if films else ""
         yield "for a report", f"{REPORT_PROGRAM} {shlex.quote(str(self.folder))}"
 
+    @property
+    def _video_folder(self) -> Path:
+        return self.folder / "videos"
+
     def _films(self) -> list[Path]:
-        return sorted((self.folder / "videos").glob("*.mp4"))
+        return sorted(self._video_folder.glob("*.mp4"))
 
     def _found_json(self, record: RunRecord, results: Sequence[EpisodeResult]) -> dict[str, Any]:
         """Return what was found for scripts: where it lies, and the record without what only proves it."""
@@ -276,7 +280,7 @@ class _Run:
     def _without_dropped(self, record: RunRecord, n: int) -> RunRecord:
         """Remove videos and receipts of episodes after the first `n`, which were begun before the run ended."""
         for index in range(n, self.config.video):
-            video_path(self.folder / "videos", index).unlink(missing_ok=True)
+            video_path(self._video_folder, index).unlink(missing_ok=True)
         return replace(record, receipts=[receipt for receipt in record.receipts if receipt["episode_index"] < n])
 
     def _replay_command(self, results: Sequence[EpisodeResult]) -> str:
