@@ -1,23 +1,17 @@
-"""MuJoCo environments for a 7-joint arm, as Gymnasium environments and as a native vector environment.
+"""Environments: a MuJoCo tabletop world of its own, and what the evaluator needs of any environment.
 
-`gym.make("envs:SimScale/PickPlace-v0")` imports this module, which registers the ids; no simulator is loaded until an
+`gym.make("envs:SimScale/PickPlace-v0")` imports this package, which registers the ids. No simulator is loaded until an
 environment is made.
 """
 
 from __future__ import annotations
 
-from envs.interface import Contract
-from envs.registration import ENVIRONMENTS, register_task
+from envs.registration import Registration, environment_names, find_environment, register_environment
+from envs.tabletop.names import PICK_PLACE, PICK_PLACE_LANGUAGE, REACH
+from envs.tabletop.registration import register_task
 
-__all__ = ["ENVIRONMENTS", "describe", "register_task"]
+__all__ = ["Registration", "environment_names", "find_environment", "register_environment", "register_task"]
 
-register_task("reach", "SimScale/Reach-v0", "envs.reach:Reach")
-register_task("pick-place", "SimScale/PickPlace-v0", "envs.pick_place:PickPlace")
-register_task("pick-place-language", "SimScale/PickPlaceLanguage-v0", "envs.pick_place_language:PickPlaceLanguage")
-
-
-def describe(env_id: str) -> Contract:
-    """Return everything the environment `env_id` can offer a policy, images left out."""
-    from envs.vector_env import TaskVectorEnv
-
-    return TaskVectorEnv(env_id, environment_state=True).contract
+register_task("reach", REACH, "envs.tabletop.tasks.reach:Reach")
+register_task("pick-place", PICK_PLACE, "envs.tabletop.tasks.pick_place:PickPlace")
+register_task("pick-place-language", PICK_PLACE_LANGUAGE, "envs.tabletop.tasks.pick_place_language:PickPlaceLanguage")

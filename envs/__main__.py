@@ -1,4 +1,4 @@
-"""Lists the environments, and shows how they look.
+"""Lists the environments, and shows pictures of them.
 
 python -m envs
 python -m envs --contact-sheet environments.png
@@ -6,40 +6,47 @@ python -m envs --contact-sheet environments.png
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from envs.catalogue import Entry, catalogue
-from envs.interface import ACTION_DIM, ACTION_MEANING, CAMERAS, CONTROL_HZ, SimScaleError
-from envs.registration import ENVIRONMENTS
+from envs.registration import registrations, unusable_environments
+from envs.tabletop.names import ACTION, CAMERAS, CONTROL_HZ
+from simscaleai.command_line import parse, say_mistake
+from simscaleai.errors import SimScaleError
 
-_SHOWN = ("Observation", "Success", "Episode end")
-_COMMON = {
-    "action": f"Box(-1, 1, ({ACTION_DIM},), float32): {ACTION_MEANING}; {CONTROL_HZ} control steps per second.",
-    "on request": "environment_state=True adds environment_state, the simulator's truth; "
-    f"cameras={CAMERAS!r} adds image, uint8 (H, W, 3 for each camera).",
+_PROGRAM = "python -m envs"
+_SHOWN = ("Observation", "Control", "Success", "Episode end", "Problem")
+_TABLETOP = {
+    "control": f"Box(-1, 1, ({ACTION.size},), float32): {ACTION.meaning}; {CONTROL_HZ} control steps per second.",
+    "on request": "environment_state=True adds environment_state, simulator truth; "
+    f"cameras={CAMERAS!r} adds {' and '.join(CAMERAS)}, images of uint8 (H, W, 3).",
     "make": 'gymnasium.make("envs:SimScale/PickPlace-v0"), gymnasium.make_vec("envs:…", num_envs=16)',
 }
 
 
+@dataclass(frozen=True)
+class ListConfig:
+    """List the environments."""
+
+    contact_sheet: Path | None = None
+    """PNG file to draw first frames of every environment into, instead of the list."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m envs", description="List the environments.", exit_on_error=False)
-    parser.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="draw first frames into a PNG instead")
     try:
-        options, unknown = parser.parse_known_args(arguments)
-        if unknown:
-            raise SimScaleError(f"unknown arguments: {' '.join(unknown)}; see python -m envs --help")
-        if options.contact_sheet is None:
-            print(_listing(catalogue()))
+        config: ListConfig = parse(ListConfig, _PROGRAM, arguments)
+        if config.contact_sheet is None:
+            print(_listing(catalogue(), unusable_environments()))
         else:
-            _save_sheet(options.contact_sheet)
-    except (SimScaleError, argparse.ArgumentError, OSError) as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+            _save_sheet(config.contact_sheet)
+    except (SimScaleError, OSError) as mistake:
+        say_mistake(mistake)
         return 2
     return 0
 
@@ -49,19 +56,21 @@ def _save_sheet(path: Path) -> None:
 
     if path.suffix.lower() != ".png":
         raise SimScaleError(f"expected a name that ends in .png, got {path}")
-    save_contact_sheet(path, ENVIRONMENTS)
+    save_contact_sheet(path, registrations())
     print(path)
 
 
-def _listing(entries: Sequence[Entry]) -> str:
+def _listing(entries: Sequence[Entry], unusable: Mapping[str, str]) -> str:
     blocks = []
     for entry in entries:
         rows = {"": entry.summary, **{heading.lower(): entry.sections.get(heading, "") for heading in _SHOWN}}
         blocks.append(f"{entry.name}  {entry.env_id}\n{_table(rows)}")
-    return "\n\n".join([*blocks, f"every environment\n{_table(_COMMON)}"])
+    blocks.append(f"every SimScale environment\n{_table(_TABLETOP)}")
+    blocks += [f"{name}  cannot be used\n{_table({'': reason})}" for name, reason in unusable.items()]
+    return "\n\n".join(blocks)
 
 
-def _table(rows: dict[str, str]) -> str:
+def _table(rows: Mapping[str, str]) -> str:
     width = min(shutil.get_terminal_size((110, 24)).columns, 120)
     lines = [
         textwrap.fill(text, width, initial_indent=f"  {heading:<13}" if heading else "  ", subsequent_indent=" " * 15)

@@ -1,72 +1,90 @@
-"""A contact sheet: how every environment looks at the beginning of some episodes."""
+"""A contact sheet: pictures of the first steps of some episodes of every environment."""
 
 from __future__ import annotations
 
-import os
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.interface import CAMERAS
-from envs.rendering import OVERVIEW
+from envs.registration import Registration
+from envs.slots import Start
+from simscaleai.contract import EnvSpec, Needs
+from simscaleai.files import replace_file
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-_VIEWS = (*((OVERVIEW, seed) for seed in range(3)), *((camera, 0) for camera in CAMERAS))
-"""Camera and seed of each column."""
-
+_SEEDS = 3  # shown of the first film camera; the other cameras show the first seed only
 _TILE, _GAP, _HEADING, _LABEL = 256, 8, 44, 26
+_ROW = _HEADING + _TILE + _LABEL
 _PAPER, _INK, _MUTED = (250, 250, 248), (28, 32, 38), (110, 118, 128)
 
+View = tuple[str, int]
+"""Camera and seed."""
 
-def save_contact_sheet(path: Path, environments: dict[str, str]) -> None:
-    """Draw first frames of `environments` (short name to id), one row each, into the PNG `path`.
 
-    The file appears when it is complete; its folder is created.
+def save_contact_sheet(path: Path, environments: Sequence[Registration]) -> None:
+    """Draw first frames of `environments`, one row each, into the PNG `path`. Its folder is created.
+
+    Environments that cannot be filmed are left out.
 
     Raises:
-        SimScaleError: If nothing can be rendered here.
-        OSError: If the file cannot be written.
+        SimScaleError: If nothing can be rendered here, or the file cannot be written.
+        OSError: If the folder cannot be created.
     """
+    rows = [(registration, spec) for registration in environments if (spec := registration.offer()).film_cameras]
+    columns = max(len(_views(spec)) for _, spec in rows)
+    sheet = _new_sheet(_GAP + columns * (_TILE + _GAP), len(rows) * _ROW + _GAP)
+    for row, (registration, spec) in enumerate(rows):
+        _draw_row(sheet, row * _ROW, registration, _views(spec))
+    png = io.BytesIO()
+    sheet.save(png, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, png.getvalue())
+
+
+def _views(spec: EnvSpec) -> list[View]:
+    first, *others = spec.film_cameras
+    return [*((first, seed) for seed in range(_SEEDS)), *((camera, 0) for camera in others)]
+
+
+def _new_sheet(width: int, height: int) -> Image:
+    from PIL import Image
+
+    return Image.new("RGB", (width, height), _PAPER)
+
+
+def _draw_row(sheet: Image, top: int, registration: Registration, views: Sequence[View]) -> None:
     from PIL import Image, ImageDraw
 
-    row_height = _HEADING + _TILE + _LABEL
-    width = _GAP + len(_VIEWS) * (_TILE + _GAP)
-    sheet = Image.new("RGB", (width, len(environments) * row_height + _GAP), _PAPER)
+    instruction, frames = _first_frames(registration, views)
     draw = ImageDraw.Draw(sheet)
-    for row, (name, env_id) in enumerate(environments.items()):
-        instruction, frames = _first_frames(env_id)
-        top = row * row_height
-        _write_heading(draw, top, name, env_id, instruction)
-        for column, ((camera, seed), frame) in enumerate(zip(_VIEWS, frames, strict=True)):
-            left = _GAP + column * (_TILE + _GAP)
-            sheet.paste(Image.fromarray(frame), (left, top + _HEADING))
-            _write(draw, (left, top + _HEADING + _TILE + 4), f"{camera}, seed {seed}", 13, _MUTED)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial-{path.name}")
-    sheet.save(temporary, "PNG")
-    os.replace(temporary, path)
+    _write_heading(draw, top, registration, instruction)
+    for column, ((camera, seed), frame) in enumerate(zip(views, frames, strict=True)):
+        left = _GAP + column * (_TILE + _GAP)
+        sheet.paste(Image.fromarray(frame), (left, top + _HEADING))
+        _write(draw, (left, top + _HEADING + _TILE + 4), f"{camera}, seed {seed}", 13, _MUTED)
 
 
-def _first_frames(env_id: str) -> tuple[str, list[NDArray[np.uint8]]]:
-    """Return the instruction of the first seed and the frame of each view."""
-    from envs.vector_env import TaskVectorEnv
-
-    seeds = sorted({seed for _, seed in _VIEWS})
-    env = TaskVectorEnv(env_id, len(seeds), num_threads=1)
-    _, info = env.reset(seed=seeds)
-    frames = [env.render_frame(seeds.index(seed), camera=camera, size=(_TILE, _TILE)) for camera, seed in _VIEWS]
+def _first_frames(registration: Registration, views: Sequence[View]) -> tuple[str, list[NDArray[np.uint8]]]:
+    """Return the instruction of the first seed, and the first frame of each view."""
+    env = registration.make(_SEEDS, Needs(), True, None)
+    begun = env.reset(np.arange(_SEEDS), [Start(seed) for seed in range(_SEEDS)])
+    frames = [env.frame(seed, camera, (_TILE, _TILE)) for camera, seed in views]
     env.close()
-    return str(info["instruction"][0]), frames
+    return begun[0].instruction, frames
 
 
-def _write_heading(draw: ImageDraw, top: int, name: str, env_id: str, instruction: str) -> None:
-    end = _write(draw, (_GAP, top + 12), name, 21, _INK)
-    end = _write(draw, (end + 14, top + 17), env_id, 15, _MUTED)
-    _write(draw, (end + 14, top + 17), f"“{instruction}”", 15, _INK)
+def _write_heading(draw: ImageDraw, top: int, registration: Registration, instruction: str) -> None:
+    end = _write(draw, (_GAP, top + 12), registration.name, 21, _INK)
+    end = _write(draw, (end + 14, top + 17), registration.env_id, 15, _MUTED)
+    if instruction:
+        _write(draw, (end + 14, top + 17), f"“{instruction}”", 15, _INK)
 
 
 def _write(draw: ImageDraw, place: tuple[float, float], text: str, size: int, colour: tuple[int, int, int]) -> float:

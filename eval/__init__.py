@@ -1,4 +1,4 @@
-"""Evaluation: one rollout loop, its observers, and the commands around it."""
+"""Evaluation of policies: the commands, and the packages that they are made of."""
 
 from eval.neighbours import check_neighbours
 

@@ -1,6 +1,6 @@
 """The console script: `simscale rollout …` is `python -m eval.rollout …`, from any folder.
 
-The script has no working directory on its path, so an unrelated `envs/` beside you cannot get in the way.
+The script has no working directory on its path, so an unrelated folder `envs` there cannot hide a package of ours.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from eval.command import COMPLETE, WRONG_USAGE
+from eval.terminal.command import COMPLETE, WRONG_USAGE
 from simscaleai.command_line import say_mistake
 from simscaleai.errors import UnknownNameError
 
@@ -18,11 +18,12 @@ COMMANDS = {
     "collect": ("eval.collect", "collect demonstrations"),
     "record": ("eval.record", "film a policy"),
     "compare": ("eval.compare", "compare two runs"),
-    "report": ("eval.report.__main__", "show what runs found, as one HTML page"),
-    "data": ("simscaleai.data.__main__", "look into datasets, exchange them with LeRobot"),
+    "validate": ("eval.validate", "choose the best of several checkpoints"),
+    "report": ("eval.report.__main__", "write a report of runs as one HTML page"),
+    "data": ("simscaleai.data.__main__", "inspect datasets, exchange them with LeRobot"),
     "train": ("simscaleai.train", "train a model on demonstrations"),
     "envs": ("envs.__main__", "list the environments, or draw them"),
-    "policies": ("policies.__main__", "list models, checkpoints with measured success, experts"),
+    "policies": ("policies.__main__", "list models, checkpoints with measured success rates, experts"),
 }
 """Command to the module whose `main` it runs, and what it does."""
 

@@ -1,7 +1,7 @@
-"""Finds out whether another `envs`, `policies` or `simscaleai` hides the ones that belong to this `eval`.
+"""Checks that `envs`, `policies` and `simscaleai` are imported from beside this `eval`.
 
-`python -m eval.rollout` puts the working directory first on the path, and these names are generic: a folder with
-an unrelated `envs/` would otherwise be imported half-way and fail far from the cause.
+`python -m eval.rollout` puts the working directory first on the import path, and these names are generic. Without the
+check, an unrelated folder `envs` there would be imported instead, and fail far from the cause.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ _PACKAGES = ("envs", "policies", "simscaleai")
 
 
 class ShadowedPackageError(ImportError):
-    """A package of ours is hidden by one of the same name elsewhere."""
+    """A package of this project is hidden by one of the same name elsewhere."""
 
 
 def shadowed(home: Path) -> dict[str, str]:
-    """Return each package that would not be imported from the folder `home`, and where it would come from."""
+    """Return each package that would not be imported from the folder `home`, with where it would come from."""
     origins = {name: _location(find_spec(name)) for name in _PACKAGES}
     return {name: origin for name, origin in origins.items() if origin != str(home / name)}
 
 
 def check_neighbours() -> None:
-    """Make sure that the packages this `eval` needs are the ones installed beside it.
+    """Check that the packages that this `eval` needs are those installed beside it.
 
     Raises:
         ShadowedPackageError: If one is not; the text says what hides it.
-        SystemExit: With code 2 and the same text on stderr, when one of our commands is being started.
+        SystemExit: With code 2, after printing the same text, if a command of this project is being started.
     """
     home = Path(__file__).resolve().parent.parent
     wrong = shadowed(home)

@@ -8,34 +8,37 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from envs.rendering import OVERVIEW, VIDEO_CAMERAS
-from eval.assembly import build_environment, build_policy, environment_id
-from eval.command import COMPLETE, EPISODE_ERRORS, create_folder, plan_text, run_command
-from eval.console import Console
-from eval.film import FORMATS
-from eval.loop import rollout
-from eval.observers.base import Observer
+import numpy as np
+
+from envs.registration import find_environment
+from envs.slots import SlotEnv, Start
+from eval.episodes.loop import rollout
+from eval.episodes.observer import Observer
+from eval.episodes.plan import EpisodeSpec, plan_seeds, plan_text
+from eval.episodes.results import EpisodeResult
+from eval.execution.assembly import build_environment, build_policy, closing
 from eval.observers.progress import Progress
-from eval.observers.video import SIZE, VideoRecorder, outcome_of, video_paths
-from eval.observers.wall import TILE, WallRecorder
-from eval.plan import EpisodeSpec, plan_seeds
-from eval.results import EpisodeResult
-from simscaleai.errors import SimScaleError, UnknownNameError
-
-if TYPE_CHECKING:
-    from envs.vector_env import TaskVectorEnv
+from eval.observers.video import PICTURE_SIZE, VideoRecorder, film_cameras, outcome_of, picture_of
+from eval.observers.video_file import FORMATS
+from eval.observers.wall import TILE_SIZE, WallRecorder
+from eval.runs.episode_files import video_paths
+from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
+from eval.terminal.console import Console
+from simscaleai.contract import EnvSpec
+from simscaleai.errors import SimScaleError
+from simscaleai.files import create_folder, locked
 
 _MOST_AT_ONCE = 4
-"""Episodes filmed side by side, each to its own file: each holds an encoder process."""
+"""Number of episodes filmed side by side into files of their own. Each of them has an encoder process."""
 
 _MOST_TILES = 100
 _MOST_PIXELS = 2_600_000
-"""Of one frame of a wall: all pictures are kept in memory, 1.2 GB of them in 150 steps."""
+"""Largest size of a frame of a wall. All pictures are kept in memory, 1.2 GB of them in 150 steps."""
 
 _FEW_SEEDS = 3
 _SIZES = range(32, 1921)
@@ -44,69 +47,105 @@ _WALL_FILE = "wall.mp4"
 
 @dataclass(frozen=True, kw_only=True)
 class RecordConfig:
-    """Film a policy: one film for each seed, or one wall of many."""
+    """Film a policy: one video for each seed, or one wall of many episodes."""
 
     model: str
-    """What to film: bc, vla, scripted, random, zero, a checkpoint folder, or module:attribute."""
+    """What to film; any --model of eval.rollout."""
     output: Path
     """Folder for the MP4s, new or empty; for one seed or a wall also a file that ends in .mp4 or .gif."""
     checkpoint: Path | None = None
     """Folder with the weights of --model; by default the shipped ones."""
     env: str = "pick-place"
-    """Environment: reach, pick-place, pick-place-language, or a full id."""
+    """Environment: a name that `python -m envs` lists, or a full id."""
     seeds: tuple[int, ...] = ()
-    """Seeds of the episodes; by default 0, 1, 2, or as many from 0 on as the wall has tiles."""
-    cameras: tuple[str, ...] = (OVERVIEW,)
-    """Side by side: overview, front, wrist."""
+    """Seeds of the episodes; by default 0, 1, 2, or for a wall as many from 0 on as it has tiles."""
+    cameras: tuple[str, ...] = ()
+    """Cameras for videos, side by side; in our tabletop environments overview, front, wrist. By default the first one
+    of the environment."""
     size: int | None = None
-    """Height and width of what a camera sees [px], even; by default 480, in a wall 160."""
+    """Height and width of the picture of one camera [px], even; by default 480, in a wall 160."""
     grid: str | None = None
-    """Rows and columns of a wall of many episodes in one film, for example 4x4."""
+    """Rows and columns of a wall of many episodes in one video, for example 4x4."""
     quiet: bool = False
-    """Print nothing but mistakes, also no progress."""
+    """Print nothing but errors, also no progress."""
+
+
+@dataclass(frozen=True)
+class _Filming:
+    """A checked configuration."""
+
+    config: RecordConfig
+    spec: EnvSpec
+    grid: tuple[int, int] | None
+    cameras: tuple[str, ...]
+    plan: tuple[EpisodeSpec, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture of one camera [px]."""
+        side = self.config.size or (PICTURE_SIZE if self.grid is None else TILE_SIZE)
+        return side, side
+
+    @property
+    def num_slots(self) -> int:
+        """Number of episodes at a time."""
+        return min(_MOST_AT_ONCE, len(self.plan)) if self.grid is None else len(self.plan)
+
+    @property
+    def file(self) -> Path | None:
+        """The only video; None if the videos are in a folder."""
+        output = self.config.output
+        return output if output.suffix.lower() in FORMATS else None
+
+    def paths(self) -> dict[int, Path]:
+        """Return the path of the video of each episode; of a wall, its path as that of episode 0."""
+        if self.file:
+            return {0: self.file}
+        folder = self.config.output
+        return {0: folder / _WALL_FILE} if self.grid else video_paths(folder, range(len(self.plan)))
+
+    def recorder(self) -> Observer:
+        """Return the observer that films."""
+        if self.grid is None:
+            return VideoRecorder(self.paths(), cameras=self.cameras, size=self.size)
+        title = f"{Path(self.config.model).name} in {self.spec.env_id}"
+        return WallRecorder(self.paths()[0], self.grid, title, cameras=self.cameras, size=self.size)
 
 
 def record(config: RecordConfig) -> list[EpisodeResult]:
-    """Film what `config` says, printing each film's path and outcome, and return the results.
+    """Film what `config` says, print path and outcome of each video, and return the results.
 
     Raises:
-        SimScaleError: If the configuration is mistaken.
+        SimScaleError: If the configuration is wrong, or the environment cannot be filmed.
     """
+    registration = find_environment(config.env)
+    filming = _check(config, registration.offer())
+    policy = build_policy(config.model, config.checkpoint, filming.spec)
+    with closing(build_environment(registration, [policy.needs], filming.num_slots)) as env:
+        _check_rendering(env, filming)
+        with _output(filming):
+            console = Console(config.quiet)
+            folder = filming.paths()[0].parent
+            console.say(f"{config.model} in {env.spec.env_id}: {plan_text(filming.plan)}; videos in {folder}")
+            shown = [] if config.quiet else [Progress(len(filming.plan))]
+            results = rollout(env, policy, filming.plan, [filming.recorder(), *shown])
+            console.say(*_result_lines(filming, results))
+            return results
+
+
+def _check(config: RecordConfig, spec: EnvSpec) -> _Filming:
+    cameras = film_cameras(spec, config.cameras)
     grid = None if config.grid is None else _parse_grid(config.grid)
-    _check_views(config, 1 if grid is None else grid[0] * grid[1])
-    plan = _make_plan(config, grid)
-    env_id = environment_id(config.env)
-    policy = build_policy(config.model, config.checkpoint, env_id)
-    at_once = _MOST_AT_ONCE if grid is None else len(plan)
-    env = build_environment(policy.contract, env_id, min(at_once, len(plan)))
-    _check_rendering(env, config)
-    films = _make_place(config, len(plan))
-    console = Console(config.quiet)
-    console.say(f"{config.model} in {env_id}: {plan_text(plan)}; films in {films[0].parent}")
-    observers = [_recorder(config, grid, films), *([] if config.quiet else [Progress(len(plan))])]
-    results = rollout(env, policy, plan, observers)
-    for result in results:
-        path = f"{films[result.episode_index]}  " if grid is None else ""
-        console.say(f"{path}seed {result.seed}: {outcome_of(result)} after {result.steps} steps")
-    if grid is not None:
-        console.say(f"{films[0]}  {sum(result.status == 'success' for result in results)} of {len(results)} succeeded")
-    return results
-
-
-def _recorder(config: RecordConfig, grid: tuple[int, int] | None, films: dict[int, Path]) -> Observer:
-    size = config.size or (SIZE if grid is None else TILE)
-    if grid is None:
-        return VideoRecorder(films, cameras=config.cameras, size=(size, size))
-    title = f"{Path(config.model).name} in {environment_id(config.env)}"
-    return WallRecorder(films[0], grid, title, cameras=config.cameras, size=(size, size))
-
-
-def _make_plan(config: RecordConfig, grid: tuple[int, int] | None) -> tuple[EpisodeSpec, ...]:
-    tiles = grid[0] * grid[1] if grid else None
-    plan = plan_seeds(config.seeds or range(tiles or _FEW_SEEDS))
-    if tiles not in (None, len(plan)):
-        raise SimScaleError(f"expected {tiles} seeds for a wall of {config.grid}, got {len(plan)}")
-    return plan
+    if config.size is not None and (config.size % 2 or config.size not in _SIZES):
+        raise SimScaleError(f"expected an even --size from {_SIZES[0]} to {_SIZES[-1]} px, got {config.size}")
+    filming = _Filming(config, spec, grid, cameras, _plan(config, grid))
+    if grid:
+        _check_wall_size(filming)
+    if filming.file and len(filming.plan) > 1 and not grid:
+        raise SimScaleError(
+            f"{filming.file} is one video: expected one of --seeds, or --grid, got {len(filming.plan)} episodes"
+        )
+    return filming
 
 
 def _parse_grid(text: str) -> tuple[int, int]:
@@ -118,47 +157,63 @@ def _parse_grid(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _check_views(config: RecordConfig, tiles: int) -> None:
-    if not config.cameras:
-        raise SimScaleError(f"expected at least 1 camera, got none; choose from: {', '.join(VIDEO_CAMERAS)}")
-    for camera in config.cameras:
-        if camera not in VIDEO_CAMERAS:
-            raise UnknownNameError("camera", camera, VIDEO_CAMERAS)
-    if config.size is not None and (config.size % 2 or config.size not in _SIZES):
-        raise SimScaleError(f"expected an even --size from {_SIZES[0]} to {_SIZES[-1]} px, got {config.size}")
-    pixels = tiles * len(config.cameras) * (config.size or TILE) ** 2
-    if config.grid and pixels > _MOST_PIXELS:
+def _plan(config: RecordConfig, grid: tuple[int, int] | None) -> tuple[EpisodeSpec, ...]:
+    tiles = grid[0] * grid[1] if grid else None
+    plan = plan_seeds(config.seeds or range(tiles or _FEW_SEEDS))
+    if tiles not in (None, len(plan)):
+        raise SimScaleError(f"expected {tiles} seeds for a wall of {config.grid}, got {len(plan)}")
+    return plan
+
+
+def _check_wall_size(filming: _Filming) -> None:
+    height, width = filming.size
+    pixels = len(filming.plan) * len(filming.cameras) * height * width
+    if pixels > _MOST_PIXELS:
         raise SimScaleError(
-            f"a wall of {config.grid} would have {pixels:,} pixels, at most {_MOST_PIXELS:,}, since all its pictures "
-            "are kept in memory; choose a smaller --size"
+            f"a wall of {filming.config.grid} would have {pixels:,} pixels, at most {_MOST_PIXELS:,}, since all its "
+            "pictures are kept in memory; choose a smaller --size"
         )
 
 
-def _make_place(config: RecordConfig, episodes: int) -> dict[int, Path]:
-    """Return the film's path for each episode, of a wall one for all; create the folder."""
-    file = config.output if config.output.suffix.lower() in FORMATS else None
-    if file is None:
-        create_folder(config.output)
-        return {0: config.output / _WALL_FILE} if config.grid else video_paths(config.output, range(episodes))
-    if episodes > 1 and not config.grid:
-        raise SimScaleError(f"{file} is one film: expected one of --seeds, or --grid, got {episodes} episodes")
-    if file.exists():
-        raise SimScaleError(f"{file} exists; choose another --output or remove it first")
-    return {0: file}
+def _check_rendering(env: SlotEnv, filming: _Filming) -> None:
+    """Draw one picture, so that a machine that cannot draw is found out before anything is written."""
+    first = filming.plan[0]
+    env.reset(np.array([0], dtype=np.intp), [Start(first.seed, first.options)])
+    picture_of(env, 0, filming.cameras, filming.size)
 
 
-def _check_rendering(env: TaskVectorEnv, config: RecordConfig) -> None:
-    """Draw once, so that a machine that cannot is found out before anything is written."""
-    size = config.size or TILE
-    env.render_frame(0, camera=config.cameras[0], size=(size, size))
+@contextmanager
+def _output(filming: _Filming) -> Iterator[None]:
+    """Create the folder of the videos and lock it."""
+    if filming.file is None:
+        create_folder(filming.config.output)
+        with locked(filming.config.output):
+            yield
+        return
+    if filming.file.exists():
+        raise SimScaleError(f"{filming.file} exists; choose another --output or remove it first")
+    yield
+
+
+def _result_lines(filming: _Filming, results: Sequence[EpisodeResult]) -> list[str]:
+    paths = filming.paths()
+    names = {index: "" if filming.grid else f"{path}  " for index, path in paths.items()}
+    lines = [
+        f"{names.get(result.episode_index, '')}seed {result.seed}: {outcome_of(result)} after {result.steps} steps"
+        for result in results
+    ]
+    if filming.grid:
+        successes = sum(result.status == "success" for result in results)
+        lines.append(f"{paths[0]}  {successes} of {len(results)} succeeded")
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
-    return run_command(RecordConfig, _record_and_judge, "python -m eval.record", arguments)
+    return run_command(RecordConfig, _run_command, "python -m eval.record", arguments)
 
 
-def _record_and_judge(config: RecordConfig) -> int:
+def _run_command(config: RecordConfig) -> int:
     return EPISODE_ERRORS if any(result.status == "error" for result in record(config)) else COMPLETE
 
 

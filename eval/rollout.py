@@ -1,333 +1,323 @@
-"""Evaluates one policy in one environment and says how often it succeeds.
+"""Evaluates one policy in one environment and reports its success rate.
 
     python -m eval.rollout --model scripted --env reach --episodes 200 --output runs/reach
 
-The same from Python: `run(RolloutConfig(model="scripted", env="reach"))`; the loop alone: `rollout(…)`.
+The same from Python: `run(RolloutConfig(model="scripted", env="reach"))`. The loop alone: `rollout(…)`.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from eval.assembly import build_environment, build_policy, environment_id
-from eval.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command, shape_text
-from eval.comparison import Comparison, Run, Task
-from eval.console import Console, Row, rows_text
-from eval.film import remove_unfinished_films
-from eval.flags import command_line
-from eval.interventions import Interventions, choice_of_targets, parse_interventions
-from eval.loop import rollout
-from eval.moved_object import moved_objects
-from eval.observers.base import Observer
-from eval.observers.log import EpisodeLog
+from eval.comparison.as_json import findings_of
+from eval.comparison.outcome import Comparison
+from eval.comparison.pairing import compare
+from eval.comparison.text import sequential_rows
+from eval.episodes.loop import rollout
+from eval.episodes.plan import PlanError
+from eval.execution.assembly import build_policy
+from eval.execution.evaluation import EvaluationJob
+from eval.execution.invocation import Invocation, Outcome, prepare
+from eval.execution.planning import PlanRequest, plan_run
+from eval.execution.worker import TIMEOUT_SECONDS
 from eval.observers.progress import Progress
-from eval.observers.video import VideoRecorder, video_path, video_paths
-from eval.plan import PlanError
-from eval.planning import RunPlan, plan_run
-from eval.provenance import checkpoint_digest, fingerprint, gl_renderer, source_state
-from eval.receipt import ReceiptKeeper, collect_receipts, receipted, remove_receipts
-from eval.results import EPISODES_FILE, RECORD_FILE, EpisodeResult, RunRecord, read_results
-from eval.rollout_config import RolloutConfig
-from eval.run_folder import check_output, check_same_run, earlier_record, earlier_results, held, next_free_folder
-from eval.seed_overlap import SeedOverlap, seed_overlap
-from eval.sequential import compare_with_reference, findings_to_json, sequential_record, sequential_rows
-from eval.stopping import InPlanOrder, Stopping
-from eval.summary import Summary, smallest_difference_text, summarise, summary_rows
-from eval.validation import validate
-from eval.worker import Job
-from eval.workers import run_in_workers
-from policies.base import Policy
-
-if TYPE_CHECKING:
-    from envs.vector_env import TaskVectorEnv
+from eval.probing.interventions import parse_interventions
+from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER
+from eval.runs.episode_lines import EPISODES_FILE
+from eval.runs.folder import check_output, next_free_folder
+from eval.runs.record import RECORD_FILE, RunRecord
+from eval.runs.run import Run
+from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command, shape_text
+from eval.terminal.console import Console, Row, rows_text
+from eval.terminal.figures import moved_object_text, overlap_text, smallest_difference_text, summary_rows
+from eval.terminal.flags import Points, command_line
+from policies.registry import parse_options
+from simscaleai.files import locked
 
 __all__ = ["RolloutConfig", "main", "rollout", "run"]
 
 PROGRAM = "python -m eval.rollout"
 REPORT_PROGRAM = "python -m eval.report"
 
-# More slots share what a step costs outside physics. But a slow policy would show nothing for long and then all at
-# once, and a run that ends when it has seen enough would have begun much that it throws away.
-_SLOTS, _SLOTS_WITH_IMAGES, _SLOTS_WITH_RULE = 256, 64, 16
+_EXCLUDES = {
+    "detect": ("episodes", "seeds", "until_width", "until_decided"),
+    "until_width": ("until_decided", "vs"),
+}
+"""Setting to the settings that contradict it."""
 
 
-# Settings that a command for one episode does not need; all others decide how the episode goes, and are kept.
-_PLAN = ("episodes", "seed", "detect", "until_width", "until_decided", "vs")
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """Evaluate a policy: run episodes, print the success rate with its interval, write a record."""
+
+    model: str | None = None
+    """Policy to evaluate: bc, vla, scripted, random, zero, a shipped checkpoint by name, a checkpoint folder, or
+    module:attribute."""
+    checkpoint: Path | None = None
+    """Folder with the weights of --model; by default the shipped ones."""
+    policy_option: tuple[str, ...] = ()
+    """Options of the policy, each NAME=VALUE. Every policy has n_action_steps (actions of a chunk to execute before the
+    policy is asked again) and ensemble_decay (average overlapping chunks instead)."""
+    env: str = "pick-place"
+    """Environment: reach, pick-place, pick-place-language, the name of another registered one, or a full id."""
+    episodes: int | None = None
+    """Number of episodes, by default 50. With --until-width and --until-decided the largest number. Ignored if --seeds
+    is given."""
+    seed: int | None = None
+    """Base seed, by default 0: episode i runs with seed + i."""
+    seeds: tuple[int, ...] | None = None
+    """Seeds of the episodes, one each, instead of --episodes and --seed."""
+    detect: Points = None
+    """Run as many episodes as are needed to detect such a difference (10pp, 10% or 0.1) from another policy on the same
+    seeds, with 80 % power: in the hardest case, or around the success rate of --vs."""
+    until_width: Points = None
+    """Run episodes only until the 95 % interval of the success rate, valid under stopping, is at most this wide
+    (5pp, 5% or 0.05 from end to end)."""
+    until_decided: bool = False
+    """Run episodes only until it is decided whether the policy is better or worse than that of --vs, on its seeds."""
+    vs: Path | None = None
+    """Folder of the complete run to compare with, for --until-decided or --detect."""
+    intervene: tuple[str, ...] = ()
+    """Give the policy something else than the scene shows, to learn what it depends on: target=red (the same scenes,
+    another object to move), language=empty, language=shuffled (another seed's instruction), language=held-out (a
+    phrasing never trained on), language="words of your own", vision=black, vision=other-seed, vision=frozen,
+    state=zero."""
+    num_envs: int | None = None
+    """Episodes simulated at the same time, by default 256, or 64 if the policy looks at images, or 16 with --until-…;
+    never more than there are. Changes the speed, never a result."""
+    workers: int = 1
+    """Processes that run episodes, each with --num-envs at the same time. Changes the speed, never a result."""
+    timeout: float = TIMEOUT_SECONDS
+    """Seconds that the policy or the environment may take for one answer. After that, a worker is killed and its
+    episodes run again; without workers the run ends."""
+    output: Path | None = None
+    """Folder for the record, new or empty. Default: the next free runs/<model>-<env>-<number>."""
+    resume: bool = False
+    """Continue the run in --output: only missing episodes are run, and episodes with the status `error`."""
+    video: int = 0
+    """Film the first so many episodes, and write their actions and observations to traces/."""
+    quiet: bool = False
+    """Print nothing but warnings and errors, and no progress."""
+    json: bool = False
+    """Print the result as one JSON object instead of text; progress goes to standard error."""
+    terminate_on_success: bool = True
+    """End an episode at its first success. If not, episodes run to their time limit, success counts at the end, and
+    successes that were held or lost are counted, too."""
+
+    def check(self) -> None:
+        """Refuse settings that exclude or need each other, and numbers that cannot run anything.
+
+        Raises:
+            PlanError: Naming the settings.
+            SimScaleError: If an intervention or a policy option cannot be read.
+        """
+        for name, others in _EXCLUDES.items():
+            for other in others if self._is_given(name) else ():
+                if self._is_given(other):
+                    both = " or ".join(f"--{each.replace('_', '-')}" for each in (name, other))
+                    raise PlanError(f"expected {both}, got both; leave one out")
+        if self.model is None:
+            raise PlanError("expected --model, got none; for example --model vla")
+        if self.until_decided and self.vs is None:
+            raise PlanError("expected --vs with --until-decided: the folder of the run to compare with")
+        if self.vs is not None and not self.until_decided and self.detect is None:
+            raise PlanError("expected --until-decided or --detect with --vs; eval.compare compares two runs")
+        if self.resume and self.output is None:
+            raise PlanError("expected --output with --resume: the folder of the run to continue")
+        parse_interventions(self.intervene)
+        parse_options(self.policy_option)
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if self.video < 0:
+            raise PlanError(f"expected --video of at least 0 episodes, got {self.video}")
+        if self.workers < 1 or (self.num_envs is not None and self.num_envs < 1):
+            raise PlanError(f"expected workers and num_envs of at least 1, got {self.workers} and {self.num_envs}")
+        if not self.timeout > 0:
+            raise PlanError(f"expected a --timeout above 0 s, got {self.timeout}")
+
+    def _is_given(self, name: str) -> bool:
+        return bool(getattr(self, name) != getattr(RolloutConfig, name))
+
+    def request(self) -> PlanRequest:
+        """Return what the settings say about the episodes."""
+        return PlanRequest(**{field.name: getattr(self, field.name) for field in fields(PlanRequest)})
+
+
+_PLAN = tuple(field.name for field in fields(PlanRequest))
 _ONE_EPISODE: dict[str, Any] = {
     name: getattr(RolloutConfig, name)
-    for name in (*_PLAN, "num_envs", "workers", "output", "resume", "video", "quiet", "json")
+    for name in (*_PLAN, "num_envs", "workers", "timeout", "output", "resume", "video", "quiet", "json")
 }
+"""Defaults of the settings that a command for one episode does not need. All others decide how the episode goes."""
 
 
 def run(config: RolloutConfig) -> RunRecord:
-    """Run what `config` says, printing progress and result, and return the record, which is also on disk.
+    """Run what `config` says, print progress and result, and return the record, which is also on disk.
 
     Raises:
-        SimScaleError: If the configuration is mistaken.
+        SimScaleError: If the configuration is wrong.
         KeyboardInterrupt: If interrupted, after the finished episodes are on disk and summarised.
     """
-    plan = plan_run(config)
-    if config.model is None:
-        raise PlanError("expected --model; to choose between the checkpoints of --validate there is eval.validation")
+    config.check()
+    model = config.model or ""
+    plan = plan_run(config.request())
     if config.output is not None:
         check_output(config.output, resume=config.resume)  # before time is spent on loading
-    env_id = environment_id(config.env)
-    policy, interventions = build_policy(config.model, config.checkpoint, env_id), parse_interventions(config.intervene)
-    interventions.prepare(policy, env_id)
-    plan = replace(plan, specs=interventions.planned(plan.specs, env_id))
-    plan.check_task(Task.of(policy.contract.to_json(), env_id, config.terminate_on_success))
-    slots = _slots(config, plan, sees=bool(policy.contract.cameras))
-    # Workers build environments of their own; this one then only shows that it can be built, and what draws in it.
-    env = build_environment(
-        policy.contract,
-        env_id,
-        1 if config.workers > 1 else slots,
+    job = EvaluationJob(
+        model=model,
+        checkpoint=config.checkpoint,
+        options=parse_options(config.policy_option),
+        env=config.env,
+        interventions=parse_interventions(config.intervene),
+        num_envs=config.num_envs or 0,
         terminate_on_success=config.terminate_on_success,
+        timeout=config.timeout,
+        folder=config.output or Path(),
+        filmed=range(config.video),
+        identity="",
     )
-    gl_renderer(env)  # a machine that cannot draw is found out before anything is written
-    folder = config.output or next_free_folder(f"{Path(config.model).name}-{Path(config.env).name}".replace(":", "."))
-    folder.mkdir(parents=True, exist_ok=True)
-    with held(folder):
-        check_output(folder, resume=config.resume)  # again: until now another run could have begun there
-        resolved = {"environment": env_id, "num_envs": slots, "workers": config.workers, "episodes": len(plan.specs)}
-        return _Run(config, config.model, env, policy, interventions, plan, folder, resolved).execute()
-
-
-def _slots(config: RolloutConfig, plan: RunPlan, *, sees: bool) -> int:
-    """Return how many episodes each worker simulates side by side; no worker takes another's share."""
-    usual = _SLOTS_WITH_RULE if plan.rule else _SLOTS_WITH_IMAGES if sees else _SLOTS
-    return min(config.num_envs or usual, ceil(len(plan.specs) / config.workers))
+    policy = build_policy(model, config.checkpoint, job.registration.offer(), job.options)
+    with prepare(job, policy, plan, config.workers) as invocation:
+        folder = config.output or next_free_folder(f"{Path(model).name}-{Path(config.env).name}".replace(":", "."))
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            check_output(folder, resume=config.resume)  # again: another run may have begun there in the meantime
+            return _Presentation(config, invocation.in_folder(folder, config_to_json(config))).execute()
 
 
 @dataclass(frozen=True)
-class _Run:
-    """One run with everything built, and its folder."""
+class _Presentation:
+    """Runs one invocation and prints what happens."""
 
     config: RolloutConfig
-    model: str
-    env: TaskVectorEnv
-    policy: Policy
-    interventions: Interventions
-    plan: RunPlan
-    folder: Path
-    resolved: dict[str, Any]
+    invocation: Invocation
 
     @cached_property
     def _console(self) -> Console:
         return Console(self.config.quiet, self.config.json)
 
     def execute(self) -> RunRecord:
-        record, earlier = self._take_up(self._begun_record())
-        stopping = Stopping(self.plan.rule, earlier) if self.plan.rule else None
-        self._announce(earlier, stopping)
-        clock = time.monotonic()
-        record.write(self.folder)
+        invocation = self.invocation
+        invocation.begin()
+        self._announce()
+        progress = None
+        if not self.config.quiet:
+            total = len(invocation.plan.specs)
+            progress = Progress(total, earlier=invocation.earlier, sequential=invocation.stopping is not None)
         try:
-            self._run_episodes(earlier, stopping)
+            invocation.run_episodes([progress] if progress else [])
         except KeyboardInterrupt:
-            self._conclude(record, earlier, stopping, time.monotonic() - clock)
+            self._conclude(invocation.conclude())
             self._console.say(rows_text([("continue with", self._resume_command())]))
             raise
-        return self._conclude(record, earlier, stopping, time.monotonic() - clock)
+        return self._conclude(invocation.conclude())
 
-    def _announce(self, earlier: Sequence[EpisodeResult], stopping: Stopping | None) -> None:
-        if earlier:
-            missing, planned = len(self.plan.specs) - len(earlier), len(self.plan.specs)
-            complete = not missing or (stopping is not None and stopping.has_seen_enough)
-            text = "complete, nothing to resume" if complete else f"{missing} of {planned} episodes are missing"
-            self._console.say(f"{self.folder}: {text}")
-        self._console.say(f"{self.model} in {self.resolved['environment']}: {self.plan.text}")
-        if self.plan.reason:
-            self._console.say(self.plan.reason)
+    def _announce(self) -> None:
+        invocation = self.invocation
+        if invocation.is_resumed:
+            self._console.say(f"{invocation.folder}: {_missing_text(invocation)}")
+        elif self.config.resume:
+            self._console.say(f"nothing to resume in {invocation.folder}: starting with the first episode")
+        self._console.say(f"{self.config.model} in {invocation.record.resolved.environment}: {invocation.plan.text}")
+        if invocation.plan.reason:
+            self._console.say(invocation.plan.reason)
         if self.config.intervene:
-            self._console.say(f"intervention: {self.interventions.meaning()}")
-        shape = shape_text(self.resolved["num_envs"], self.config.workers)
-        self._console.say(f"{shape}; record in {self.folder}")
-        if self._overlap:
-            self._console.warn(self._overlap.text())
-
-    @cached_property
-    def _overlap(self) -> SeedOverlap | None:
-        return seed_overlap(self.policy, self.plan.specs)
-
-    def _take_up(self, now: RunRecord) -> tuple[RunRecord, list[EpisodeResult]]:
-        """Return the record to go on with and the results that are there, sure that they belong to this run."""
-        before = earlier_record(self.folder)
-        if before is None:
-            if self.config.resume:
-                self._console.say(f"nothing to resume in {self.folder}: starting with the first episode")
-            return now, []
-        check_same_run(self.folder, before, now)
-        now = replace(now, timing=before.timing, receipts=before.receipts)
-        return now, earlier_results(self.folder, self.plan.specs)
-
-    def _run_episodes(self, earlier: Sequence[EpisodeResult], stopping: Stopping | None) -> None:
-        """Run what is not among the `earlier` results, here or in workers, until `stopping` has seen enough."""
-        done = {result.episode_index for result in earlier}
-        left = [spec for spec in self.plan.specs if spec.episode_index not in done]
-        log = EpisodeLog(self.folder, earlier, stopping.keeps) if stopping else EpisodeLog(self.folder, earlier)
-        listeners: list[Observer] = [log, *([stopping] if stopping else [])]
-        if not self.config.quiet:
-            listeners.append(Progress(len(self.plan.specs), earlier=earlier, sequential=stopping is not None))
-        job = self._job()
-        remove_unfinished_films(job.video_folder)
-        if self.config.workers == 1:
-            keeper = ReceiptKeeper(self.policy, job.receipt_folder, job.receipted)
-            policy = self.interventions.stand_before(keeper, job.env_id)
-            # The film first: an episode counts when all that belongs to it is on disk.
-            rollout(self.env, policy, left, [VideoRecorder(video_paths(job.video_folder, job.filmed)), *listeners])
-            return
-        self.env.close()
-        try:
-            run_in_workers(job, left, self.config.workers, listeners)
-        finally:
-            remove_unfinished_films(job.video_folder)
-
-    def _job(self) -> Job:
-        return Job(
-            model=self.model,
-            checkpoint=self.config.checkpoint,
-            env_id=self.resolved["environment"],
-            interventions=self.interventions,
-            num_envs=self.resolved["num_envs"],
-            terminate_on_success=self.config.terminate_on_success,
-            video_folder=self._video_folder,
-            filmed=range(self.config.video),
-            receipt_folder=self.folder,
-            receipted=receipted(self.plan.specs),
-        )
-
-    def _conclude(
-        self, begun: RunRecord, earlier: Sequence[EpisodeResult], stopping: Stopping | None, seconds: float
-    ) -> RunRecord:
-        """Write the final record from what is on disk, and say what was found."""
-        results, done = self._counting(stopping), {result.episode_index for result in earlier}
-        new = [result for result in results if result.episode_index not in done]
-        ended = stopping is not None and stopping.has_seen_enough
-        summary = summarise(results, len(results) if ended else len(self.plan.specs), sequential=stopping is not None)
-        record = replace(
-            begun,
-            timing={**begun.timing, **(_speed(new, seconds) if new else {})},
-            receipts=collect_receipts(self.folder, begun.receipts),
-            sequential=sequential_record(self.plan, stopping),
-            summary=summary.to_json(),
-        )
-        if ended:
-            record = self._without_dropped(record, len(results))
-        comparison = compare_with_reference(self.plan, Run(self.folder, record, tuple(results)))
-        if comparison:
-            record = replace(record, sequential={**(record.sequential or {}), **findings_to_json(comparison)})
-        record.write(self.folder)
-        remove_receipts(self.folder)
-        rows = [
-            *self._found_rows(summary, record, comparison, self._moved_text(results, stopping)),
-            ("time", f"{seconds:.1f} s, {len(new) / seconds:.2f} episodes/s"),
-            *self._place_rows(),
-            ("replay", self._replay_command(results)),
-        ]
-        self._console.conclude(rows, lambda: self._found_json(record, results))
-        return record
-
-    def _found_rows(
-        self, summary: Summary, record: RunRecord, comparison: Comparison | None, moved_text: str
-    ) -> Iterator[Row]:
-        yield from summary_rows(summary)
-        yield from sequential_rows(record, comparison)
-        yield "intervention", self.interventions.meaning()
-        yield "right object", moved_text
-        yield "warning", self._overlap.text() if self._overlap else ""
-        yield "could have seen", smallest_difference_text(summary)
-
-    def _place_rows(self) -> Iterator[Row]:
-        """Yield where the files of the run lie, and what makes a page of them."""
-        yield "record", str(self.folder / RECORD_FILE)
-        yield "episodes", str(self.folder / EPISODES_FILE)
-        films = self._films()
-        yield "videos", f"{self._video_folder}, {len(films)} film{'s' * (len(films) > 1)}" if films else ""
-        yield "for a report", f"{REPORT_PROGRAM} {shlex.quote(str(self.folder))}"
+            self._console.say(f"intervention: {invocation.job.interventions.meaning()}")
+        shape = shape_text(invocation.record.resolved.num_envs, self.config.workers)
+        self._console.say(f"{shape}; record in {invocation.folder}")
+        if self._overlap_text:
+            self._console.warn(self._overlap_text)
 
     @property
-    def _video_folder(self) -> Path:
-        return self.folder / "videos"
+    def _overlap_text(self) -> str:
+        overlap = self.invocation.record.seed_overlap
+        return overlap_text(overlap, len(self.invocation.plan.specs)) if overlap else ""
 
-    def _films(self) -> list[Path]:
-        return sorted(self._video_folder.glob("*.mp4"))
+    def _conclude(self, outcome: Outcome) -> RunRecord:
+        comparison = self._compared_with_reference(outcome)
+        if comparison and outcome.record.sequential:
+            sequential = replace(outcome.record.sequential, findings=findings_of(comparison))
+            outcome = replace(outcome, record=replace(outcome.record, sequential=sequential))
+            outcome.record.write(self.invocation.folder)
+        rows = [
+            *self._found_rows(outcome, comparison),
+            ("time", f"{outcome.seconds:.1f} s, {outcome.new_episodes / max(outcome.seconds, 1e-9):.2f} episodes/s"),
+            *self._place_rows(),
+            ("replay", self._replay_command(outcome)),
+        ]
+        self._console.conclude(rows, lambda: self._found_json(outcome))
+        return outcome.record
 
-    def _found_json(self, record: RunRecord, results: Sequence[EpisodeResult]) -> dict[str, Any]:
-        """Return what was found for scripts: where it lies, and the record without what only proves it."""
+    def _compared_with_reference(self, outcome: Outcome) -> Comparison | None:
+        """Return how a complete run until decided compares with its reference; None for other runs."""
+        plan, run = self.invocation.plan, Run(self.invocation.folder, outcome.record, outcome.results)
+        if plan.reference is None or plan.rule is None or not run.is_complete:
+            return None
+        return compare(plan.reference, run)
+
+    def _found_rows(self, outcome: Outcome, comparison: Comparison | None) -> Iterator[Row]:
+        record = outcome.record
+        if record.summary is None:
+            return
+        yield from summary_rows(record.summary)
+        if record.sequential:
+            yield from sequential_rows(record.sequential, record.summary, comparison)
+        yield "intervention", self.invocation.job.interventions.meaning()
+        yield "right object", moved_object_text(record.summary) if self.invocation.has_targets else ""
+        yield "warning", self._overlap_text
+        yield "detectable", smallest_difference_text(record.summary)
+
+    def _place_rows(self) -> Iterator[Row]:
+        """Yield where the files of the run are, and the command that makes a report of them."""
+        folder = self.invocation.folder
+        yield "record", str(folder / RECORD_FILE)
+        yield "episodes", str(folder / EPISODES_FILE)
+        videos = self._files(VIDEOS_FOLDER, "*.mp4")
+        yield "videos", f"{folder / VIDEOS_FOLDER}, {len(videos)} file{'s' * (len(videos) > 1)}" if videos else ""
+        traces = self._files(TRACES_FOLDER, "*.npz")
+        yield "traces", f"{folder / TRACES_FOLDER}, {len(traces)} file{'s' * (len(traces) > 1)}" if traces else ""
+        yield "for a report", f"{REPORT_PROGRAM} {shlex.quote(str(folder))}"
+
+    def _files(self, folder: str, pattern: str) -> list[Path]:
+        return sorted((self.invocation.folder / folder).glob(pattern))
+
+    def _found_json(self, outcome: Outcome) -> dict[str, Any]:
+        """Return the result for scripts: where it is, and the record without what only proves it."""
+        record = outcome.record.to_json()
         return {
-            "folder": str(self.folder),
-            "videos": [str(path) for path in self._films()],
-            "replay": self._replay_command(results),
-            **{name: getattr(record, name) for name in ("resolved", "timing", "seed_overlap", "sequential", "summary")},
+            "folder": str(self.invocation.folder),
+            "videos": [str(path) for path in self._files(VIDEOS_FOLDER, "*.mp4")],
+            "replay": self._replay_command(outcome),
+            **{name: record[name] for name in ("resolved", "timing", "seed_overlap", "sequential", "summary")},
         }
 
-    def _moved_text(self, results: Sequence[EpisodeResult], stopping: Stopping | None) -> str:
-        """Return which object was moved, if the words were not those of the scene."""
-        if self.interventions.language is None or not choice_of_targets(self.resolved["environment"]):
-            return ""
-        return moved_objects(results, sequential=stopping is not None).text()
-
-    def _without_dropped(self, record: RunRecord, n: int) -> RunRecord:
-        """Remove videos and receipts of episodes after the first `n`, which were begun before the run ended."""
-        for index in range(n, self.config.video):
-            video_path(self._video_folder, index).unlink(missing_ok=True)
-        return replace(record, receipts=[receipt for receipt in record.receipts if receipt["episode_index"] < n])
-
-    def _replay_command(self, results: Sequence[EpisodeResult]) -> str:
-        """Return what to type to run one episode again, the first that failed if there is one; "" without episodes."""
-        for result in [*(result for result in results if result.status != "success"), *results]:
-            return command_line(PROGRAM, replace(self.config, **_ONE_EPISODE, seeds=(result.seed,)))
+    def _replay_command(self, outcome: Outcome) -> str:
+        """Return the command that runs one episode again, the first failure if there is one; "" without episodes."""
+        failed = [result for result in outcome.results if result.status != "success"]
+        for result in [*failed, *outcome.results][:1]:
+            return command_line(PROGRAM, replace(self.config, **_ONE_EPISODE | {"seeds": (result.seed,)}))
         return ""
 
     def _resume_command(self) -> str:
-        return command_line(PROGRAM, replace(self.config, output=self.folder, resume=True))
-
-    def _counting(self, stopping: Stopping | None) -> list[EpisodeResult]:
-        """Return the episodes on disk that count: the first without a gap; of a run that has seen enough, up to there.
-
-        Of an interrupted run there may be more, but those had ended because they were short, and most of these are
-        successes.
-        """
-        path = self.folder / EPISODES_FILE
-        in_order = InPlanOrder()
-        due = [result for ended in (read_results(path) if path.exists() else ()) for result in in_order.add(ended)]
-        return due[: stopping.n] if stopping else due
-
-    def _begun_record(self) -> RunRecord:
-        return RunRecord(
-            config=config_to_json(self.config),
-            resolved=self.resolved,
-            source=source_state(),
-            fingerprint=fingerprint(gl_renderer(self.env)),
-            checkpoint_digest=checkpoint_digest(self.policy),
-            contract=self.policy.contract.to_json(),
-            timing={"started": datetime.now(UTC).isoformat(timespec="seconds")},
-            seed_overlap=self._overlap.to_json() if self._overlap else None,
-            sequential=sequential_record(self.plan, None),
-        )
+        return command_line(PROGRAM, replace(self.config, output=self.invocation.folder, resume=True))
 
 
-def _speed(results: Sequence[EpisodeResult], seconds: float) -> dict[str, float]:
-    """Return the figures of the `results` that took `seconds`; earlier ones of a resumed run are not among them."""
-    steps = sum(result.steps for result in results)
-    return {"seconds": seconds, "episodes_per_second": len(results) / seconds, "steps_per_second": steps / seconds}
+def _missing_text(invocation: Invocation) -> str:
+    planned, missing = len(invocation.plan.specs), len(invocation.plan.specs) - len(invocation.earlier)
+    complete = not missing or (invocation.stopping is not None and invocation.stopping.has_seen_enough)
+    return "complete, nothing to resume" if complete else f"{missing} of {planned} episodes are missing"
 
 
 def _run_and_judge(config: RolloutConfig) -> int:
-    if config.validate is not None:
-        return EPISODE_ERRORS if validate(config, run).errors else COMPLETE
     summary = run(config).summary
-    return EPISODE_ERRORS if summary and summary["errors"] else COMPLETE
+    return EPISODE_ERRORS if summary and summary.errors else COMPLETE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Lists what `--model` can name: models, shipped checkpoints with their measured success, policies without weights.
+"""Lists what `--model` can name: models, shipped checkpoints with measured success rates, policies without weights.
 
 python -m policies
 """
@@ -9,16 +9,16 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import simscaleai.errors
-from envs.interface import SimScaleError
 from policies.catalogue import CheckpointEntry, Measurement, checkpoint_entries
-from policies.registry import SCRIPTED
+from policies.registry import BUILT_IN, ENTRY_POINTS
 from simscaleai.command_line import parse, say_mistake
+from simscaleai.entry_points import entry_point_names
+from simscaleai.errors import SimScaleError
 from simscaleai.models.presets import list_presets
 from simscaleai.models.registry import list_models
 
 Row = tuple[str, str]
-"""A name, and what there is to say of it."""
+"""A name and its description."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parse(ListConfig, "python -m policies", arguments)
         print(_listing(checkpoint_entries()))
-    except (SimScaleError, simscaleai.errors.SimScaleError, OSError) as mistake:
+    except (SimScaleError, OSError) as mistake:
         say_mistake(mistake)
         return 2
     return 0
@@ -46,11 +46,14 @@ def _listing(checkpoints: Sequence[CheckpointEntry]) -> str:
         "shipped checkpoints; --model bc or vla picks the first that serves --env": [
             row for checkpoint in checkpoints for row in _checkpoint_rows(checkpoint)
         ],
-        "policies without weights": [(name, _purpose(name)) for name in SCRIPTED],
+        "policies without weights": [(name, _purpose(name)) for name in BUILT_IN],
+        "policies of other packages": list(entry_point_names(ENTRY_POINTS).items()),
     }
     width = max(len(name) for rows in sections.values() for name, _ in rows)
     lines = []
     for title, rows in sections.items():
+        if not rows:
+            continue
         lines += [title, *(f"  {name:<{width}}  {text}" for name, text in rows), ""]
     return "\n".join([*lines, "--model also takes a checkpoint folder, or module:attribute of your own."])
 
@@ -65,12 +68,11 @@ def _checkpoint_rows(checkpoint: CheckpointEntry) -> Iterable[Row]:
 
 
 def _sees(checkpoint: CheckpointEntry) -> str:
-    contract = checkpoint.contract
-    parts = list(contract.vectors)
-    if contract.image_size is not None:
-        height, width = contract.image_size
-        parts.append(f"{' and '.join(contract.cameras)} images {height}x{width}")
-    if contract.language:
+    parts = list(checkpoint.needs.vectors)
+    for height, width in set(checkpoint.needs.cameras.values()):
+        cameras = [camera for camera, size in checkpoint.needs.cameras.items() if size == (height, width)]
+        parts.append(f"{' and '.join(cameras)} images {height}x{width}")
+    if checkpoint.needs.instruction:
         parts.append("instruction")
     return f"sees {', '.join(parts)}"
 
@@ -84,14 +86,14 @@ def _measured_text(measured: Measurement | None) -> str:
 
 
 def _purpose(name: str) -> str:
-    """Return what a policy of `SCRIPTED` is, and for which environments."""
-    from policies.scripted import EXPERTS, PUSHERS
+    """Return what a policy without weights does, and in which environments."""
+    from policies.scripted.experts import EXPERTS, PUSHERS
 
     purposes: dict[str, tuple[str, Iterable[str]]] = {
-        "scripted": ("expert that is told where things are", EXPERTS),
-        "pusher": ("control that shoves the cube, which must not count as success", PUSHERS),
+        "scripted": ("expert that reads object poses", EXPERTS),
+        "pusher": ("control that pushes the cube, which must not count as success", PUSHERS),
         "random": ("uniform actions", ()),
-        "zero": ("stays where it is", ()),
+        "zero": ("sends zeros", ()),
     }
     purpose, environments = purposes.get(name, ("", ()))
     return f"{purpose}; {', '.join(environments) or 'every environment'}"

@@ -1,11 +1,10 @@
-"""The shipped checkpoints, with what was measured of them.
+"""The shipped checkpoints and their measured success rates.
 
 Reads files only: no model is built, so the list comes at once.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import struct
@@ -14,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envs.interface import Contract, asset_path
 from policies.registry import shipped_checkpoints
+from simscaleai.assets import asset_path
+from simscaleai.checkpoint import CONFIG_FILE, WEIGHTS_FILE, checkpoint_digest, read_checkpoint_config
+from simscaleai.contract import Needs
 
 _LEDGER = "published.jsonl"
 
@@ -27,14 +28,14 @@ class CheckpointEntry:
     name: str
     model: str
     parameters: int
-    """How many numbers its weights are."""
-    contract: Contract
+    """Number of weights."""
+    needs: Needs
     action_horizon: int
     """Actions of a predicted chunk."""
     n_action_steps: int
-    """Of these, how many are executed before it looks again."""
+    """How many of these are executed before the model is asked again."""
     measured: Mapping[str, Measurement | None]
-    """Environment to what was measured there; None where these very weights were not measured."""
+    """Environment to the result measured there; None where these weights were not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +56,17 @@ def checkpoint_entries() -> list[CheckpointEntry]:
 
 
 def _entry(folder: Path, ledger: Mapping[tuple[str, str], Measurement]) -> CheckpointEntry:
-    config_bytes, weights = (folder / "config.json").read_bytes(), (folder / "model.safetensors").read_bytes()
-    config: dict[str, Any] = json.loads(config_bytes)
-    contract = Contract.from_json(config["contract"])
-    digest = hashlib.sha256(config_bytes + weights).hexdigest()
+    config = read_checkpoint_config(folder)
+    weights = (folder / WEIGHTS_FILE).read_bytes()
+    digest = checkpoint_digest((folder / CONFIG_FILE).read_bytes(), weights)
     return CheckpointEntry(
         name=folder.name,
-        model=config["model"]["name"],
+        model=config.model_name,
         parameters=_count_numbers(weights),
-        contract=contract,
-        action_horizon=config["model"]["arguments"].get("action_horizon", 1),
-        n_action_steps=config["n_action_steps"],
-        measured={env_id: ledger.get((digest, env_id)) for env_id in contract.environments},
+        needs=config.needs,
+        action_horizon=config.model_arguments.get("action_horizon", 1),
+        n_action_steps=config.n_action_steps,
+        measured={env_id: ledger.get((digest, env_id)) for env_id in config.needs.environments or ()},
     )
 
 
@@ -78,7 +78,7 @@ def _count_numbers(weights: bytes) -> int:
 
 
 def _read_ledger() -> dict[tuple[str, str], Measurement]:
-    """Return what was published, by the digest of the checkpoint and the environment."""
+    """Return the published results, by the digest of the checkpoint and the environment."""
     checkout = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / _LEDGER
     path = checkout if checkout.is_file() else asset_path(_LEDGER)
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -2,64 +2,115 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
-from envs.interface import Contract, asset_path
-from policies.base import Policy
+from policies.base import EnvSpec, Policy
+from policies.factories import PolicyFactory, build_from_factory, find_factory, identified
+from policies.options import EXECUTION_OPTIONS, check_execution, option_value
+from simscaleai.assets import asset_path
+from simscaleai.entry_points import entry_point_names, load_entry_point
 from simscaleai.errors import SimScaleError, UnknownNameError
 
 if TYPE_CHECKING:
     from simscaleai.checkpoint import Checkpoint
 
-PolicyFactory = Callable[[Contract], Policy]
+ENTRY_POINTS = "simscaleai.policies"
+"""Group of entry points through which other packages add policies."""
 
 SHIPPED = "checkpoints"
-"""Folder under assets/ that holds the shipped checkpoints, each named after its model and what it serves."""
+"""Folder under assets/ that holds the shipped checkpoints, each named after its model and its environments."""
 
 
-def make_policy(model: str, *, checkpoint: Path | None, environment: Contract) -> Policy:
+def make_policy(
+    model: str, *, spec: EnvSpec, checkpoint: Path | None = None, options: Mapping[str, str] | None = None
+) -> Policy:
     """Build the policy that `--model` names, for one environment.
 
     Args:
-        model: "scripted", "random", "zero"; a model's name ("bc", "vla"), with `checkpoint` or the shipped one; a
-            shipped checkpoint's name; a checkpoint folder; or "module:attribute", a callable that takes the
-            environment's contract and returns a policy, or a model class that `checkpoint` was trained from.
+        model: A name ("scripted", "random", …, or an entry point's); a model's name ("bc", "vla"), with `checkpoint`
+            or the shipped one; a shipped checkpoint's name; a checkpoint folder; or "module:attribute", a callable
+            that takes an `EnvSpec` and returns a policy, or a model class that `checkpoint` was trained from.
+        spec: What the environment offers.
         checkpoint: Folder of a learned policy's weights.
-        environment: What the environment offers; exactly one entry in `environments`.
+        options: Name to value, both as typed. Numbers are recognised.
 
     Raises:
-        SimScaleError: If the name, the folder or the combination does not work.
+        SimScaleError: If the name, the folder, an option or their combination does not work.
     """
-    if model in SCRIPTED:
+    values = {name: option_value(name, text) for name, text in (options or {}).items()}
+    check_execution(values)
+    if model in BUILT_IN or _is_of_another_package(model):
         if checkpoint is not None:
             raise SimScaleError(f"policy {model!r} has no weights; leave out --checkpoint or name a learned model")
-        return SCRIPTED[model](environment)
+        factory, module = _named_factory(model)
+        policy = build_from_factory(model, factory, spec, values)
+        return identified(model, policy, module or type(policy).__module__)
     if checkpoint is None and ":" in model and not Path(model).exists():
-        return _from_attribute(model, environment)
-    return _learned_policy(model, checkpoint, environment)
+        policy = build_from_factory(model, find_factory(model), spec, values)
+        return identified(model, policy, model.partition(":")[0])
+    return _learned_policy(model, checkpoint, spec, values)
 
 
-def _learned_policy(model: str, checkpoint: Path | None, environment: Contract) -> Policy:
-    from policies.adapter import PolicyAdapter
+def _is_of_another_package(model: str) -> bool:
+    """Return whether `model` is an entry point's name. Names of this project do not change with what is installed."""
+    from simscaleai.models.registry import list_models
+
+    own = (*BUILT_IN, *list_models(), *(folder.name for folder in shipped_checkpoints()))
+    return model not in own and model in entry_point_names(ENTRY_POINTS)
+
+
+def _named_factory(model: str) -> tuple[PolicyFactory, str]:
+    """Return what builds the policy called `model`, and the module that it comes from; "" for our own."""
+    if model in BUILT_IN:
+        return BUILT_IN[model], ""
+    factory: PolicyFactory = load_entry_point(ENTRY_POINTS, model)
+    return factory, entry_point_names(ENTRY_POINTS)[model].partition(":")[0].strip()
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, str]:
+    """Return what `--policy-option NAME=VALUE …` says, name to value.
+
+    Raises:
+        SimScaleError: If a text has another form, or a name comes twice.
+    """
+    options: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise SimScaleError(f"expected --policy-option NAME=VALUE, got {text!r}; for example n_action_steps=1")
+        if name in options:
+            raise SimScaleError(f"expected one value for the policy option {name!r}, got two")
+        options[name] = value
+    return options
+
+
+# Checkpoints
+
+
+def _learned_policy(model: str, checkpoint: Path | None, spec: EnvSpec, options: Mapping[str, Any]) -> Policy:
+    from policies.learned.adapter import PolicyAdapter
     from simscaleai.checkpoint import load_checkpoint
 
+    for name in options:
+        if name not in EXECUTION_OPTIONS:
+            raise UnknownNameError("policy option", name, EXECUTION_OPTIONS)
     if checkpoint is None and (named := _named_folder(model)):
-        return PolicyAdapter(load_checkpoint(named))
-    folder = checkpoint or _shipped_checkpoint(model, environment)
-    loaded = load_checkpoint(folder, module=model if ":" in model else None)
+        return PolicyAdapter(load_checkpoint(named), **options)
+    folder = checkpoint or _shipped_checkpoint(model, spec.env_id)
+    module, _, own_class = model.partition(":")
+    loaded = load_checkpoint(folder, module=model if own_class else None)
     _check_model_name(model, loaded, folder)
-    return PolicyAdapter(loaded)
+    policy = PolicyAdapter(loaded, **options)
+    return identified(model, policy, module) if own_class else policy
 
 
 def _named_folder(model: str) -> Path | None:
-    """Return the checkpoint folder that `model` is the path or the shipped name of; None for the name of a model.
+    """Return the checkpoint folder whose path or shipped name is `model`; None if `model` is the name of a model.
 
-    A name means the same wherever one stands: a folder that happens to be called so (a run, a dataset) is no rival. A
-    checkpoint is, and which of the two was meant must not be guessed.
+    A name means the same in every working directory: a folder of that name that is no checkpoint does not count. If the
+    folder is a checkpoint, the name is ambiguous, and the user must choose.
     """
     from simscaleai.models.registry import list_models
 
@@ -70,7 +121,7 @@ def _named_folder(model: str) -> Path | None:
     if (here / "config.json").exists():
         raise SimScaleError(
             f"{model!r} is a name and a checkpoint folder here; say --model ./{model} for the folder, "
-            "or rename it to have what the name stands for"
+            "or rename the folder to use the name"
         )
     return shipped.get(model)
 
@@ -81,17 +132,17 @@ def _check_model_name(model: str, loaded: Checkpoint, folder: Path) -> None:
         raise SimScaleError(f"{folder} holds a {name!r} model, not {model!r}; say --model {name}")
 
 
-def _shipped_checkpoint(model: str, environment: Contract) -> Path:
-    """Return the first shipped checkpoint of `model` whose contract lists the environment."""
+def _shipped_checkpoint(model: str, env_id: str) -> Path:
+    """Return the first shipped checkpoint of `model` that serves the environment."""
+    from simscaleai.checkpoint import read_checkpoint_config
     from simscaleai.models.registry import list_models
 
-    (env_id,) = environment.environments
     if model not in list_models():
         names = [folder.name for folder in shipped_checkpoints()]
-        raise UnknownNameError("policy", model, [*SCRIPTED, *list_models(), *names])
+        raise UnknownNameError("policy", model, [*BUILT_IN, *entry_point_names(ENTRY_POINTS), *list_models(), *names])
     for folder in shipped_checkpoints():
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["model"]["name"] == model and env_id in config["contract"]["environments"]:
+        config = read_checkpoint_config(folder)
+        if config.model_name == model and env_id in (config.needs.environments or ()):
             return folder
     raise SimScaleError(f"no shipped {model!r} checkpoint serves {env_id}; train one and name it with --checkpoint")
 
@@ -101,49 +152,38 @@ def shipped_checkpoints() -> list[Path]:
     return sorted(path.parent for path in asset_path(SHIPPED).glob("*/config.json"))
 
 
-def _from_attribute(name: str, environment: Contract) -> Policy:
-    module_name, _, attribute = name.partition(":")
-    try:
-        factory = cast(PolicyFactory, getattr(importlib.import_module(module_name), attribute))
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise SimScaleError(f"cannot use policy {name!r}: {error}; expected an importable module:attribute") from error
-    policy = factory(environment) if callable(factory) else None
-    lacking = [part for part in ("contract", "reset", "needs_observation", "act") if not hasattr(policy, part)]
-    if lacking:
-        raise SimScaleError(f"{name!r} does not make a policy when called with a contract: no {', '.join(lacking)}")
-    return policy
+# Policies without weights
 
 
-def _scripted(environment: Contract) -> Policy:
-    from policies.scripted import EXPERTS
+def _scripted(spec: EnvSpec) -> Policy:
+    from policies.scripted.experts import EXPERTS
 
-    return _for_environment("scripted expert", EXPERTS, environment)
-
-
-def _pusher(environment: Contract) -> Policy:
-    from policies.scripted import PUSHERS
-
-    return _for_environment("pusher", PUSHERS, environment)
+    return _for_environment("scripted expert", EXPERTS, spec)
 
 
-def _for_environment(kind: str, policies: Mapping[str, PolicyFactory], environment: Contract) -> Policy:
-    (env_id,) = environment.environments
-    if env_id not in policies:
-        raise SimScaleError(f"no {kind} for {env_id}; there is one for: {', '.join(policies)}")
-    return policies[env_id](environment)
+def _pusher(spec: EnvSpec) -> Policy:
+    from policies.scripted.experts import PUSHERS
+
+    return _for_environment("pusher", PUSHERS, spec)
 
 
-def _random(environment: Contract) -> Policy:
-    from policies.baselines import RandomPolicy
-
-    return RandomPolicy(environment)
-
-
-def _zero(environment: Contract) -> Policy:
-    from policies.baselines import ZeroPolicy
-
-    return ZeroPolicy(environment)
+def _for_environment(kind: str, policies: Mapping[str, PolicyFactory], spec: EnvSpec) -> Policy:
+    if spec.env_id not in policies:
+        raise SimScaleError(f"no {kind} for {spec.env_id}; there is one for: {', '.join(policies)}")
+    return policies[spec.env_id](spec)
 
 
-SCRIPTED: dict[str, PolicyFactory] = {"scripted": _scripted, "random": _random, "zero": _zero, "pusher": _pusher}
+def _random(spec: EnvSpec) -> Policy:
+    from policies.scripted.controls import RandomPolicy
+
+    return RandomPolicy(spec)
+
+
+def _zero(spec: EnvSpec) -> Policy:
+    from policies.scripted.controls import ZeroPolicy
+
+    return ZeroPolicy(spec)
+
+
+BUILT_IN: dict[str, PolicyFactory] = {"scripted": _scripted, "random": _random, "zero": _zero, "pusher": _pusher}
 """Policies without weights: name to what builds them for an environment."""

@@ -1,4 +1,4 @@
-"""What every command shares: flags are read into a dataclass, and a user's mistake is one line."""
+"""What all commands share: they read flags into a dataclass, and print a user's mistake as one line."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
-import tyro
-
 from simscaleai.errors import SimScaleError
 
 Config = TypeVar("Config")
@@ -32,28 +30,30 @@ def parse(
     """Read the command line into a `config_type`.
 
     Args:
-        config_type: Frozen dataclass, or a union of them for subcommands; the text under a field is its flag's help.
+        config_type: Frozen dataclass, or a union of them for subcommands. The text under a field is its flag's help.
         program: How the user calls the command.
         arguments: Command line without the program; None takes that of the process.
-        description: What the help begins with; by default the class's docstring.
+        description: First lines of the help; by default the docstring of the class.
 
     Raises:
-        SimScaleError: If a flag is unknown, lacks its value or is missing, or a value is of another type.
-        SystemExit: After printing the help that was asked for.
+        SimScaleError: If a flag is unknown or missing, lacks its value, or has a value of another type.
+        SystemExit: After the help was printed, if the command line asks for it.
     """
+    import tyro
+
     if os.environ.get("NO_COLOR"):
         tyro._experimental_options["ansi_codes"] = False
-    for part in get_args(config_type) or (config_type,):
-        _join_lines_of_help(part)
-    said = io.StringIO()
+    for member in get_args(config_type) or (config_type,):
+        _set_help_texts(member)
+    printed = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(printed):
             config: Config = tyro.cli(config_type, prog=program, args=arguments, description=description)
             return config
     except SystemExit as ended:
         if not ended.code:
             raise
-    raise SimScaleError(f"{_in_one_line(said.getvalue())} See {program} --help.")
+    raise SimScaleError(f"{_as_one_line(printed.getvalue())} See {program} --help.")
 
 
 def say_mistake(mistake: BaseException) -> None:
@@ -65,12 +65,15 @@ def say_mistake(mistake: BaseException) -> None:
 
 
 def printable(text: str) -> str:
-    """Return `text` such that it stays in its line and commands no terminal: what a file says may be foreign."""
+    """Return `text` with escape sequences in place of all characters that a terminal would not show.
+
+    Text from a file of unknown origin then stays in its line, and cannot send commands to the terminal.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _join_lines_of_help(config_type: Any) -> None:
-    """Tell tyro the text under each field as one paragraph: it would break lines where the source does."""
+def _set_help_texts(config_type: Any) -> None:
+    """Give tyro the text under each field as one paragraph. By itself, tyro keeps the line breaks of the source."""
     config_type = get_args(config_type)[0] if get_args(config_type) else config_type
     (definition,) = ast.parse(inspect.getsource(config_type)).body
     statements = definition.body if isinstance(definition, ast.ClassDef) else []
@@ -84,10 +87,10 @@ def _join_lines_of_help(config_type: Any) -> None:
             field.metadata = MappingProxyType({**field.metadata, "help": texts[field.name]})
 
 
-def _in_one_line(panel: str) -> str:
-    """Return what tyro says in a frame, with help texts around it, as one line."""
+def _as_one_line(panel: str) -> str:
+    """Return tyro's error message as one line, without the frame and the help texts around it."""
     _, _, panel = panel.partition("\n")  # the frame's title
-    first, *others = (part.strip("\n") for part in _RULE.split(_FRAME.sub("", panel)))
+    first, *others = (section.strip("\n") for section in _RULE.split(_FRAME.sub("", panel)))
     problem = re.split(r"\n\s*\n", first)[0]
     missing = re.findall(r"^ {5}(\S.*?)\s*$", problem, re.MULTILINE)
     if problem.lstrip().startswith("Missing from") and missing:

@@ -1,19 +1,23 @@
-"""Errors that are a user's mistake: one line that says what was expected, what came, and what to do."""
+"""Errors of the whole project: a user's mistake, a mismatch, and faults of the infrastructure.
+
+A `SimScaleError` is a user's mistake. Commands print it as one line without a traceback. `SlotFault` and
+`PolicyUnavailable` are no mistakes: they say that a simulator or a policy server failed, so an episode runs again.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class SimScaleError(ValueError):
-    """A user's mistake, reported without a traceback by the commands."""
+    """A user's mistake. The text says what was expected, what came, and what to do."""
 
 
 class UnknownNameError(SimScaleError):
-    """A name that is not registered; the text proposes the nearest one."""
+    """A name that does not exist. The text proposes the nearest one."""
 
-    def __init__(self, kind: str, name: str, available: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: object, available: Iterable[object]) -> None:
         """Build the message.
 
         Args:
@@ -21,7 +25,44 @@ class UnknownNameError(SimScaleError):
             name: What came.
             available: The names that exist.
         """
-        names = sorted(available)
-        near = difflib.get_close_matches(name, names, n=1)
+        names = [str(choice) for choice in available]
+        near = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}.")
+        super().__init__(f"Unknown {kind} {name!r}.{hint} Choose from: {', '.join(names)}.")
+
+
+class MismatchError(SimScaleError):
+    """A policy needs something else than the environment offers."""
+
+    def __init__(self, differences: Sequence[str]) -> None:
+        """Build the message from `differences`, one line for each thing that differs."""
+        self.differences = list(differences)
+        """What differs, one line each; every line names both sides."""
+        listing = "\n".join(f"  - {line}" for line in self.differences)
+        super().__init__(
+            f"the policy does not fit the environment:\n{listing}\n"
+            "Evaluate it in the environment that it was trained for, or train it anew."
+        )
+
+
+class ConformanceError(SimScaleError):
+    """An environment or a policy breaks a promise of its protocol, as `check_slots` or `check_policy` found out."""
+
+
+class SlotFault(Exception):
+    """The simulator of some slots failed. The episodes in these slots run again; nobody's policy is to blame."""
+
+    def __init__(self, slots: Sequence[int], reason: str) -> None:
+        """Build the message.
+
+        Args:
+            slots: Slots whose episodes are lost.
+            reason: What happened.
+        """
+        super().__init__(f"slots {list(slots)}: {reason}")
+        self.slots = tuple(slots)
+        """Slots whose episodes are lost."""
+
+
+class PolicyUnavailable(Exception):
+    """The policy cannot be asked now, for example because its server is gone. The episodes run again."""

@@ -1,9 +1,10 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and folders that one process at a time writes to."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,44 +15,89 @@ from simscaleai.errors import SimScaleError
 _PARTIAL = ".tmp"
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Make `path` hold `data`, or leave it as it was if the process dies first.
+class WriteError(SimScaleError):
+    """A file that cannot be written, for example because the disk is full."""
+
+
+def replace_file(path: Path, data: bytes | str) -> None:
+    """Make `path` hold `data`, or leave `path` as it was if the process dies first.
+
+    Args:
+        path: The file. Its folder must exist.
+        data: The content; text is written as UTF-8.
 
     Raises:
-        SimScaleError: If it cannot be written, for example on a full disk.
+        WriteError: If the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
+    content = data.encode() if isinstance(data, str) else data
     try:
-        with _told_where(path):
-            temporary.write_bytes(data)
+        with _write_errors(path):
+            temporary.write_bytes(content)
             os.replace(temporary, path)
-    except SimScaleError:
+    except WriteError:
         temporary.unlink(missing_ok=True)
         raise
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append `line`, which ends with a newline, to `path`; a process that dies may leave half of it.
+    """Append `line`, which ends with a newline, to `path`. A process that dies may leave a part of it.
 
     Raises:
-        SimScaleError: If it cannot be written, for example on a full disk.
+        WriteError: If the line cannot be written.
     """
-    with _told_where(path), path.open("a", encoding="utf-8") as file:
+    with _write_errors(path), path.open("a", encoding="utf-8") as file:
         file.write(line)
 
 
+def complete_lines(path: Path) -> list[bytes]:
+    """Return the lines of `path` that end with a newline; none if there is no such file.
+
+    A last line without its newline is what a killed process leaves. It counts as not written.
+    """
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
 def remove_partial_files(folder: Path) -> None:
-    """Remove what processes that died in `replace_file` have left in `folder`; nobody else may be writing there."""
+    """Remove what killed processes have left in `folder`. The caller must be its only writer."""
     for path in folder.glob(f".*{_PARTIAL}"):
         path.unlink(missing_ok=True)
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill, which becomes `path` at the end; after an error nothing is left of it.
+def check_new_folder(path: Path) -> None:
+    """Check that `path` can become a new folder: it does not exist, or it is an empty folder.
+
+    Nothing is changed: folders that are created for the check are removed again.
 
     Raises:
-        SimScaleError: If `path` is a file or a folder that holds something: nothing is ever overwritten.
+        SimScaleError: If `path` is a file, or a folder that holds something. Nothing is ever overwritten.
+        OSError: If the folder cannot be created.
+    """
+    if path.exists() and not path.is_dir():
+        raise SimScaleError(f"expected a folder to write to, {path} is a file; choose another --output")
+    if path.is_dir() and any(path.iterdir()):
+        raise SimScaleError(f"{path} is not empty; choose another --output or remove it first")
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)  # only an attempt shows what the file system allows
+    for folder in missing:
+        try:
+            folder.rmdir()
+        except OSError:  # another process writes into this parent already
+            break
+
+
+def create_folder(path: Path) -> None:
+    """Create the folder `path` with its parents; raises as `check_new_folder`."""
+    check_new_folder(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill. It becomes `path` at the end; an error leaves nothing behind.
+
+    Raises:
+        SimScaleError: If `path` is a file, or a folder that holds something. Nothing is ever overwritten.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise SimScaleError(f"{path} exists already; choose another --output or remove it first")
@@ -67,11 +113,39 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _told_where(path: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `folder`, which must exist. The lock of a killed process is released.
+
+    Raises:
+        SimScaleError: If another process holds the lock.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SimScaleError(
+                f"another process is writing to {folder}; wait for it or choose another --output"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SimScaleError(f"cannot write {path}: {error.strerror}; what was finished before is kept") from error
+        raise WriteError(
+            f"cannot write {path}: {error.strerror}; what was finished before is kept, "
+            "so solve this and continue with --resume"
+        ) from error
 
 
 def _umask() -> int:

@@ -1,41 +1,49 @@
-"""Transforms between the arrays of an environment and the tensors of a model, with their inverses.
+"""Conversion of an environment's arrays to a model's tensors, and of a model's actions to an environment's.
 
-Owns normalisation and image layout. Training (through `simscaleai.data.WindowSampler`) and evaluation (through the
-policy adapter) call the same `Processor`, so a model never sees inputs prepared in two ways.
+Training (through `simscaleai.training.windows`) and evaluation (through the policy adapter) use the same `Processor`,
+so a model never sees inputs that were prepared in two ways. Reading a stored `Processor` needs no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
+from simscaleai.contract import ImageSize, Needs
+from simscaleai.data.keys import ACTION, vector_key
 from simscaleai.errors import SimScaleError
+from simscaleai.json_data import DAMAGE, is_of_type
+
+if TYPE_CHECKING:
+    import torch
 
 STD_FLOOR = 0.01
-"""Smallest standard deviation that a state is divided by [unit of the entry].
+"""Smallest standard deviation by which an entry of a vector is divided [unit of the entry].
 
-An entry that hardly moves in the demonstrations (the tilt of a cube that lies flat) would otherwise turn the first
-centimetre or hundredth of a radian beyond them into a value that no weight was trained for.
+Some entries hardly move in the demonstrations, for example the tilt of a cube that lies flat. Divided by their own
+deviation, a centimetre or a hundredth of a radian more would become a value for which no weight was trained.
 """
+
+CHANNELS = 3
+"""Channels of the image of one camera."""
 
 
 @dataclass(frozen=True)
 class Affine:
-    """The map `(value - offset) / scale` of a vector and its inverse `value * scale + offset`.
+    """The map `(value - offset) / scale` of a vector, and its inverse `value * scale + offset`.
 
-    Both directions compute in float64 and round once to float32; entries never mix, so a row does not depend on
-    the other rows of its batch.
+    Both directions compute in float64 and round once to float32. Entries never mix, so a row does not depend on the
+    other rows of its batch.
     """
 
     offset: tuple[float, ...]
-    """What is subtracted from each entry."""
+    """Number that is subtracted from each entry."""
     scale: tuple[float, ...]
-    """What each entry is then divided by, > 0."""
+    """Number by which each entry is then divided, > 0."""
 
     def forward(self, values: ArrayLike) -> NDArray[np.float32]:
         """Map `values` (..., n) from environment to model space."""
@@ -47,12 +55,12 @@ class Affine:
 
     @classmethod
     def standardise(cls, statistics: Mapping[str, Any]) -> Affine:
-        """Return the map to zero mean and unit deviation, which leaves constant entries near zero."""
+        """Return the map to zero mean and unit deviation. Constant entries stay near zero."""
         return cls(tuple(statistics["mean"]), tuple(max(std, STD_FLOOR) for std in statistics["std"]))
 
     @classmethod
     def from_range(cls, statistics: Mapping[str, Any]) -> Affine:
-        """Return the map of [min, max] to [-1, 1]; a constant entry maps to zero."""
+        """Return the map of [min, max] to [-1, 1]. A constant entry maps to zero."""
         bounds = list(zip(statistics["min"], statistics["max"], strict=True))
         return cls(
             tuple((low + high) / 2 for low, high in bounds),
@@ -68,7 +76,7 @@ class Affine:
         """Rebuild a map from `to_config`.
 
         Raises:
-            SimScaleError: If the numbers cannot be those of an invertible map.
+            SimScaleError: If the numbers are not those of an invertible map.
         """
         offset, scale = np.asarray(config["offset"], np.float64), np.asarray(config["scale"], np.float64)
         finite = np.isfinite(offset).all() and np.isfinite(scale).all()
@@ -77,72 +85,97 @@ class Affine:
         return cls(tuple(offset.tolist()), tuple(scale.tolist()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Processor:
-    """Everything that stands between one contract's arrays and one model's tensors."""
+    """All conversions between the arrays of an environment and the tensors of one model."""
 
     vectors: Mapping[str, Affine]
-    """Normalisation of each vector observation, in the order in which they join into the model's `state`."""
-    image_shape: tuple[int, int, int] | None
-    """Height, width and channels of `image`; None for a policy without images."""
-    action: Affine | None
+    """Normalisation of each vector observation, in the order in which they are joined to the model's `state`."""
+    cameras: tuple[str, ...] = ()
+    """Observation keys of the cameras, in the order in which their channels are joined to the model's `image`."""
+    image_size: ImageSize | None = None
+    """Height and width of the images of every camera; None without cameras."""
+    action: Affine | None = None
     """Normalisation of actions; None where they already lie in [-1, 1]."""
 
-    @classmethod
-    def fit(cls, contract: Mapping[str, Any], statistics: Mapping[str, Any]) -> Processor:
-        """Return the processor for a policy with `contract`, from the `statistics` of its demonstrations.
+    def __post_init__(self) -> None:
+        """Check that the size of the images is known if there are any."""
+        if bool(self.cameras) != (self.image_size is not None):
+            raise SimScaleError(f"expected cameras with an image_size, got {self.cameras} and {self.image_size}")
 
-        Actions within [-1, 1] stay as they are; others are mapped there by their range, since a head that ends in
-        tanh or a clamp cannot say more.
+    @classmethod
+    def fit(cls, needs: Needs, statistics: Mapping[str, Any]) -> Processor:
+        """Return the processor of a policy with `needs`, from the `statistics` of its demonstrations.
+
+        Actions within [-1, 1] stay as they are. Others are mapped there by their range, because heads that end in tanh
+        or a clamp give no larger values.
 
         Args:
-            contract: The policy's contract, as plain JSON data.
-            statistics: Dataset key to `min`, `max`, `mean`, `std`, as a dataset stores them.
+            needs: What the policy needs of an environment.
+            statistics: Name of an array to its `min`, `max`, `mean` and `std`, as a dataset stores them.
+
+        Raises:
+            SimScaleError: If the cameras differ in size.
         """
-        keys = ["state"] + (["environment_state"] if contract.get("environment_state") else [])
-        image_shape = None
-        if contract.get("cameras"):
-            image_shape = (*contract["image_size"], 3 * len(contract["cameras"]))
-        action = statistics["action"]
+        sizes = set(needs.cameras.values())
+        if len(sizes) > 1:
+            listing = ", ".join(f"{key} {height}×{width}" for key, (height, width) in needs.cameras.items())
+            raise SimScaleError(f"expected cameras of one size, got {listing}; collect images of one size")
+        action = statistics[ACTION]
         inside = min(action["min"]) >= -1 and max(action["max"]) <= 1
         return cls(
-            vectors={key: Affine.standardise(statistics[f"observation.{key}"]) for key in keys},
-            image_shape=image_shape,
+            vectors={key: Affine.standardise(statistics[vector_key(key)]) for key in needs.vectors},
+            cameras=tuple(needs.cameras),
+            image_size=next(iter(sizes), None),
             action=None if inside else Affine.from_range(action),
         )
 
     @property
     def state_dim(self) -> int:
-        """Length of the model's `state`."""
+        """Length of the model's `state`; 0 for a model without."""
         return sum(len(affine.offset) for affine in self.vectors.values())
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the model's `image`; 0 for a model without."""
+        return CHANNELS * len(self.cameras)
 
     def observations(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
         """Return the model's observations for a batch of environment observations.
 
         Args:
-            arrays: `state` (N, D), `environment_state` (N, E) and `image` (N, H, W, C) uint8, as far as the
-                contract names them. Other keys are left alone.
+            arrays: Each of `vectors` as an array (N, D), each of `cameras` as uint8 (N, H, W, 3). Other keys are
+                ignored.
 
         Returns:
-            `state` (N, D + E) float32, normalised, and `image` (N, C, H, W) float32 in [0, 1].
+            `state` (N, sum of all D) float32, normalised, and `image` (N, 3 · cameras, H, W) float32 in [0, 1], as far
+            as there are vectors and cameras.
 
         Raises:
-            SimScaleError: If an array is missing or has the wrong shape or dtype.
+            SimScaleError: If an array is missing, or has another shape or dtype.
         """
-        parts = [affine.forward(self._vector(arrays, key)) for key, affine in self.vectors.items()]
-        observations = {"state": torch.from_numpy(np.concatenate(parts, axis=-1))}
-        if self.image_shape is not None:
-            observations["image"] = _to_channels_first(self._image(arrays))
+        import torch
+
+        observations = {}
+        if self.vectors:
+            vectors = [affine.forward(self._vector(arrays, key)) for key, affine in self.vectors.items()]
+            observations["state"] = torch.from_numpy(np.concatenate(vectors, axis=-1))
+        if self.cameras:
+            observations["image"] = torch.from_numpy(self._joined_images(arrays))
         return observations
 
     def actions(self, actions: ArrayLike) -> torch.Tensor:
         """Map environment actions (..., A) to model space, float32."""
+        import torch
+
         if self.action is None:
             return torch.from_numpy(np.array(actions, np.float32))
         return torch.from_numpy(self.action.forward(actions))
 
     def inverse_actions(self, actions: torch.Tensor) -> NDArray[np.float32]:
         """Map a model's actions (..., A) to the environment: the inverse of `actions`."""
+        import torch
+
         values = actions.detach().to("cpu", torch.float32).numpy()
         return values.copy() if self.action is None else self.action.inverse(values)
 
@@ -150,7 +183,8 @@ class Processor:
         """Return the processor as plain JSON data."""
         return {
             "vectors": {key: affine.to_config() for key, affine in self.vectors.items()},
-            "image_shape": None if self.image_shape is None else list(self.image_shape),
+            "cameras": list(self.cameras),
+            "image_size": None if self.image_size is None else list(self.image_size),
             "action": None if self.action is None else self.action.to_config(),
         }
 
@@ -159,29 +193,41 @@ class Processor:
         """Rebuild a processor from `to_config`.
 
         Raises:
-            SimScaleError: If the data is not what `to_config` writes.
+            SimScaleError: If the data is damaged.
         """
         try:
-            shape, action = config["image_shape"], config["action"]
+            size, action = config["image_size"], config["action"]
             return cls(
                 vectors={key: Affine.from_config(value) for key, value in config["vectors"].items()},
-                image_shape=None if shape is None else _image_shape(shape),
+                cameras=_names(config["cameras"]),
+                image_size=None if size is None else _image_size(size),
                 action=None if action is None else Affine.from_config(action),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except DAMAGE as error:
             raise SimScaleError(f"the stored normalisation is damaged: {error}") from error
 
     def _vector(self, arrays: Mapping[str, NDArray[Any]], key: str) -> NDArray[Any]:
         size, values = len(self.vectors[key].offset), _require(arrays, key)
         if values.ndim != 2 or values.shape[1] != size:
-            raise SimScaleError(f"observation {key!r} has shape {values.shape}, expected (N, {size})")
+            raise SimScaleError(f"expected observation {key!r} of shape (N, {size}), got {values.shape}")
         return values
 
-    def _image(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-        values = _require(arrays, "image")
-        if values.dtype != np.uint8 or values.shape[1:] != self.image_shape:
+    def _joined_images(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return the images of all cameras as float32 (N, channels, H, W) in [0, 1], each pixel written once."""
+        pixels = [self._pixels(arrays, key) for key in self.cameras]
+        count, height, width = pixels[0].shape[:3]
+        joined = np.empty((count, self.image_channels, height, width), np.float32)
+        for place, values in enumerate(pixels):
+            channels = joined[:, CHANNELS * place : CHANNELS * (place + 1)]
+            np.divide(values.transpose(0, 3, 1, 2), np.float32(255), out=channels)
+        return joined
+
+    def _pixels(self, arrays: Mapping[str, NDArray[Any]], key: str) -> NDArray[np.uint8]:
+        values, shape = _require(arrays, key), (*(self.image_size or ()), CHANNELS)
+        if values.dtype != np.uint8 or values.shape[1:] != shape:
             raise SimScaleError(
-                f"observation 'image' is {values.dtype} {values.shape}, expected uint8 (N, *{self.image_shape})"
+                f"expected observation {key!r} as uint8 (N, {', '.join(map(str, shape))}), "
+                f"got {values.dtype} {values.shape}"
             )
         return values
 
@@ -192,12 +238,12 @@ def _require(arrays: Mapping[str, NDArray[Any]], key: str) -> NDArray[Any]:
     return arrays[key]
 
 
-def _to_channels_first(images: NDArray[np.uint8]) -> torch.Tensor:
-    """Return uint8 images (N, H, W, C) as float32 (N, C, H, W) in [0, 1]."""
-    channels_first = np.ascontiguousarray(np.moveaxis(images, -1, 1))
-    return torch.from_numpy(channels_first / np.float32(255))
+def _names(values: Any) -> tuple[str, ...]:
+    if not is_of_type(values, list[str]):
+        raise ValueError(f"expected names of cameras, got {values!r:.60}")
+    return tuple(values)
 
 
-def _image_shape(values: Any) -> tuple[int, int, int]:
-    height, width, channels = (int(value) for value in values)
-    return height, width, channels
+def _image_size(values: Any) -> ImageSize:
+    height, width = (int(value) for value in values)
+    return height, width

@@ -1,8 +1,8 @@
-"""Demonstrations in, checkpoint out.
+"""Trains a policy from demonstrations and writes a checkpoint.
 
     python -m simscaleai.train --model vla --dataset data/pick_place --output checkpoints/vla
 
-Several GPUs or processes: `torchrun --nproc-per-node 4 -m simscaleai.train ...`.
+With several GPUs or processes: `torchrun --nproc-per-node 4 -m simscaleai.train ...`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done or time up, 1 diverged, 2 wrong usage, 130 interrupted."""
+    """Run the command and return its exit code: 0 done or time is up, 1 diverged, 2 wrong usage, 130 interrupted."""
     try:
         config: TrainConfig = parse(TrainConfig, "python -m simscaleai.train", arguments)
         from simscaleai.training.distributed import is_first_process
@@ -38,11 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Interrupted. Repeat the command with --resume to continue from the last checkpoint.", file=sys.stderr)
         return 130
     if is_first_process():
-        _say(result)
+        _print_result(result)
     return 0
 
 
-def _say(result: TrainingResult) -> None:
+def _print_result(result: TrainingResult) -> None:
     loss = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.4g}"
     print(f"{result.step} of {result.steps} steps in {result.minutes:.1f} min{loss}. Checkpoint: {result.folder}")
     if not result.finished:

@@ -4,33 +4,65 @@ import ast
 import statistics
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("envs", "simscaleai", "policies", "eval")
+
+GROUND_FLOOR = tuple(
+    f"simscaleai.{name}"
+    for name in ("assets", "command_line", "contract", "entry_points", "errors", "files", "json_data")
+)
 
 MAY_IMPORT = {
-    "envs": {"envs"},
-    "simscaleai": {"simscaleai"},
-    "policies": {"policies", "simscaleai", "envs.interface"},
-    "eval": {"eval", "policies", "simscaleai", "envs"},
+    **{module: GROUND_FLOOR for module in GROUND_FLOOR},
+    "envs": ("envs", *GROUND_FLOOR),
+    "simscaleai": ("simscaleai",),
+    "policies.scripted": ("policies", "simscaleai", "envs.tabletop.names"),
+    "policies": ("policies", "simscaleai"),
+    "eval": ("eval", "policies", "simscaleai", "envs"),
 }
-"""Package to the prefixes of our own modules that it may import."""
+"""Prefix of a module to the prefixes of our own modules that it may import; the longest prefix counts."""
 
 THIRD_PARTY = {
-    "envs": {"numpy", "gymnasium", "mujoco", "OpenGL", "PIL"},
-    "simscaleai": {"numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"},
-    "policies": {"numpy", "torch"},
-    "eval": {"numpy", "gymnasium", "tyro", "tqdm", "imageio", "imageio_ffmpeg", "jinja2", "scipy", "PIL"},
+    **{module: ("numpy", "tyro") for module in GROUND_FLOOR},
+    "envs": ("numpy", "gymnasium", "mujoco", "OpenGL", "PIL"),
+    "simscaleai": ("numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"),
+    "policies": ("numpy",),
+    "policies.learned": ("numpy", "torch"),
+    "eval": ("numpy", "tyro", "tqdm", "imageio", "imageio_ffmpeg", "jinja2", "scipy", "PIL"),
 }
-"""Package to the libraries that it may import."""
+"""Prefix of a module to the libraries that it may import; the longest prefix counts."""
 
-ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "PIL"}
-"""Slow libraries that starting a command or listing names must not load."""
+COMMAND_MODULES = ("rollout", "collect", "record", "compare", "validate", "__main__")
+WINGS = {
+    "statistics": (),
+    "episodes": ("statistics",),
+    "runs": ("episodes", "statistics"),
+    "observers": ("runs", "episodes", "statistics"),
+    "probing": ("runs", "episodes", "statistics"),
+    "demonstrations": ("observers", "runs", "episodes", "statistics"),
+    "execution": ("demonstrations", "probing", "observers", "runs", "episodes", "statistics"),
+    "comparison": ("runs", "episodes", "statistics"),
+    "terminal": ("runs", "episodes", "statistics"),
+    "report": ("terminal", "comparison", "runs", "episodes", "statistics"),
+}
+"""Wing of `eval` to the wings below it. Commands may import everything."""
+
+MAY_ALSO_IMPORT = {"eval.observers.progress": ("terminal",)}
+
+MOST_FILES_IN_A_FOLDER = 12
+LONGEST_CHAIN = 7
+
+ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "PIL", "tyro"}
+"""Slow libraries that starting a command or listing names must not load; commands load tyro to parse their flags."""
 
 COMMANDS = (
-    *("eval.rollout", "eval.collect", "eval.record", "eval.report.__main__"),
+    *("eval.rollout", "eval.collect", "eval.record", "eval.validate", "eval.compare", "eval.report.__main__"),
     *("simscaleai.train", "simscaleai.data.__main__", "envs.__main__", "policies.__main__"),
 )
 
@@ -39,50 +71,133 @@ def sources(package):
     return sorted((ROOT / package).rglob("*.py"))
 
 
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def own_modules():
+    return {module_name(path): path for package in PACKAGES for path in sources(package)}
+
+
+@cache
 def imported_modules(path):
-    """Yields every module imported anywhere in the file, also within functions and for type checking."""
+    """Return every module imported anywhere in the file, also within functions and for type checking."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            # `from envs import interface` imports envs.interface as much as `import envs.interface` does.
-            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (submodules if node.module in MAY_IMPORT else [node.module])
+            # `from envs import slots` imports envs.slots as much as `import envs.slots` does.
+            names = {f"{node.module}.{alias.name}" for alias in node.names} & own_modules().keys()
+            found.update(names or {node.module})
+    return found
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_import_table(package):
-    allowed = MAY_IMPORT[package] | THIRD_PARTY[package]
+@cache
+def graph():
+    """Return each of our modules with our modules that it imports."""
+    return {
+        name: {module for module in imported_modules(path) if module in own_modules() and module != name}
+        for name, path in own_modules().items()
+    }
+
+
+def longest_prefix(module, table):
+    """Return the entry of `table` for the longest prefix of `module`."""
+    prefixes = [prefix for prefix in table if module == prefix or module.startswith(f"{prefix}.")]
+    return table[max(prefixes, key=len)]
+
+
+def test_import_table():
     wrong = [
-        f"{path.relative_to(ROOT)} imports {module}"
-        for path in sources(package)
-        for module in imported_modules(path)
-        if module.split(".")[0] not in sys.stdlib_module_names or module.split(".")[0] in MAY_IMPORT
-        if not any(module == prefix or module.startswith(f"{prefix}.") for prefix in allowed)
+        f"{name} imports {module}"
+        for name, modules in graph().items()
+        for module in modules
+        if not any(module == prefix or module.startswith(f"{prefix}.") for prefix in longest_prefix(name, MAY_IMPORT))
     ]
     assert wrong == []
 
 
+def test_third_party_table():
+    wrong = [
+        f"{name} imports {module}"
+        for name, path in own_modules().items()
+        for module in imported_modules(path)
+        if module.split(".")[0] not in {*sys.stdlib_module_names, *PACKAGES}
+        if module.split(".")[0] not in longest_prefix(name, THIRD_PARTY)
+    ]
+    assert wrong == []
+
+
+def wing(module):
+    """Return the wing of a module of `eval`, or "" for a command."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in WINGS else ""
+
+
+def test_arrows_between_wings_run_one_way():
+    wrong = []
+    for name, modules in graph().items():
+        own = wing(name)
+        if not name.startswith("eval.") or not own:
+            continue
+        allowed = {own, *WINGS[own], *MAY_ALSO_IMPORT.get(name, ())}
+        wrong += [
+            f"{name} imports {module}"
+            for module in modules
+            if module.startswith("eval") and wing(module) not in allowed
+        ]
+    assert wrong == []
+
+
+def test_there_is_no_circle():
+    try:
+        TopologicalSorter(graph()).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_the_longest_chain_of_imports_inside_eval():
+    inside = {
+        name: {m for m in modules if m.startswith("eval.")} for name, modules in graph().items() if name[:5] == "eval."
+    }
+    chains = {}
+    for name in TopologicalSorter(inside).static_order():
+        chains[name] = [name, *max((chains[module] for module in inside.get(name, ())), key=len, default=[])]
+    longest = max(chains.values(), key=len)
+    assert len(longest) <= LONGEST_CHAIN, " → ".join(longest)
+
+
+def test_no_folder_is_crowded():
+    folders = {path.parent for package in PACKAGES for path in sources(package)}
+    crowded = {
+        str(f.relative_to(ROOT)): n for f in folders if (n := len(list(f.glob("*.py")))) > MOST_FILES_IN_A_FOLDER
+    }
+    assert crowded == {}
+
+
 @pytest.mark.parametrize(
     "module",
-    [*COMMANDS, "eval.__main__", "envs", "policies.registry", "simscaleai.models"],
+    [*COMMANDS, "eval.__main__", "envs", "envs.slots", "policies.base", "policies.registry", "simscaleai.models"],
 )
 def test_slow_libraries_are_imported_where_they_are_used(module):
-    code = f"import sys, {module}; print(sorted({ONLY_LAZILY!r} & set(sys.modules)))"
+    lazily = ONLY_LAZILY - ({"tyro"} if module.startswith("eval.") else set())
+    code = f"import sys, {module}; print(sorted({lazily!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def function_lengths():
-    """Yields (lines without the docstring, where) of every function of the packages."""
-    for package in MAY_IMPORT:
-        for path in sources(package):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                    body = node.body[1:] if ast.get_docstring(node) else node.body
-                    lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
-                    yield lines, f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+    """Yield (lines without the docstring, where) of every function of the packages."""
+    for name, path in own_modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+                yield lines, f"{name}:{node.lineno} {node.name}"
 
 
 def test_functions_are_short():
@@ -95,5 +210,5 @@ def test_functions_are_short():
 
 
 def test_files_are_short():
-    lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for p in MAY_IMPORT for path in sources(p)}
-    assert {path: lines for path, lines in lengths.items() if lines > 400} == {}
+    lengths = {name: len(path.read_text().splitlines()) for name, path in own_modules().items()}
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}

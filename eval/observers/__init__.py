@@ -1,1 +1,1 @@
-"""Observers of the one rollout loop: logs, videos, datasets."""
+"""Observers of the rollout loop: log, progress, stopping, films, demonstrations, traces, receipts."""

@@ -1,126 +1,155 @@
-"""Turns episodes into demonstrations: the files where the simulation is, the dataset's index where the run is led."""
+"""Turns episodes into demonstrations.
+
+`EpisodeRecorder` writes the files, in the process that runs the episode. `DatasetIndex` lists them, in the process that
+leads the run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.observers.base import Observer, Step
-from eval.plan import EpisodeSpec
-from eval.results import INVALID_ACTION, POLICY_EXCEPTION, EpisodeResult
+from envs.slots import Begun
+from eval.episodes.observer import Observer, Step
+from eval.episodes.plan import EpisodeSpec
+from eval.episodes.results import INVALID_ACTION, POLICY_EXCEPTION, POLICY_TIMEOUT, EpisodeResult
+from simscaleai.contract import Needs, union_of_needs
 from simscaleai.data import DatasetWriter
-from simscaleai.data.description import episode_file_name, read_discarded, read_index
 from simscaleai.data.episode_file import write_episode_file
+from simscaleai.data.episode_list import episode_file_name, read_discarded, read_episode_list
+from simscaleai.data.keys import ACTION, image_key, vector_key
 
-if TYPE_CHECKING:
-    from envs.vector_env import TaskVectorEnv
+EXECUTED_ACTION = "executed_action"
+"""Array of the actions that were executed, after noise and clipping."""
 
-_NOT_REPLAYABLE = (POLICY_EXCEPTION, INVALID_ACTION)
+_NOT_REPLAYABLE = (POLICY_EXCEPTION, POLICY_TIMEOUT, INVALID_ACTION)
 
 
 def is_worth_keeping(result: EpisodeResult, *, keep_failures: bool) -> bool:
     """Return whether an episode becomes a demonstration.
 
-    One that a policy's exception or senseless action broke off never does: the actions that were executed do not lead
-    to its end, so it could not be replayed.
+    An episode that an exception or an invalid action of the policy ended never does: its executed actions do not lead
+    to its end, so it cannot be replayed.
     """
     if result.status == "error" or result.steps == 0 or result.failure in _NOT_REPLAYABLE:
         return False
     return keep_failures or result.status == "success"
 
 
-class EpisodeFiles(Observer):
-    """Gathers the steps of each running episode and writes the file of those that are worth keeping.
+class Labels:
+    """What a learner shall imitate at each step: by default what the acting policy intended."""
 
-    Row t of an episode: what was observed before step t, the label, and the action that was executed.
+    needs: Needs = Needs()
+    """Observations that the labels are made from."""
+
+    def begin(self, slot: int, spec: EpisodeSpec, begun: Begun) -> None:
+        """Prepare for the episode `spec` in `slot`."""
+
+    def of(self, step: Step) -> NDArray[np.float32]:
+        """Return the label of each slot of `step`, shape (n, A)."""
+        return step.intended
+
+
+class EpisodeRecorder(Observer):
+    """Gathers the steps of each running episode and writes the files of those that are worth keeping.
+
+    Row t of an episode holds the observation before step t, the label, and the action that was executed.
     """
 
-    needs_images = True
-
-    def __init__(self, folder: Path, labels: NDArray[np.float32], *, keep_failures: bool = False) -> None:
-        """Write into the dataset in `folder`; listing the files is the work of a `DatasetIndex`.
+    def __init__(
+        self, folder: Path, recorded: Needs, *, labels: Labels | None = None, keep_failures: bool = False
+    ) -> None:
+        """Write into a dataset.
 
         Args:
             folder: Folder of the dataset.
-            labels: What a learner shall imitate in the step just taken, shape (N, 4); whoever acts keeps it current.
-            keep_failures: Keep episodes that are no success, too.
+            recorded: Vectors and cameras to store.
+            labels: What a learner shall imitate.
+            keep_failures: Whether to keep episodes that are no success, too.
         """
-        self._folder, self._labels, self._keep_failures = folder, labels, keep_failures
-        self._episodes: dict[int, list[dict[str, NDArray[Any]]]] = {}
+        self._folder, self._recorded, self._keep_failures = folder, recorded, keep_failures
+        self._labels = labels or Labels()
+        self.needs = union_of_needs([recorded, self._labels.needs])
+        self.sha256: dict[int, str] = {}
+        """Index of an episode to the SHA-256 of its file, for each file that was written."""
+        self._rows: dict[int, list[dict[str, NDArray[Any]]]] = {}
+        """Slot to the rows of its running episode."""
 
-    def on_run_start(self, env: TaskVectorEnv) -> None:
-        """Learn which observations the environment gives."""
-        self._cameras = env.contract.cameras
-        self._vectors = tuple(env.contract.vectors)
-
-    def on_episode_start(self, slot: int, spec: EpisodeSpec) -> None:
-        """Begin an episode."""
-        self._episodes[slot] = []
+    def on_episode_start(self, slot: int, spec: EpisodeSpec, begun: Begun) -> None:
+        """Start an episode."""
+        self._rows[slot] = []
+        self._labels.begin(slot, spec, begun)
 
     def on_step(self, step: Step) -> None:
         """Add one row to the episode of each running slot."""
-        for slot in step.env_ids.tolist():
-            self._episodes[slot].append(self._row(step, slot))
+        arrays = {vector_key(key): step.observation[key] for key in self._recorded.vectors}
+        arrays |= {image_key(camera): step.observation[camera] for camera in self._recorded.cameras}
+        arrays |= {ACTION: self._labels.of(step).copy(), EXECUTED_ACTION: step.executed.copy()}
+        for row, slot in enumerate(step.slots.tolist()):
+            self._rows[slot].append({key: rows[row] for key, rows in arrays.items()})
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
         """Write the episode if it is worth keeping."""
-        rows = self._episodes.pop(slot)
+        rows = self._rows.pop(slot, [])
         if is_worth_keeping(result, keep_failures=self._keep_failures):
             arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-            write_episode_file(self._folder / episode_file_name(result.episode_index), arrays)
+            path = self._folder / episode_file_name(result.episode_index)
+            self.sha256[result.episode_index] = write_episode_file(path, arrays)
 
     def on_episode_abandoned(self, slot: int, spec: EpisodeSpec) -> None:
-        """Forget the episode's rows."""
-        del self._episodes[slot]
-
-    def _row(self, step: Step, slot: int) -> dict[str, NDArray[Any]]:
-        row = {f"observation.{key}": step.observation[key][slot] for key in self._vectors}
-        for index, camera in enumerate(self._cameras):
-            image = step.observation["image"][slot, ..., 3 * index : 3 * index + 3]
-            row[f"observation.images.{camera}"] = image
-        return row | {"action": self._labels[slot].copy(), "executed_action": step.executed_actions[slot]}
+        """Drop the rows of the episode."""
+        self._rows.pop(slot, None)
 
 
 class DatasetIndex(Observer):
-    """Lists each episode in the dataset once its file is in place, or among the discarded."""
+    """Lists each episode in the dataset once its file is complete, or among the discarded episodes."""
 
     def __init__(
-        self, writer: DatasetWriter, environment: str, *, relabelled: bool = False, keep_failures: bool = False
+        self,
+        writer: DatasetWriter,
+        environment: str,
+        *,
+        relabelled: bool = False,
+        keep_failures: bool = False,
+        sha256: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
         """List in the dataset of `writer`.
 
         Args:
-            writer: The dataset; the caller closes it.
+            writer: The dataset. The caller closes it.
             environment: Full id of the environment.
-            relabelled: The labels are an expert's opinion of what somebody else does.
-            keep_failures: As the `EpisodeFiles` were told.
+            relabelled: Whether an expert labels what another policy does.
+            keep_failures: The same value as for the `EpisodeRecorder`.
+            sha256: `EpisodeRecorder.sha256`, if it is in this process; other files are hashed when they are listed.
         """
-        self._writer, self._keep_failures = writer, keep_failures
+        self._writer, self._keep_failures, self._sha256 = writer, keep_failures, sha256
         self._about = {"environment": environment} | ({"relabelled": True} if relabelled else {})
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
-        """List the episode; one that could not be run stays unfinished."""
+        """List the episode. An episode with the status `error` is not listed, so that it runs again."""
         if result.status == "error":
             return
         metadata = {key: value for key, value in result.to_json().items() if key != "episode_index"}
         metadata |= self._about | {"success": result.status == "success"}
         if is_worth_keeping(result, keep_failures=self._keep_failures):
-            self._writer.adopt_episode(metadata, result.episode_index)
+            self._writer.adopt_episode(metadata, result.episode_index, self._sha256.get(result.episode_index))
         else:
             self._writer.discard_episode(metadata, result.episode_index)
 
 
 def finished_results(folder: Path) -> list[EpisodeResult]:
-    """Return how the episodes went that the dataset in `folder` lists, kept or discarded, in the order of the plan.
+    """Return the results of the episodes that the dataset in `folder` lists, kept or discarded, in plan order.
 
     Raises:
-        DatasetError: If its lists are damaged.
+        DatasetError: If the lists of the dataset are damaged.
     """
-    lines = [{"episode_index": record.episode_index} | record.metadata for record in read_index(folder)]
+    lines = [{"episode_index": episode.episode_index} | episode.metadata for episode in read_episode_list(folder)]
     lines += read_discarded(folder)
-    names = [name.rstrip("_") for name in EpisodeResult.__dataclass_fields__]
-    results = [EpisodeResult.from_json({name: line[name] for name in names}) for line in lines]
+    names = {name.rstrip("_") for name in EpisodeResult.__dataclass_fields__}
+    results = [EpisodeResult.from_json({name: line[name] for name in names & line.keys()}) for line in lines]
     return sorted(results, key=lambda result: result.episode_index)

@@ -1,16 +1,18 @@
-"""Writes the line of each episode when it ends."""
+"""Writes the line of each episode when the episode ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eval.observers.base import Observer
-from eval.results import EPISODES_FILE, EpisodeResult, append_result, write_results
+from eval.episodes.observer import Observer
+from eval.episodes.results import EpisodeResult
+from eval.observers.plan_order import InPlanOrder
+from eval.runs.episode_lines import EPISODES_FILE, append_result, write_results
 
 
 class EpisodeLog(Observer):
-    """Keeps `episodes.jsonl` of a run folder: appended as episodes end, in order once the run is over."""
+    """Keeps `episodes.jsonl` of a run folder: lines are appended as episodes end, and sorted at the end of the run."""
 
     def __init__(
         self,
@@ -22,17 +24,29 @@ class EpisodeLog(Observer):
 
         Args:
             folder: Folder of the run.
-            earlier: Results of the same plan that are there already.
-            keeps: Asked when the run is over, of each result: whether it belongs to the run.
+            earlier: Results of the same plan that a resumed run need not compute again.
+            keeps: Called at the end of the run: whether a result belongs to the run. Others are dropped.
         """
-        self._path, self._earlier, self._keeps = folder / EPISODES_FILE, earlier, keeps
+        self._path, self._keeps = folder / EPISODES_FILE, keeps
+        self._results = list(earlier)
         if self._path.exists():
-            write_results(self._path, earlier)  # without the torn line that a killed run may have left
+            write_results(self._path, earlier)  # drops the torn line that a killed run may have left
+
+    @property
+    def results(self) -> list[EpisodeResult]:
+        """The results that count, in the order of the plan: earlier ones and new ones, up to the first gap.
+
+        An interrupted run has a gap. The episodes beyond the gap are those that ended soon, mostly successes.
+        """
+        in_order = InPlanOrder()
+        due = [result for ended in self._results for result in in_order.add(ended)]
+        return list(filter(self._keeps, due))
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
-        """Append the episode's line."""
+        """Append the line of the episode."""
         append_result(self._path, result)
+        self._results.append(result)
 
     def on_run_end(self, results: Sequence[EpisodeResult]) -> None:
-        """Replace the file by the lines that are kept, in the order of the plan."""
-        write_results(self._path, filter(self._keeps, [*self._earlier, *results]))
+        """Replace the file: only the lines that are kept, in the order of the plan."""
+        write_results(self._path, filter(self._keeps, self._results))

@@ -1,4 +1,4 @@
-"""Shows how far a run is, and how it goes."""
+"""Shows how far a run is, and how often it succeeds so far."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from eval.observers.base import Observer
-from eval.results import EpisodeResult
-from eval.statistics import confidence_sequence, wilson
-from eval.stopping import InPlanOrder
-
-SECONDS_BETWEEN_LINES = 10.0
+from eval.episodes.observer import Observer
+from eval.episodes.results import EpisodeResult
+from eval.observers.plan_order import InPlanOrder
+from eval.statistics.sequential import rate_interval
 
 
 class Progress(Observer):
-    """Reports finished episodes, rate, remaining time and the running success rate with its interval.
+    """Reports finished episodes, their rate, the remaining time, and the success rate so far with its interval.
 
-    The success rate is that of the episodes before the first one still running: successes end sooner than failures, so
-    the episodes that happen to have ended would flatter the policy.
+    The success rate covers the episodes before the first one that still runs, see `InPlanOrder`.
 
-    A bar on a terminal; elsewhere a plain line at most every `SECONDS_BETWEEN_LINES`.
+    Draws a bar on a terminal. Elsewhere it prints a plain line from time to time.
     """
 
     def __init__(
@@ -33,18 +30,21 @@ class Progress(Observer):
         earlier: Sequence[EpisodeResult] = (),
         sequential: bool = False,
         stream: TextIO | None = None,
+        seconds_between_lines: float = 10.0,
     ) -> None:
-        """Begin to measure time.
+        """Start to measure time.
 
         Args:
             total: Number of planned episodes.
-            earlier: Results that are there already; they count in everything but the rate.
-            sequential: Whether the run may end before its plan does; then the interval holds at every look.
+            earlier: Results of a resumed run. They count in everything but the rate.
+            sequential: Whether a stopping rule may end the run early. The interval then holds at every look.
             stream: Where to report, by default standard error.
+            seconds_between_lines: Shortest time between two lines where there is no terminal [s].
         """
         self._stream = stream or sys.stderr
+        self._seconds_between_lines = seconds_between_lines
         self._total, self._earlier, self._done = total, len(earlier), len(earlier)
-        self._interval = confidence_sequence if sequential else wilson
+        self._sequential = sequential
         self._remaining = "at most {:.0f} s left" if sequential else "{:.0f} s left"
         self._in_order, self._successes = InPlanOrder(), 0
         for result in earlier:
@@ -63,7 +63,7 @@ class Progress(Observer):
         if self._bar is not None:
             self._bar.set_postfix_str(self._rate_text(), refresh=False)
             self._bar.update()
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+        elif time.monotonic() - self._last_line >= self._seconds_between_lines:
             self._print_line()
 
     def close(self) -> None:
@@ -85,6 +85,6 @@ class Progress(Observer):
         n = self._in_order.n
         if not n:
             return "success not yet known"
-        low, high, level = self._interval(self._successes, n)
+        low, high, level = rate_interval(self._successes, n, sequential=self._sequential)
         share = f"{self._successes}/{n} {100 * self._successes / n:.0f} %"
         return f"success {share} [{100 * low:.0f}, {100 * high:.0f}] at {level:.0%}"

@@ -2,130 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.rendering import OVERVIEW
-from eval.film import Film, open_film
-from eval.observers.base import Observer, Step
-from eval.overlay import SUCCESS, Caption, side_by_side, with_caption
-from eval.plan import EpisodeSpec
-from eval.results import EpisodeResult
+from envs.slots import Begun, SlotEnv
+from eval.episodes.observer import Observer, Step
+from eval.episodes.plan import EpisodeSpec
+from eval.episodes.results import EpisodeResult
+from eval.observers.overlay import SUCCESS, Caption, side_by_side, with_caption
+from eval.observers.video_file import VideoFile, open_video
+from simscaleai.contract import EnvSpec, ImageSize
+from simscaleai.errors import SimScaleError, UnknownNameError
 
-if TYPE_CHECKING:
-    from envs.vector_env import TaskVectorEnv
-
-SIZE = 480
-"""Height and width of what one camera sees [px], unless said otherwise."""
+PICTURE_SIZE = 480
+"""Default height and width of the picture of one camera [px]."""
 
 
 class VideoRecorder(Observer):
     """Films episodes in real time: one frame at the start and one after each control step.
 
-    Below the picture stand the instruction, a strip of the time that has passed with a tick wherever the policy looked,
-    and how it ended. A file appears under its name when its episode has ended and never before.
+    A bar below the picture shows the instruction, the time that has passed with a tick wherever the policy was asked,
+    and the outcome. A file gets its name when its episode has ended.
     """
 
     def __init__(
-        self, films: Mapping[int, Path], *, cameras: Sequence[str] = (OVERVIEW,), size: tuple[int, int] = (SIZE, SIZE)
+        self,
+        videos: Mapping[int, Path],
+        *,
+        cameras: Sequence[str] = (),
+        size: ImageSize = (PICTURE_SIZE, PICTURE_SIZE),
     ) -> None:
-        """Film the episodes with the indices in `films`.
+        """Film the episodes with the indices in `videos`.
 
         Args:
-            films: Index of an episode to the file of its film, MP4 or GIF; folders are created.
-            cameras: Cameras of `envs.rendering.VIDEO_CAMERAS`, side by side.
-            size: Height and width of what one camera sees [px], both even.
+            videos: Index of an episode to its video file, MP4 or GIF. Folders are created.
+            cameras: Cameras of `EnvSpec.film_cameras`, shown side by side; by default the first one.
+            size: Height and width of the picture of one camera [px], both even.
         """
-        self._films, self._cameras, self._size = dict(films), tuple(cameras), size
-        self._takes: dict[int, _Take] = {}
+        self._videos, self._chosen, self._size = dict(videos), tuple(cameras), size
+        self._episodes: dict[int, _EpisodeVideo] = {}
+        """Slot to the video of its running episode."""
 
-    def on_run_start(self, env: TaskVectorEnv) -> None:
-        """Create the folders."""
+    def on_run_start(self, env: SlotEnv) -> None:
+        """Create the folders.
+
+        Raises:
+            SimScaleError: If there is something to film, and the environment does not have the cameras.
+        """
         self._env = env
-        for path in self._films.values():
+        if self._videos:
+            self._cameras = film_cameras(env.spec, self._chosen)
+        for path in self._videos.values():
             path.parent.mkdir(parents=True, exist_ok=True)
 
-    def on_episode_start(self, slot: int, spec: EpisodeSpec) -> None:
-        """Take the first picture of a chosen episode."""
-        if spec.episode_index in self._films:
-            film, limit = open_film(self._films[spec.episode_index]), self._env.contract.max_episode_steps
-            self._takes[slot] = _Take(film, limit, self._shoot(slot))
+    def on_episode_start(self, slot: int, spec: EpisodeSpec, begun: Begun) -> None:
+        """Start the video of a chosen episode."""
+        if spec.episode_index in self._videos:
+            env = self._env.spec
+            video = open_video(self._videos[spec.episode_index], env.control_hz)
+            title = begun.instruction if env.has_instructions else env.env_id
+            self._episodes[slot] = _EpisodeVideo(video, title, env.max_episode_steps, self._picture(slot))
 
     def on_step(self, step: Step) -> None:
-        """Film every chosen slot."""
-        for slot, take in self._takes.items():
-            take.go_on(
-                self._shoot(slot),
-                str(step.info["instruction"][slot]),
-                looked=bool(step.looking[slot]),
-                success=bool(step.info["success"][slot]),
-            )
+        """Add a frame to the video of each chosen episode."""
+        for row, slot in enumerate(step.slots.tolist()):
+            if slot in self._episodes:
+                asked, success = slot in step.chunks, bool(step.success[row])
+                self._episodes[slot].add_step(self._picture(slot), asked=asked, success=success)
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
-        """Finish the file."""
-        take = self._takes.pop(slot, None)
-        if take:
-            take.end(result)
+        """Complete the file."""
+        episode = self._episodes.pop(slot, None)
+        if episode:
+            episode.finish(result)
 
     def on_episode_abandoned(self, slot: int, spec: EpisodeSpec) -> None:
-        """Remove what was filmed."""
-        take = self._takes.pop(slot, None)
-        if take:
-            take.film.discard()
+        """Remove the file."""
+        episode = self._episodes.pop(slot, None)
+        if episode:
+            episode.video.discard()
 
-    def _shoot(self, slot: int) -> NDArray[np.uint8]:
-        return shoot(self._env, slot, self._cameras, self._size)
-
-
-def shoot(env: TaskVectorEnv, slot: int, cameras: Sequence[str], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return what `cameras` see of `slot`, side by side; height and width of each camera's picture are `size` [px]."""
-    return side_by_side([env.render_frame(slot, camera=camera, size=size) for camera in cameras])
+    def _picture(self, slot: int) -> NDArray[np.uint8]:
+        return picture_of(self._env, slot, self._cameras, self._size)
 
 
-def video_path(folder: Path, episode_index: int) -> Path:
-    """Return where the video of an episode lies."""
-    return folder / f"episode_{episode_index:06d}.mp4"
+def film_cameras(spec: EnvSpec, chosen: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the cameras to film with: `chosen`, or the default of the environment.
+
+    Raises:
+        SimScaleError: If the environment cannot be filmed.
+        UnknownNameError: If the environment has no such camera.
+    """
+    if not spec.film_cameras:
+        raise SimScaleError(f"{spec.env_id} has no camera for videos; choose an environment that has one")
+    for camera in chosen:
+        if camera not in spec.film_cameras:
+            raise UnknownNameError("camera", camera, spec.film_cameras)
+    return tuple(chosen) or spec.film_cameras[:1]
 
 
-def video_paths(folder: Path, episodes: Collection[int]) -> dict[int, Path]:
-    """Return where the videos of `episodes` lie."""
-    return {index: video_path(folder, index) for index in episodes}
+def picture_of(env: SlotEnv, slot: int, cameras: Sequence[str], size: ImageSize) -> NDArray[np.uint8]:
+    """Return the views of `slot` from `cameras` side by side, each with height and width `size` [px]."""
+    return side_by_side([env.frame(slot, camera, size) for camera in cameras])
 
 
 def outcome_of(result: EpisodeResult) -> str:
-    """Return how an episode ended, as captions say it."""
+    """Return how an episode ended, as captions show it: `SUCCESS` or the class of the failure."""
     return SUCCESS if result.status == "success" else result.failure or result.status
 
 
 @dataclass
-class _Take:
-    """The film of an episode that is running."""
+class _EpisodeVideo:
+    """The video of a running episode."""
 
-    film: Film
+    video: VideoFile
+    title: str
     limit: int
     picture: NDArray[np.uint8]
-    """Not in the film yet: only what follows says whether the policy looked at it, or that it was the last."""
+    """Newest picture. It is not in the video yet: only the next call says whether the policy was asked there, or that
+    the episode has ended."""
     step: int = 0
     looks: list[int] = field(default_factory=list)
     success: bool = False
 
-    def go_on(self, picture: NDArray[np.uint8], instruction: str, *, looked: bool, success: bool) -> None:
-        """Take a control step that led to `picture`."""
-        if looked:
+    def add_step(self, picture: NDArray[np.uint8], *, asked: bool, success: bool) -> None:
+        """Add a control step that led to `picture`."""
+        if asked:
             self.looks.append(self.step)
-        self._add(instruction, SUCCESS if self.success else None)
+        self._add_frame(SUCCESS if self.success else None)
         self.step, self.picture, self.success = self.step + 1, picture, success
 
-    def end(self, result: EpisodeResult) -> None:
-        """Finish the film with how it ended."""
-        self._add(result.instruction, outcome_of(result))
-        self.film.finish()
+    def finish(self, result: EpisodeResult) -> None:
+        """Add the last frame, which shows the outcome, and complete the file."""
+        self._add_frame(outcome_of(result))
+        self.video.finish()
 
-    def _add(self, instruction: str, outcome: str | None) -> None:
-        caption = Caption(title=instruction, step=self.step, limit=self.limit, looks=self.looks, outcome=outcome)
-        self.film.add(with_caption(self.picture, caption))
+    def _add_frame(self, outcome: str | None) -> None:
+        caption = Caption(title=self.title, step=self.step, limit=self.limit, looks=self.looks, outcome=outcome)
+        self.video.add(with_caption(self.picture, caption))

@@ -1,6 +1,6 @@
-"""Shows what runs found to somebody who was not there: one HTML page that opens from disk, or the same as text.
+"""Reports of runs for people who were not there: one HTML page that opens from disk, or the same as Markdown or JSON.
 
-Everything is worked out in `eval.report.findings`, from the episodes and with the statistics of `eval.summary` and
-`eval.comparison`; the templates only lay it out, so page, Markdown and JSON cannot differ. What comes from a run
-folder is foreign text: templates escape it, and the page's policy lets no script run but its own.
+`findings` computes everything, with the statistics of `eval.runs.summary` and `eval.comparison`. The templates only lay
+it out, so page, Markdown and JSON show the same figures. Text from run folders may be hostile: the templates escape it,
+and the security policy of the page runs no script but its own.
 """

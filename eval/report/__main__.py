@@ -13,11 +13,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from eval.command import COMPLETE, run_command
-from eval.report.findings import Report, build_report
+from eval.report.contents import Report
+from eval.report.findings import build_report
 from eval.report.page import render_page
 from eval.report.text import render_json, render_markdown
-from eval.results import EPISODES_FILE, RECORD_FILE
+from eval.runs.episode_lines import EPISODES_FILE
+from eval.runs.receipts import RECEIPTS_FILE
+from eval.runs.record import RECORD_FILE
+from eval.terminal.command import COMPLETE, run_command
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
 
@@ -30,9 +33,9 @@ _RENDER: dict[Format, Callable[[Report], str]] = {"html": render_page, "md": ren
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """Write what runs found as one HTML page that opens from disk, or as Markdown or JSON.
+    """Write a report of runs: one HTML page that opens from disk, or Markdown or JSON.
 
-    Runs of the same episodes are compared, each with the first of its environment.
+    Runs of the same episodes are compared, each with the first one of its environment.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN …]")]
@@ -40,19 +43,19 @@ class ReportConfig:
     output: Path | None = None
     """File to write. By default report.html in the first run folder; Markdown and JSON are printed."""
     format: Format | None = None
-    """By default what the name of --output ends with, otherwise html."""
+    """By default the suffix of --output; without --output, html."""
 
 
 def report(config: ReportConfig) -> Path | None:
-    """Write the report that `config` says and return its path; None if it was printed.
+    """Write the report that `config` describes and return its path; None if it was printed.
 
     Raises:
-        SimScaleError: If a run folder cannot be read, or the report not be written.
+        SimScaleError: If a run folder cannot be read, or the report cannot be written.
     """
     chosen = _format(config)
     _check_output(config.output)
     text = _RENDER[chosen](build_report(config.runs))
-    text = text.encode("utf-8", errors="replace").decode()  # a damaged run may hold half a character
+    text = text.encode("utf-8", errors="replace").decode()  # JSON escapes may hold half a character
     output = config.output or (config.runs[0] / "report.html" if chosen == "html" else None)
     if output is None:
         sys.stdout.write(text)
@@ -79,7 +82,7 @@ def _size_text(size: int) -> str:
 def _check_output(output: Path | None) -> None:
     if output is None:
         return
-    if output.name in (EPISODES_FILE, RECORD_FILE):
+    if output.name in (EPISODES_FILE, RECEIPTS_FILE, RECORD_FILE):
         raise SimScaleError(f"{output} would replace a file of a run; choose another --output")
     if output.is_dir():
         raise SimScaleError(f"expected a file to write, {output} is a folder; choose another --output")

@@ -7,64 +7,66 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from envs.interface import ACTION_NAMES
-from eval.comparison_text import replay_both
-from eval.report.films import Films
-from eval.report.findings import Report, RunReport
+from eval.comparison.replay import replay_both
+from eval.episodes.results import HELD_STEPS
+from eval.report.contents import Report, RunReport
 from eval.report.places import MOST_EPISODES, Places
 from eval.report.templating import FOLDER, environment
-from eval.results import HELD_STEPS
+from eval.report.videos import Videos
 
 MOST_ROWS = 1000
-"""Episodes in a run's table; JSON lists all."""
+"""Episodes in the table of a run; JSON lists all."""
 
 _MOST_IMAGE_BYTES = 1_000_000  # of all receipts of a run, in base64
-_MARGIN = 0.03  # around the points on the table [m]
+_MARGIN = 0.03  # around the points of a map [m]
 
 
 def render_page(report: Report) -> str:
     """Return `report` as an HTML page."""
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
-    template = environment().get_template("report.html.jinja")
-    return template.render(
-        report=report,
-        films=Films.choose(report),
-        maps=_maps,
-        receipts=_receipts,
-        replay_both=replay_both,
-        action_names=ACTION_NAMES,
-        held_steps=HELD_STEPS,
-        most_rows=MOST_ROWS,
-        most_places=MOST_EPISODES,
-        style=style,
-        script=script,
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    comparisons, runs = [item.comparison for item in report.comparisons], [item.run for item in report.runs]
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            videos=Videos.choose(comparisons, runs),
+            maps=_maps,
+            receipts=_receipts,
+            replay_both=replay_both,
+            held_steps=HELD_STEPS,
+            most_rows=MOST_ROWS,
+            most_places=MOST_EPISODES,
+            style=style,
+            script=script,
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
     )
 
 
 @dataclass(frozen=True)
 class _Point:
     x: float
-    """To the right, seen from above with the robot below [mm]."""
+    """To the right on the page [mm]."""
     y: float
-    """Downwards [mm]."""
+    """Downwards on the page [mm]."""
     succeeded: bool
     title: str
 
 
 @dataclass(frozen=True)
 class _Map:
-    """The table from above, with what became of the episodes that began there."""
+    """The scene from above, with the outcome of the episodes at the positions where they began."""
 
     places: Places
     points: tuple[_Point, ...]
-    """Failures last, so that they lie on top."""
+    """Failures last, so that they are drawn on top."""
     view: tuple[float, float, float, float]
     """Left, top, width and height [mm]."""
 
 
 def _maps(report: RunReport) -> list[_Map]:
-    """Return a map for each thing whose starting places are known, all of one scale."""
+    """Return a map for each thing whose starting positions are known, all to one scale."""
     if not report.places:
         return []
     ends = [(place.xy.min(axis=0), place.xy.max(axis=0)) for place in report.places]
@@ -76,7 +78,7 @@ def _maps(report: RunReport) -> list[_Map]:
 
 def _points(report: RunReport, place: Places) -> tuple[_Point, ...]:
     points = [
-        # x points away from the robot and y to its left: seen with the robot below, x is up and y to the left.
+        # The world's x is up on the page and its y to the left, as seen by a robot that looks along x.
         _Point(-1000 * y, -1000 * x, result.status == "success", f"seed {result.seed}: {result.failure or 'success'}")
         for (x, y), result in zip(place.xy.tolist(), report.results, strict=False)
     ]
@@ -86,9 +88,9 @@ def _points(report: RunReport, place: Places) -> tuple[_Point, ...]:
 def _receipts(report: RunReport) -> list[dict[str, Any]]:
     """Return the receipts, without images where these would be too large for a page."""
     receipts, left = [], _MOST_IMAGE_BYTES
-    for receipt in report.record.receipts:
+    for receipt in report.run.receipts:
         left -= sum(map(len, receipt["images"].values()))
         images = receipt["images"] if left >= 0 else {}
-        vectors = [feature for key in ("state", "environment_state") for feature in receipt.get(key) or ()]
-        receipts.append({**receipt, "images": images, "vectors": vectors, "chunk": receipt.get("actions") or []})
+        features = [feature for vector in receipt["vectors"].values() for feature in vector]
+        receipts.append({**receipt, "images": images, "features": features})
     return receipts

@@ -1,6 +1,6 @@
-"""Where on the table episodes begin: reset again from their seeds, in the environment and without drawing.
+"""Where things are when episodes begin, computed by resetting the environment with the seeds of the episodes.
 
-Nothing needs to be recorded for it, since a scene is a function of its seed.
+Nothing needs to be recorded for it, because the start of an episode is a function of its seed and options.
 """
 
 from __future__ import annotations
@@ -11,68 +11,87 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.interface import Contract, Layout, SimScaleError
-from eval.assembly import build_environment, environment_contract
-from eval.comparison import Run
-from eval.results import EpisodeResult
+from envs.slots import SlotEnv, SlotFault, Start
+from eval.episodes.results import EpisodeResult
+from simscaleai.contract import EnvSpec, Observation
+from simscaleai.errors import SimScaleError
 
 MOST_EPISODES = 1000
-"""More points than these hide each other."""
-
-_FEATURES = {"cube_position": "Where the cube starts", "goal_position": "Where the goal is"}
-"""Feature of the environment's state to what is said of it."""
+"""Most episodes that are shown; more points would hide each other."""
 
 _SLOTS = 50
 
 
 @dataclass(frozen=True)
 class Places:
-    """One thing's starting places, in the order of the results that they were derived from."""
+    """Positions of one thing at the start of episodes, in the order of the episodes."""
 
     feature: str
-    """Its name in the environment's state."""
-    title: str
-    """What is shown, in words."""
+    """Name of the feature of the environment's state."""
     xy: NDArray[np.float64]
-    """Horizontal position in the world frame, (n, 2) [m]."""
+    """Horizontal position in the world frame, shape (n, 2) [m]."""
+
+    @property
+    def title(self) -> str:
+        """What is shown, in words."""
+        return f"{self.feature.replace('_', ' ')} at the start"
 
 
-def starting_places(run: Run, results: Sequence[EpisodeResult]) -> tuple[Places, ...]:
-    """Return where the episodes of `results` begin; nothing if their environment is not here as it was.
+def starting_places(environment: EnvSpec, results: Sequence[EpisodeResult]) -> tuple[Places, ...]:
+    """Return where things are at the start of the episodes of `results`.
 
     Args:
-        run: The run that they belong to.
-        results: Its first episodes, as many as are to be shown.
+        environment: The environment of the episodes, as their run recorded it.
+        results: The episodes.
+
+    Returns:
+        One entry for each position in the privileged vectors; empty if the environment is not installed as it was.
     """
-    env_id = run.task.environment
-    if not results or env_id is None:
+    from envs.registration import find_environment
+
+    if not results:
         return ()
     try:
-        contract = environment_contract(env_id)
-        if contract.environments[env_id] != run.task.scene:
+        registration = find_environment(environment.env_id)
+        spec = registration.offer()
+        positions = _positions(spec) if spec.digest == environment.digest else {}
+        if not positions:
             return ()
-        truth = _beginnings(contract, env_id, results)
-    except SimScaleError:  # an environment of somebody else, or targets that there are not
+        needs = spec.needs(*dict.fromkeys(positions.values()))
+        env = registration.make(min(_SLOTS, len(results)), needs, True, None)
+        try:
+            observation = _beginnings(env, results)
+        finally:
+            env.close()
+    except (SimScaleError, SlotFault, ImportError):  # not here, or targets that the environment does not have
         return ()
-    layout = contract.vectors["environment_state"]
-    return tuple(_places(layout, truth, feature) for feature in _FEATURES if _has(layout, feature))
+    return tuple(_places(spec, key, feature, observation) for feature, key in positions.items())
 
 
-def _beginnings(contract: Contract, env_id: str, results: Sequence[EpisodeResult]) -> NDArray[np.float32]:
-    """Return the environment's state at the start of each episode, (n, size)."""
-    env, rows = build_environment(contract, env_id, min(_SLOTS, len(results))), []
-    for first in range(0, len(results), env.num_envs):
-        batch = results[first : first + env.num_envs]
-        padded = [*batch, *[batch[-1]] * (env.num_envs - len(batch))]
-        targets = [result.target for result in padded]
-        observation, _ = env.reset(seed=[result.seed for result in padded], options={"target": targets})
-        rows.append(observation["environment_state"][: len(batch)].copy())
-    return np.concatenate(rows)
+def _positions(spec: EnvSpec) -> dict[str, str]:
+    """Return the name of each position in the privileged vectors with the key of its vector."""
+    return {
+        feature.name: key
+        for key, layout in spec.vectors.items()
+        for feature in layout.features
+        if layout.privileged and feature.unit == "m" and feature.size >= 2 and feature.name.endswith("position")
+    }
 
 
-def _has(layout: Layout, name: str) -> bool:
-    return any(feature.name == name and feature.size >= 2 for feature in layout.features)
+def _beginnings(env: SlotEnv, results: Sequence[EpisodeResult]) -> Observation:
+    """Return the observations at the start of each episode, one row for each."""
+    parts: list[Observation] = []
+    for first in range(0, len(results), env.num_slots):
+        batch = results[first : first + env.num_slots]
+        slots = np.arange(len(batch))
+        env.reset(slots, [_start(result) for result in batch])
+        parts.append(env.observe(slots, np.zeros(len(batch), dtype=bool)))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _places(layout: Layout, truth: NDArray[np.float32], feature: str) -> Places:
-    return Places(feature, _FEATURES[feature], layout.get(truth, feature)[:, :2].astype(np.float64))
+def _start(result: EpisodeResult) -> Start:
+    return Start(result.seed, {} if result.target is None else {"target": result.target})
+
+
+def _places(spec: EnvSpec, key: str, feature: str, observation: Observation) -> Places:
+    return Places(feature, spec.vectors[key].get(observation[key], feature)[:, :2].astype(np.float64))

@@ -1,4 +1,4 @@
-"""The templates, and how they write numbers and foreign text."""
+"""Loads the templates, and defines how they write numbers and text from run folders."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.comparison_text import finding_rows
-from eval.percentage import points_text
+from eval.statistics.percentage import points_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -21,7 +20,7 @@ FOLDER = Path(__file__).with_name("templates")
 
 @cache
 def environment() -> Environment:
-    """Return the templates' environment: HTML escapes all that it inserts, Markdown has `cell` and `fenced` for it."""
+    """Return the Jinja environment. HTML templates escape all that they insert; Markdown uses `cell` and `fenced`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     templates = Environment(
@@ -43,7 +42,6 @@ def _filters() -> dict[str, Callable[..., Any]]:
         "short": lambda name: name.rsplit("/", 1)[-1].rsplit("-v", 1)[0],
         "words": lambda name: name.replace("_", " "),
         "number": _number,
-        "findings": lambda comparison: dict(finding_rows(comparison)),
         "pretty": lambda data: json.dumps(data, indent=2, ensure_ascii=False),
         "cell": _cell,
         "fenced": _fenced,
@@ -51,17 +49,17 @@ def _filters() -> dict[str, Callable[..., Any]]:
 
 
 def _number(value: Any, digits: int = 3) -> str:
-    """Return a measured number; "—" for one that is not finite, which records keep as null."""
+    """Return a number with so many digits; "—" for one that was not finite, which receipts hold as null."""
     return f"{value:.{digits}f}" if isinstance(value, int | float) else "—"
 
 
 def _cell(text: object) -> str:
-    """Return foreign text as one line of Markdown that means nothing but itself, also within a table."""
+    """Return text as one line of Markdown without any markup of its own, also within a table."""
     return re.sub(r"([\\`*\[\]|])", r"\\\1", escape(" ".join(str(text).split()), quote=False))
 
 
 def _fenced(text: str) -> str:
-    """Return foreign text as a block of code in Markdown, fenced so that nothing in it can end the block."""
+    """Return text as a block of code in Markdown, with a fence that nothing in the text can end."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"

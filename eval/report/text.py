@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from eval.compare import to_json as comparison_to_json
-from eval.report.findings import ComparisonReport, Report, RunReport
+from eval.comparison.as_json import comparison_to_json
+from eval.report.contents import ComparisonReport, Report, RunReport
 from eval.report.templating import environment
 
-REPORT_VERSION = 1
-"""Version of the JSON; changes when a key changes its meaning."""
+REPORT_VERSION = 2
+"""Version of the JSON. It counts up when a key changes its meaning."""
 
 
 def render_markdown(report: Report) -> str:
@@ -32,7 +32,8 @@ def render_json(report: Report) -> str:
 
 
 def _run(report: RunReport) -> dict[str, Any]:
-    record = report.record
+    record = report.record.to_json()
+    copied = ("policies", "sequential", "source", "fingerprint", "config", "timing")
     return {
         "name": report.name,
         "folder": str(report.run.folder),
@@ -43,22 +44,17 @@ def _run(report: RunReport) -> dict[str, Any]:
         "seeds": list(report.run.seeds),
         "interventions": list(report.run.interventions),
         "summary": report.summary.to_json(),
-        "sequential": record.sequential,
         "notices": [vars(notice) for notice in report.notices],
-        "could_not_see": list(report.blind_spots),
+        "limits": list(report.limits),
         "episodes": _episodes(report),
         "replay": report.replay() if report.results else None,
-        "checkpoint_digest": record.checkpoint_digest,
-        "source": record.source,
-        "fingerprint": record.fingerprint,
-        "contract": record.contract,
-        "config": record.config,
-        "timing": record.timing,
+        "environment_spec": record["environment"],
+        **{name: record[name] for name in copied},
     }
 
 
 def _episodes(report: RunReport) -> list[dict[str, Any]]:
-    """Return the episodes, each with where its things were when it began."""
+    """Return the episodes, each with the positions of things at its start."""
     places = {place.feature: place.xy.tolist() for place in report.places}
     return [
         result.to_json() | {feature: xy[row] for feature, xy in places.items() if row < len(xy)}

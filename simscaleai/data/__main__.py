@@ -1,4 +1,4 @@
-"""Looks into datasets and exchanges them with other formats.
+"""Shows what a dataset holds, and converts datasets to and from other formats.
 
 python -m simscaleai.data info data/pick_place
 python -m simscaleai.data export --format lerobot data/pick_place --output lerobot/pick_place
@@ -23,13 +23,13 @@ PROGRAM = "python -m simscaleai.data"
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Print what a dataset holds: episodes, frames, features, what they mean and where they come from."""
+    """Print what a dataset holds: episodes, frames, arrays with their meaning, and where they come from."""
 
     dataset: tyro.conf.Positional[Path]
     """Folder of the dataset."""
 
     def run(self) -> None:
-        """Print it."""
+        """Print the table."""
         from simscaleai.data.info import dataset_text
 
         print(dataset_text(self.dataset))
@@ -37,17 +37,17 @@ class Info:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a dataset in another format: every array as it was, bit for bit."""
+    """Write a dataset in another format. All arrays keep their values, bit for bit."""
 
     source: tyro.conf.Positional[Path]
     """Folder of the dataset."""
     output: Path
     """Folder to write, new or empty."""
     format: Literal["lerobot"] = "lerobot"
-    """What to write: LeRobotDataset v3.0."""
+    """Format to write: LeRobotDataset v3.0."""
 
     def run(self) -> None:
-        """Write it."""
+        """Write the other format."""
         from simscaleai.data.lerobot import export_lerobot
 
         export_lerobot(self.source, self.output)
@@ -56,24 +56,24 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """Make a dataset of one in another format, also of one that others made, to train on."""
+    """Make a dataset to train on from one in another format, also from one that was made elsewhere."""
 
     source: tyro.conf.Positional[Path]
     """Folder with the other dataset."""
     output: Path
     """Folder for the dataset, new or empty."""
     format: Literal["lerobot"] = "lerobot"
-    """What to read: LeRobotDataset v3.0."""
+    """Format to read: LeRobotDataset v3.0."""
     rename: tuple[str, ...] = ()
-    """Features under other names than ours, as THEIRS=OURS, for example state=observation.state."""
+    """Features to rename, as SOURCE=NEW, for example state=observation.state."""
     cameras: tuple[str, ...] | None = None
-    """Cameras to take, X for observation.images.X; all unless given."""
+    """Cameras to take, X for observation.images.X; all by default."""
     image_size: int | None = None
-    """Scale images to this height and width [px]; needed if cameras differ, or if models shall see images that are not
-    square."""
+    """Height and width to scale images to [px]. It is needed if the cameras differ in size, or if images are not
+    square, since models take squares."""
 
     def run(self) -> None:
-        """Read it, and say what it leaves open."""
+        """Write the dataset, and print what the source does not say."""
         from simscaleai.data.info import dataset_text
         from simscaleai.data.lerobot import ImportOptions, import_lerobot
 
@@ -82,18 +82,18 @@ class Import:
             cameras=self.cameras,
             image_size=None if self.image_size is None else (self.image_size, self.image_size),
         )
-        for gap in import_lerobot(self.source, self.output, options):
-            print(f"note: {gap}")
+        for note in import_lerobot(self.source, self.output, options):
+            print(f"note: {note}")
         print(dataset_text(self.output))
 
 
 def _pairs(items: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for item in items:
-        theirs, separator, ours = item.partition("=")
-        if not (theirs and separator and ours):
-            raise SimScaleError(f"--rename takes THEIRS=OURS, for example state=observation.state, got {item!r}")
-        pairs[theirs] = ours
+        source, separator, new = item.partition("=")
+        if not (source and separator and new):
+            raise SimScaleError(f"--rename takes SOURCE=NEW, for example state=observation.state, got {item!r}")
+        pairs[source] = new
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""One episode's arrays in one immutable safetensors file, read through a memory map."""
+"""The arrays of one episode in one immutable safetensors file, which is read through a memory map."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from safetensors.numpy import save
 
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
+from simscaleai.json_data import DAMAGE
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -23,21 +24,21 @@ _DTYPES = {"U8": "uint8", "BOOL": "bool", "I32": "int32", "I64": "int64", "F32":
 
 
 class DatasetError(SimScaleError):
-    """A dataset that cannot be written to or read as asked; the text names the file or folder."""
+    """A dataset that cannot be written or read. The text names the file or folder."""
 
 
 @dataclass(frozen=True)
 class ArrayPlace:
-    """Where one array stands in an episode file."""
+    """Position of one array in an episode file."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     start: int
-    """First byte, from the beginning of the file."""
+    """Offset of the first byte in the file."""
 
     @property
     def end(self) -> int:
-        """The byte after the last."""
+        """Offset of the byte after the last."""
         return self.start + self.dtype.itemsize * math.prod(self.shape)
 
 
@@ -49,7 +50,7 @@ def write_episode_file(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def read_header(path: Path) -> dict[str, ArrayPlace]:
-    """Return where each array of an episode file stands, having checked that the file is complete.
+    """Return the position of each array of an episode file, after a check that the file is complete.
 
     Raises:
         DatasetError: If the file is missing, truncated, or no safetensors file.
@@ -64,14 +65,22 @@ def read_header(path: Path) -> dict[str, ArrayPlace]:
         places = {key: _place(entry, 8 + length) for key, entry in header.items() if key != "__metadata__"}
     except FileNotFoundError:
         raise DatasetError(f"episode file {path} is missing; restore it or collect the dataset anew") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DatasetError(
-            f"{path} is no readable episode file: {error}; delete the dataset and collect anew"
-        ) from None
+    except (OSError, *DAMAGE) as error:
+        raise DatasetError(f"{path} is no readable episode file: {error}; collect the dataset anew") from None
     expected = max((place.end for place in places.values()), default=0)
     if size != expected:
-        raise DatasetError(f"{path} has {size} bytes where its header says {expected}; it was cut or overwritten")
+        raise DatasetError(f"{path} has {size} bytes, its header says {expected}; collect the dataset anew")
     return places
+
+
+def map_file(path: Path) -> NDArray[np.uint8]:
+    """Return the bytes of `path` as a read-only array. They are read from the disk when they are used."""
+    return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+
+
+def arrays_in(content: NDArray[np.uint8], header: Mapping[str, ArrayPlace]) -> Arrays:
+    """Return the arrays of an episode file as views into `content`, its bytes."""
+    return {key: content[at.start : at.end].view(at.dtype).reshape(at.shape) for key, at in header.items()}
 
 
 def _place(entry: Any, data_start: int) -> ArrayPlace:
@@ -80,12 +89,5 @@ def _place(entry: Any, data_start: int) -> ArrayPlace:
         raise ValueError(f"dtype {entry['dtype']} is not one of {', '.join(_DTYPES)}")
     place = ArrayPlace(np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"]), data_start + begin)
     if begin < 0 or min(place.shape, default=0) < 0 or place.end != data_start + end:
-        raise ValueError("an array's shape and position disagree")
+        raise ValueError("the shape and the position of an array disagree")
     return place
-
-
-def map_arrays(path: Path, header: Mapping[str, ArrayPlace]) -> Arrays:
-    """Return read-only views into a memory map of `path`; the map lives as long as a view does."""
-    mapped = np.memmap(path, dtype=np.uint8, mode="r")
-    raw = mapped.view(np.ndarray)
-    return {key: raw[at.start : at.end].view(at.dtype).reshape(at.shape) for key, at in header.items()}

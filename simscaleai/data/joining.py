@@ -1,69 +1,85 @@
-"""One contract for several datasets that a single policy can learn from."""
+"""One `Needs` for several datasets from which a single policy learns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
+from simscaleai.contract import Layout, Needs
 from simscaleai.data.episode_file import DatasetError
 
-MUST_AGREE = (
-    "state", "cameras", "image_size", "render_profile", "action", "control_hz", "max_episode_steps",
-)  # fmt: skip
-"""Fields of the contract that every joined dataset must share."""
 
+def join_needs(needs_of: Mapping[str, Needs]) -> Needs:
+    """Return the needs of a policy that serves every environment of all datasets.
 
-def join_contracts(contracts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the contract of a policy that serves every environment of `contracts`.
-
-    `environment_state` stays only where all layouts are equal, `language` only where all have it.
+    A privileged vector stays only if all datasets have it with the same layout. The instruction stays only if all
+    datasets have instructions.
 
     Args:
-        contracts: Name of each dataset (for messages) to its contract, at least one.
+        needs_of: Name of each dataset (for messages) to its needs, at least one.
 
     Raises:
-        DatasetError: If two contracts differ in what must agree.
+        DatasetError: If two datasets differ in another vector, in their cameras, or in what an action does.
     """
-    (first_name, first), *others = contracts.items()
-    joined = dict(first)
-    joined["environments"] = dict(first["environments"])
-    for name, contract in others:
-        for field in MUST_AGREE:
-            if contract.get(field) != first.get(field):
-                raise DatasetError(
-                    f"{first_name} and {name} cannot be joined: {field} is {_short(first.get(field))} "
-                    f"and {_short(contract.get(field))}"
-                )
-        _add_environments(joined["environments"], contract["environments"], name)
-        if contract.get("environment_state") != first.get("environment_state"):
-            joined["environment_state"] = None
-        joined["language"] = bool(joined.get("language")) and bool(contract.get("language"))
-    return joined
+    (first_name, first), *others = needs_of.items()
+    environments = dict(first.environments or {})
+    for name, needs in others:
+        _check_agreement(first_name, first, name, needs)
+        _add_environments(environments, needs.environments or {}, name)
+    everyone = needs_of.values()
+    vectors = {
+        key: layout
+        for key, layout in first.vectors.items()
+        if all(needs.vectors.get(key) == layout for needs in everyone)
+    }
+    instruction = all(needs.instruction for needs in everyone)
+    return replace(first, vectors=vectors, environments=environments, instruction=instruction)
 
 
-def shared_columns(layouts: Sequence[Sequence[Mapping[str, Any]]], unit: str) -> list[list[int]]:
-    """Return, for each of `layouts`, the columns of the features in `unit` that all layouts name and define alike.
+def shared_columns(layouts: Sequence[Layout], unit: str) -> list[list[int]]:
+    """Return, for each of `layouts`, the columns of the features in `unit` that are defined alike in all layouts.
 
-    The features come in the order of the first layout, so the same place means the same in every result.
+    The features come in the order of the first layout, so column i of each result means the same.
     """
     first, *others = layouts
-    shared = [feature for feature in first if feature["unit"] == unit and all(feature in other for other in others)]
-    return [[column for feature in shared for column in _columns(layout, feature)] for layout in layouts]
+    shared = [
+        feature
+        for feature in first.features
+        if feature.unit == unit and all(feature in layout.features for layout in others)
+    ]
+    return [
+        [column for feature in shared for column in range(layout.size)[layout.slice(feature.name)]]
+        for layout in layouts
+    ]
 
 
-def _columns(layout: Sequence[Mapping[str, Any]], feature: Mapping[str, Any]) -> range:
-    start = sum(entry["size"] for entry in layout[: layout.index(feature)])
-    return range(start, start + feature["size"])
+def _check_agreement(first_name: str, first: Needs, other_name: str, other: Needs) -> None:
+    facts, other_facts = _facts(first), _facts(other)
+    for name in [*facts, *(name for name in other_facts if name not in facts)]:
+        mine, its = facts.get(name), other_facts.get(name)
+        if mine != its:
+            raise DatasetError(
+                f"{first_name} and {other_name} cannot be joined: {name} is {_text(mine)} and {_text(its)}"
+            )
+
+
+def _facts(needs: Needs) -> dict[str, object]:
+    """Return what must be equal in all datasets."""
+    vectors = {f"vector {key!r}": layout for key, layout in needs.vectors.items() if not layout.privileged}
+    return vectors | {
+        "cameras": dict(needs.cameras),
+        "render_profile": needs.render_profile,
+        "action": needs.action,
+        "control_hz": needs.control_hz,
+        "max_episode_steps": needs.max_episode_steps,
+    }
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, Layout) else repr(value)
 
 
 def _add_environments(environments: dict[str, str], more: Mapping[str, str], name: str) -> None:
     for env_id, digest in more.items():
         if environments.setdefault(env_id, digest) != digest:
             raise DatasetError(f"{name} was made in another scene of {env_id} ({digest}, not {environments[env_id]})")
-
-
-def _short(value: object) -> str:
-    """Return `value` readably: a layout as its names and sizes."""
-    if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-        return " + ".join(f"{entry['name']}({entry['size']})" for entry in value)
-    return repr(value)

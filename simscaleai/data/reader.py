@@ -1,4 +1,4 @@
-"""Reads datasets: episodes as they were written, and steps across all episodes as one long table."""
+"""Reads datasets: episode by episode, or the steps of all episodes as one long table."""
 
 from __future__ import annotations
 
@@ -13,54 +13,57 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simscaleai.data.description import Description, EpisodeRecord, Feature, read_description, read_index
-from simscaleai.data.episode_file import Arrays, DatasetError, map_arrays, read_header
-from simscaleai.data.joining import join_contracts, shared_columns
+from simscaleai.contract import Layout
+from simscaleai.data.description import ArrayType, Description, read_description
+from simscaleai.data.episode_file import Arrays, DatasetError, arrays_in, map_file, read_header
+from simscaleai.data.episode_list import StoredEpisode, read_episode_list
+from simscaleai.data.joining import join_needs, shared_columns
+from simscaleai.data.keys import vector_key
 from simscaleai.data.statistics import VectorStatistics, compute_statistics, merge_statistics
 
 
 class Dataset:
     """One or several dataset folders, read as one.
 
-    Steps ("frames") of all episodes are numbered through in the order of the folders and of the episodes' index.
-    Images stay in memory maps, of which a bounded number is open; vectors are small and are held in memory.
+    The steps of all episodes ("frames") are numbered consecutively, in the order of the folders and of the episodes'
+    index. Images stay in memory maps, of which a limited number is open at a time. Vectors are held in memory.
     """
 
     def __init__(self, folders: str | Path | Sequence[str | Path]) -> None:
-        """Open `folders` and check that every listed episode is there and complete.
+        """Open `folders` and check that the file of every listed episode is complete.
 
         Raises:
-            DatasetError: If a folder holds no dataset or no episode, a file is damaged, or datasets do not join.
+            DatasetError: If a folder holds no dataset or no episode, a file is damaged, or datasets cannot be joined.
         """
         paths = [folders] if isinstance(folders, str | Path) else list(folders)
         self._sources = [_Source.open(Path(folder)) for folder in paths]
-        self.contract = join_contracts({str(source.folder): source.description.contract for source in self._sources})
-        """What observations and actions mean, as plain JSON data."""
-        self.features = _shared_features([source.description for source in self._sources])
-        """The arrays that mean the same in every episode."""
-        self.episodes = tuple(record for source in self._sources for record in source.records)
-        """The episodes, folder by folder, by their index."""
-        self._paths = [source.folder / record.file for source in self._sources for record in source.records]
+        self.needs = join_needs({str(source.folder): source.description.needs for source in self._sources})
+        """Vectors, cameras, instruction, action and control rate that all folders share, and all their environments."""
+        self.array_types = _shared_types([source.description for source in self._sources])
+        """Types of the arrays that mean the same in every episode."""
+        self.episodes = tuple(episode for source in self._sources for episode in source.episodes)
+        """The episodes, folder by folder, in the order of their index."""
+        self._paths = [source.folder / episode.file for source in self._sources for episode in source.episodes]
         self._headers = [read_header(path) for path in self._paths]
         self._check_headers()
-        lengths = np.array([record.length for record in self.episodes])
+        lengths = np.array([episode.length for episode in self.episodes])
         self.episode_ends = np.cumsum(lengths)
-        """The frame after the last of each episode."""
+        """Number of the frame after the last of each episode."""
         self.episode_of_frame = np.repeat(np.arange(len(lengths)), lengths)
-        """Position in `episodes` of each frame's episode."""
+        """Position in `episodes` of the episode of each frame."""
         self._starts = self.episode_ends - lengths
         self._vectors: Arrays = {}
         self._open = lru_cache(maxsize=_most_open_maps())(self._map_episode)
 
     @property
     def num_frames(self) -> int:
-        """Steps of all episodes together."""
+        """Number of steps of all episodes together."""
         return int(self.episode_ends[-1])
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the contract and the episodes' lines, which hold their files' digests: what exactly was read."""
-        lines = [json.dumps(self.contract, sort_keys=True), *(record.to_line() for record in self.episodes)]
+        """SHA-256 of the needs and of the list of episodes, which contains the SHA-256 of every episode file."""
+        lines = [json.dumps(self.needs.to_json()), *(episode.to_line() for episode in self.episodes)]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @property
@@ -70,14 +73,14 @@ class Dataset:
 
     @cached_property
     def statistics(self) -> dict[str, VectorStatistics]:
-        """Statistics of each float vector that all episodes have; computed where a writer was not closed."""
-        firsts = np.cumsum([0] + [len(source.records) for source in self._sources])
-        parts = [
-            source.stored_statistics() or compute_statistics(self._open(first + i) for i in range(len(source.records)))
+        """Statistics of each float vector that all episodes have; computed where the writer was not closed."""
+        firsts = np.cumsum([0] + [len(source.episodes) for source in self._sources])
+        found = [
+            source.stored_statistics() or compute_statistics(self._open(first + i) for i in range(len(source.episodes)))
             for source, first in zip(self._sources, firsts.tolist(), strict=False)
         ]
-        shared = [key for key in parts[0] if key in self.features]
-        return {key: reduce(merge_statistics, [part[key] for part in parts]) for key in shared}
+        shared = [key for key in found[0] if key in self.array_types]
+        return {key: reduce(merge_statistics, [statistics[key] for statistics in found]) for key in shared}
 
     def episode(self, number: int) -> Arrays:
         """Return read-only views of all arrays of the episode at position `number` of `episodes`."""
@@ -88,48 +91,62 @@ class Dataset:
         return np.flatnonzero(np.isin(self.episode_of_frame, numbers))
 
     def vectors(self, key: str) -> NDArray[Any]:
-        """Return array `key` of all frames, shape (num_frames, ...), held in memory from the first call on."""
+        """Return array `key` of all frames, shape (num_frames, ...). It stays in memory after the first call.
+
+        Raises:
+            DatasetError: If not every episode has this array, or a value in it is not finite.
+        """
         if key not in self._vectors:
-            if key not in self.features:
-                raise DatasetError(f"the dataset has no {key!r} in every episode; there are {sorted(self.features)}")
-            parts = [self._open(number)[key] for number in range(len(self.episodes))]
-            for path, part in zip(self._paths, parts, strict=True):
-                if part.dtype.kind == "f" and not np.isfinite(part).all():
+            if key not in self.array_types:
+                raise DatasetError(f"the dataset has no {key!r} in every episode; there are {sorted(self.array_types)}")
+            rows = [self._open(number)[key] for number in range(len(self.episodes))]
+            for path, values in zip(self._paths, rows, strict=True):
+                if values.dtype.kind == "f" and not np.isfinite(values).all():
                     raise DatasetError(f"{path} holds a value of {key} that is not finite; collect the episode anew")
-            self._vectors[key] = np.concatenate(parts)
+            self._vectors[key] = np.concatenate(rows)
         return self._vectors[key]
 
     @cached_property
     def positions(self) -> NDArray[np.float32]:
-        """Positions [m] in `observation.environment_state` that all folders name alike, shape (num_frames, P)."""
-        layouts = [source.description.contract.get("environment_state") or [] for source in self._sources]
-        columns = shared_columns(layouts, unit="m")
-        if not columns[0]:
-            return np.empty((self.num_frames, 0), dtype=np.float32)
-        chosen = [own for source, own in zip(self._sources, columns, strict=True) for _ in source.records]
-        return np.concatenate([self._open(n)["observation.environment_state"][:, own] for n, own in enumerate(chosen)])
+        """Positions [m] of objects, shape (num_frames, P).
+
+        These are the features with unit "m" of the privileged vectors, as far as all folders define them alike.
+        """
+        columns = {
+            name: shared_columns([source.layout(name) for source in self._sources], unit="m")
+            for name in self._sources[0].description.needs.privileged
+        }
+        found = [self._columns_of(vector_key(name), chosen) for name, chosen in columns.items() if chosen[0]]
+        return np.concatenate(found, axis=1) if found else np.empty((self.num_frames, 0), dtype=np.float32)
 
     def gather(self, key: str, frames: NDArray[np.intp]) -> NDArray[Any]:
-        """Return array `key` at `frames`, shape (len(frames), ...), copied straight from the memory maps."""
-        feature = self.features[key]
-        gathered = np.empty((len(frames), *feature.shape), feature.dtype)
+        """Return array `key` at `frames`, shape (len(frames), ...), copied from the memory maps."""
+        array_type = self.array_types[key]
+        gathered = np.empty((len(frames), *array_type.shape), array_type.dtype)
         episodes = self.episode_of_frame[frames]
         steps = frames - self._starts[episodes]
         for row, (episode, step) in enumerate(zip(episodes.tolist(), steps.tolist(), strict=True)):
             gathered[row] = self._open(episode)[key][step]
         return gathered
 
+    def _columns_of(self, key: str, columns: Sequence[list[int]]) -> NDArray[np.float32]:
+        """Return the columns of array `key` of all frames that `columns` names for each folder."""
+        per_episode = [own for source, own in zip(self._sources, columns, strict=True) for _ in source.episodes]
+        return np.concatenate([self._open(number)[key][:, own] for number, own in enumerate(per_episode)])
+
     def _map_episode(self, number: int) -> Arrays:
-        return map_arrays(self._paths[number], self._headers[number])
+        return arrays_in(map_file(self._paths[number]), self._headers[number])
 
     def _check_headers(self) -> None:
-        for path, header, record in zip(self._paths, self._headers, self.episodes, strict=True):
-            for key, feature in self.features.items():
+        for path, header, episode in zip(self._paths, self._headers, self.episodes, strict=True):
+            for key, array_type in self.array_types.items():
                 if key not in header:
-                    raise DatasetError(f"{path} lacks {key!r}, which dataset.json promises")
-                place, shape = header[key], (record.length, *feature.shape)
-                if place.dtype != feature.dtype or place.shape != shape:
-                    raise DatasetError(f"{path} holds {key} {place.dtype} {place.shape}, not {feature.dtype} {shape}")
+                    raise DatasetError(f"{path} lacks {key!r}, which dataset.json names")
+                place, shape = header[key], (episode.length, *array_type.shape)
+                if place.dtype != array_type.dtype or place.shape != shape:
+                    raise DatasetError(
+                        f"expected {key} as {array_type.dtype} {shape} in {path}, got {place.dtype} {place.shape}"
+                    )
 
 
 @dataclass(frozen=True)
@@ -138,28 +155,37 @@ class _Source:
 
     folder: Path
     description: Description
-    records: list[EpisodeRecord]
+    episodes: list[StoredEpisode]
 
     @classmethod
     def open(cls, folder: Path) -> _Source:
-        source = cls(folder, read_description(folder), read_index(folder))
-        if not source.records:
+        source = cls(folder, read_description(folder), read_episode_list(folder))
+        if not source.episodes:
             raise DatasetError(f"{folder} holds no finished episode")
         return source
 
+    def layout(self, name: str) -> Layout:
+        """Return the layout of the privileged vector `name`, without features if there is none."""
+        layout = self.description.needs.vectors.get(name)
+        return layout if layout is not None and layout.privileged else Layout(())
+
     def stored_statistics(self) -> dict[str, VectorStatistics] | None:
-        """Return the writer's statistics, unless episodes came or went since."""
-        stored, frames = self.description.statistics, sum(record.length for record in self.records)
+        """Return the writer's statistics; None if they are not those of the listed episodes."""
+        stored, frames = self.description.statistics, sum(episode.length for episode in self.episodes)
         return stored if stored and all(entry["count"] == frames for entry in stored.values()) else None
 
 
-def _shared_features(descriptions: Sequence[Description]) -> dict[str, Feature]:
-    first, *others = (description.features for description in descriptions)
-    return {key: feature for key, feature in first.items() if all(other.get(key) == feature for other in others)}
+def _shared_types(descriptions: Sequence[Description]) -> dict[str, ArrayType]:
+    first, *others = descriptions
+    return {
+        key: array_type
+        for key, array_type in first.array_types.items()
+        if all(other.array_types.get(key) == array_type and other.layout(key) == first.layout(key) for other in others)
+    }
 
 
 def _most_open_maps() -> int:
-    """Each map keeps a file descriptor: use at most half of what the process may have."""
+    """Return how many memory maps to keep open: each takes a file descriptor, and half of them are left to others."""
     try:
         import resource
     except ImportError:  # Windows, where descriptors are not scarce

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 VectorStatistics = dict[str, Any]
-"""`min`, `max`, `mean`, `std` (population; each a list of n numbers) and `count` (rows)."""
+"""`min`, `max`, `mean`, `std` (of the population), each a list of n numbers, and `count` (number of rows)."""
 
 
 def compute_statistics(episodes: Iterable[Mapping[str, NDArray[Any]]]) -> dict[str, VectorStatistics]:
     """Return the statistics of each float vector over all steps of `episodes`, in float64.
 
-    The result depends on the order of the episodes in the last digits: give them by their index.
+    The last digits depend on the order of the episodes. Give them in the order of their index.
     """
     merged: dict[str, VectorStatistics] = {}
     for arrays in episodes:

@@ -1,6 +1,6 @@
-"""Robot policies as networks: `forward(batch) -> dict` to train, `predict(obs) -> actions` to act.
+"""Networks for robot policies: `forward(batch) -> dict` for training, `predict(obs) -> actions` for acting.
 
-Importing this package imports no torch; a model's module is imported when the model is created.
+Importing this package does not import torch. The module of a model is imported when the model is created.
 """
 
 from simscaleai.models.registry import ModelRegistry, register_model

@@ -1,4 +1,4 @@
-"""What every built-in model shares: the batch, the loss over action chunks, and `predict`.
+"""What all built-in models share: the batch, the mean over action chunks, and `predict`.
 
 A model's batch is `{"observations": {"state": (B, D), "image": (B, C, H, W)}, "actions": (B, A) or (B, H, A),
 "language": list[str], "action_is_pad": (B, H)}`. Images are float in [0, 1]; actions are in the normalised action
@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from simscaleai.errors import SimScaleError
 
 Language = str | Sequence[str] | Tensor
-"""One instruction for all rows, one per row, or integer tokens (B, L) with 0 as padding."""
+"""One instruction for all rows, one instruction per row, or integer tokens (B, L) with 0 as padding."""
 
 
 class ActionModel(nn.Module):
-    """A network from observations to actions, split where an auxiliary head may attach: `decode(encode(...))`."""
+    """A network from observations to actions. An auxiliary head may use the features between `encode` and `decode`."""
 
     action_dim: int
-    """Dimensions of one action."""
+    """Number of numbers of one action."""
     action_horizon: int
-    """Consecutive actions predicted at once."""
+    """Number of consecutive actions predicted at once."""
     uses_image: bool
     """Whether the observation `image` is read."""
     uses_language: bool
@@ -38,7 +38,7 @@ class ActionModel(nn.Module):
         raise NotImplementedError
 
     def decode(self, features: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Return the predicted actions, the loss and the metrics for `features` of `batch`."""
+        """Return the predicted actions, the loss and the metrics for the `features` of `batch`."""
         raise NotImplementedError
 
     def act(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -50,9 +50,10 @@ class ActionModel(nn.Module):
         return None
 
     def remember_texts(self) -> None:
-        """Keep what `predict` computes from an instruction alone for its next calls; call it once weights are final.
+        """Let `predict` cache what it computes from an instruction alone. Call this when the weights are final.
 
-        The actions stay the same to the last bit. `train()` ends it. Models without language ignore it.
+        The actions stay the same to the last bit. `train()` clears the cache and ends the caching. Models without
+        language ignore the call.
         """
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -69,14 +70,14 @@ class ActionModel(nn.Module):
     ) -> Tensor:
         """Return actions for a batch of observations, without gradients and in eval mode.
 
-        The mode of every submodule is put back afterwards, so predicting in the middle of training changes nothing.
+        Afterwards every submodule has the mode that it had before, so a prediction during training changes nothing.
 
         Args:
             obs: `state` (B, D) and `image` (B, C, H, W) float in [0, 1], as the model was built for.
-            language: One instruction for all rows, a list with one per row, or tokens (B, L); only read by models
-                that use language.
-            noise: For models that sample, standard normal numbers of shape `noise_shape(B)`; makes the result a
-                function of the inputs alone. Without it torch's global generator is used.
+            language: One instruction for all rows, a list with one per row, or tokens (B, L). Only models that use
+                language read it.
+            noise: Standard normal numbers of shape `noise_shape(B)`, for models that sample. The result is then a
+                function of the inputs alone. Without `noise`, torch's global generator is used.
 
         Returns:
             Actions in [-1, 1] for bounded heads, (B, action_dim), or (B, action_horizon, action_dim) if the horizon
@@ -98,7 +99,7 @@ class ActionModel(nn.Module):
             raise SimScaleError(f"noise must have shape {expected}, got {tuple(noise.shape)}")
 
     def _shaped(self, actions: Tensor) -> Tensor:
-        """Return flat or chunked actions as users see them: no horizon axis for a horizon of 1."""
+        """Return flat or chunked actions in the shape for users, without a horizon axis for a horizon of 1."""
         if self.action_horizon == 1:
             return actions.reshape(-1, self.action_dim)
         return actions.reshape(-1, self.action_horizon, self.action_dim)
@@ -106,7 +107,7 @@ class ActionModel(nn.Module):
 
 @dataclass(frozen=True)
 class ActionTargets:
-    """The actions that a batch asks for, as chunks, and which of their steps count."""
+    """The actions that a model shall predict for a batch, and the steps of the chunks that count in the loss."""
 
     actions: Tensor
     """Float32, (B, action_horizon, action_dim)."""
@@ -117,7 +118,7 @@ class ActionTargets:
     def from_batch(cls, batch: Mapping[str, Any], model: ActionModel) -> ActionTargets:
         """Read `actions` and `action_is_pad`.
 
-        Actions (B, action_dim) given to a model with a longer horizon mean that action held for the horizon.
+        For a model with a longer horizon, actions (B, action_dim) mean the same action at every step of the chunk.
 
         Raises:
             SimScaleError: If the actions are missing, or a shape is not one of these.
@@ -139,7 +140,7 @@ class ActionTargets:
 
 
 def masked_mean(values: Tensor, valid: Tensor | None) -> Tensor:
-    """Return the mean over the entries where `valid`, broadcast to `values`, holds; 0 if there is none."""
+    """Return the mean of `values` where `valid` (broadcast) is True; 0 if it is True nowhere."""
     if valid is None:
         return values.mean()
     valid = valid.expand_as(values)
@@ -154,14 +155,14 @@ def state_input(observations: Mapping[str, Tensor], state_dim: int) -> Tensor:
 def image_input(observations: Mapping[str, Tensor], channels: int, size: int) -> Tensor:
     """Return the observation `image`, float (B, channels, size, size) in [0, 1], scaled to [-1, 1].
 
-    Centred pixels train faster than [0, 1]; environments give uint8 (H, W, C), which the caller converts.
+    Centred pixels train faster than [0, 1]. Environments give uint8 (H, W, C); the caller converts them.
     """
     return _floating(observations, "image", (channels, size, size)) * 2 - 1
 
 
 def _floating(observations: Mapping[str, Tensor], key: str, shape: tuple[int, ...]) -> Tensor:
     if key not in observations:
-        raise SimScaleError(f"the model needs the observation {key!r}; there are: {', '.join(observations) or 'none'}")
+        raise SimScaleError(f"the model needs observation {key!r}, got {', '.join(observations) or 'none'}")
     value = observations[key]
     if tuple(value.shape[1:]) != shape:
         raise SimScaleError(
@@ -184,7 +185,7 @@ def _chunks(actions: Tensor, horizon: int, action_dim: int) -> Tensor:
 
 @contextmanager
 def _inference(model: nn.Module) -> Iterator[None]:
-    """Run without gradients and in eval mode, then put each submodule back in the mode it was in."""
+    """Run without gradients and in eval mode, then restore the mode of each submodule."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False

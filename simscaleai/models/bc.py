@@ -1,4 +1,4 @@
-"""Behavior cloning: an MLP over the state, a small CNN over the image, regression of the expert's action."""
+"""Behavior cloning: regression of the expert's action, with an MLP for the state and a small CNN for the image."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from simscaleai.models.action_model import ActionModel, ActionTargets, Language,
 from simscaleai.models.mlp import mlp_layers
 
 MIN_IMAGE_SIZE = 36
-"""Smallest image from which the three convolutions leave at least one pixel."""
+"""Smallest image for which the three convolutions leave at least one pixel."""
 
 _LOSSES = {"mse": functional.mse_loss, "l1": functional.l1_loss}
 
 
 class BehaviorCloning(ActionModel):
-    """Regression of actions from the state, the image, or both; ignores language.
+    """Regression of actions from the state, the image, or both. It ignores language.
 
-    The output is unbounded (no tanh) in the normalised action space; the caller clips. With `use_image=True` the
-    image may be missing, in training and in prediction: a learned "no image" embedding stands in for it.
+    The output lies in the normalised action space and is unbounded (no tanh); the caller clips it. With
+    `use_image=True` the image may be missing, in training and in prediction: a learned "no image" embedding replaces
+    its features.
 
-    The loss averages over rows, steps of the chunk and action dimensions. (The usual formula for the squared error
-    sums over dimensions; the mean differs by that factor only and keeps the two losses comparable.)
+    The loss averages over rows, steps of the chunk and action dimensions. The usual formula of the squared error sums
+    over dimensions instead; the mean keeps the two losses comparable.
     """
 
     uses_language = False
@@ -49,7 +50,7 @@ class BehaviorCloning(ActionModel):
         """Build the network.
 
         Args:
-            state_dim: Length of the state vector; 0 leaves the state out.
+            state_dim: Length of the state vector; 0 for a model without state.
             action_dim: Dimensions of one action.
             hidden_dim: Width of all MLP layers.
             n_layers: Layers of the state encoder.
@@ -62,7 +63,7 @@ class BehaviorCloning(ActionModel):
             action_horizon: Consecutive actions predicted at once.
 
         Raises:
-            SimScaleError: If there is nothing to see, the image is too small, or the loss is unknown.
+            SimScaleError: If there is neither state nor image, the image is too small, or the loss is unknown.
         """
         super().__init__()
         if loss_type not in _LOSSES:
@@ -85,12 +86,12 @@ class BehaviorCloning(ActionModel):
 
     def encode(self, observations: Mapping[str, Tensor], language: Language | None = None) -> Tensor:
         """Return the fused features (B, hidden_dim); `language` is ignored."""
-        parts = []
+        embeddings = []
         if self.state_dim:
-            parts.append(self.state_encoder(state_input(observations, self.state_dim)))
+            embeddings.append(self.state_encoder(state_input(observations, self.state_dim)))
         if self.uses_image:
-            parts.append(self._image_embedding(observations))
-        return self.fusion(torch.cat(parts, dim=-1))  # type: ignore[no-any-return]
+            embeddings.append(self._image_embedding(observations))
+        return self.fusion(torch.cat(embeddings, dim=-1))  # type: ignore[no-any-return]
 
     def decode(self, features: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return `predicted_actions`, `loss`, `action_mse` and `action_mae`."""

@@ -1,7 +1,7 @@
-"""Instructions to tokens: characters, and a small transformer over them.
+"""Converts instructions to characters, and encodes them with a small transformer.
 
-Index 0 is padding, 1 to 43 are the characters of `CHARACTERS`, 44 stands for any other character. (43 characters,
-although descriptions of this vocabulary speak of 40.) Padding is masked, so it never changes the features.
+Index 0 is padding, 1 to 43 are the characters of `CHARACTERS`, 44 is any other character. (There are 43 characters,
+although descriptions of this vocabulary say 40.) Padding is masked, so it never changes the features.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ CHARACTERS = " abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
 PADDING = 0
 UNKNOWN = len(CHARACTERS) + 1
 MIN_VOCAB_SIZE = len(CHARACTERS) + 2
-"""Characters, padding, and the index for unknown characters."""
+"""Number of characters, plus one index for padding and one for unknown characters."""
 
 _INDEX = {character: index for index, character in enumerate(CHARACTERS, start=1)}
 
 
 def tokenize(texts: Sequence[str]) -> Tensor:
-    """Return the character indices of `texts` (case does not matter), padded to the longest: int64 (B, L ≥ 1)."""
+    """Return the character indices of `texts`, padded to the longest text: int64 (B, L ≥ 1). Case is ignored."""
     rows = [[_INDEX.get(character, UNKNOWN) for character in text.lower()] for text in texts]
     width = max([1, *map(len, rows)])
     return torch.tensor([row + [PADDING] * (width - len(row)) for row in rows], dtype=torch.int64)
@@ -46,8 +46,8 @@ class SimpleLanguageEncoder(nn.Module):
         """Build the encoder.
 
         Args:
-            vocab_size: Rows of the embedding table, at least `MIN_VOCAB_SIZE`; tokens given as integers may use all.
-            max_text_len: Longest text [characters]; a longer one is an error, never cut.
+            vocab_size: Rows of the embedding table, at least `MIN_VOCAB_SIZE`. Integer tokens may use all of them.
+            max_text_len: Largest length of a text [characters]. A longer text is an error.
             embed_dim: Length of a token's features.
             num_heads: Attention heads.
             num_layers: Transformer layers.
@@ -71,28 +71,28 @@ class SimpleLanguageEncoder(nn.Module):
         self.transformer = Transformer(embed_dim, num_heads, num_layers, mlp_ratio, dropout)
 
     def forward(self, texts: str | Sequence[str] | Tensor) -> Tensor:
-        """Return features (B, L, embed_dim), L being the longest text of the batch.
+        """Return features (B, L, embed_dim), where L is the length of the longest text of the batch.
 
         Args:
-            texts: Texts, or int tokens (B, L) with 0 as padding. The features of padding mean nothing.
+            texts: Texts, or integer tokens (B, L) with 0 as padding. The features of padding have no meaning.
 
         Raises:
-            SimScaleError: If a text is longer than `max_text_len`, or a token is not one of the vocabulary.
+            SimScaleError: If a text is longer than `max_text_len`, or a token is not in the vocabulary.
         """
         return self.features(self.tokens(texts))
 
     def features(self, tokens: Tensor) -> Tensor:
-        """Return features (B, L, embed_dim) of `tokens` (B, L) as `tokens()` gives them."""
+        """Return features (B, L, embed_dim) of `tokens` (B, L), the result of `tokens()`."""
         mask = tokens != PADDING
-        mask = mask | ~mask.any(dim=1, keepdim=True)  # attention needs something to look at, even in an empty text
+        mask = mask | ~mask.any(dim=1, keepdim=True)  # attention needs at least one token, even for an empty text
         embedded = self.embedding(tokens) + self.positions[:, : tokens.shape[1]]
         return self.transformer(self.dropout(embedded), mask)  # type: ignore[no-any-return]
 
     def tokens(self, texts: str | Sequence[str] | Tensor) -> Tensor:
-        """Return int64 tokens (B, L) on the model's device, trimmed to the longest text of the batch but at least 1.
+        """Return int64 tokens (B, L) on the model's device, where L ≥ 1 is the length of the longest text of the batch.
 
         Raises:
-            SimScaleError: As `forward`.
+            SimScaleError: As for `forward`.
         """
         if isinstance(texts, Tensor):
             tokens = self._checked(texts)
@@ -116,6 +116,6 @@ class SimpleLanguageEncoder(nn.Module):
 
 
 def text_lengths(tokens: Tensor) -> Tensor:
-    """Return the position after the last character of each row of `tokens` (B, L), shape (B,)."""
+    """Return the length of the text in each row of `tokens` (B, L), shape (B,)."""
     positions = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
     return ((tokens != PADDING) * positions).amax(dim=1)

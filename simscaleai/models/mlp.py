@@ -1,4 +1,4 @@
-"""The plain multi-layer perceptron that encoders and heads share."""
+"""The multi-layer perceptron that encoders and heads share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Named sizes of the VLA. The parameter counts are measured by `python -m benchmarks.models`."""
+"""Named sizes of the VLA. `python -m benchmarks.models` measures their numbers of parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PRESETS = {
 
 
 def list_presets() -> list[str]:
-    """Return the names, from the smallest to the largest."""
+    """Return the names of the sizes, from the smallest to the largest."""
     return list(_PRESETS)
 
 

@@ -1,7 +1,7 @@
-"""Names of models: what exists, how to add one, how to build one. Imports no torch.
+"""Registry of models: lists, adds and builds them by name. Importing it does not import torch.
 
-Built-in models are written as "module:attribute", so that listing names costs nothing. A model of one's own is
-registered by the decorator `register_model`, or used without registration as `package.module:Class`.
+Built-in models are registered as "module:attribute" and imported when they are used. A user's own model is registered
+with the decorator `register_model`, or used without registration as `package.module:Class`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ _MODELS: dict[str, str | type[nn.Module]] = {
 def register_model(name: str) -> Callable[[ModelClass], ModelClass]:
     """Return a class decorator that makes a model available as `name`.
 
-    The same class may be registered again (a notebook cell that runs twice); another class may not take its name.
+    The same class may be registered again, for example by a notebook cell that runs twice. Another class may not take
+    its name.
 
     Args:
-        name: What users type; must not contain ":", which marks `package.module:Class`.
+        name: Name that users type. It must not contain ":", which marks `package.module:Class`.
 
     Raises:
         SimScaleError: If the name belongs to another model or contains ":".
@@ -40,7 +41,7 @@ def register_model(name: str) -> Callable[[ModelClass], ModelClass]:
         taken = _MODELS.get(name)
         if taken is not None and _path(taken) != _path(model_class):
             raise SimScaleError(
-                f"model name {name!r} belongs to {_path(taken)}; register {_path(model_class)} as another"
+                f"model name {name!r} belongs to {_path(taken)}; give {_path(model_class)} another name"
             )
         _MODELS[name] = model_class
         return model_class
@@ -59,7 +60,7 @@ def resolve_model(name: str) -> type[nn.Module]:
     """Return the class behind a registered name or behind `package.module:Class`.
 
     Raises:
-        UnknownNameError: If the name is not registered (the text begins "Unknown model" and proposes the nearest).
+        UnknownNameError: If the name is not registered.
         SimScaleError: If `package.module:Class` cannot be imported or is not a torch module class.
     """
     if ":" in name:
@@ -90,9 +91,9 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
 
 
 class ModelRegistry:
-    """The registry as users know it: `ModelRegistry.list()` and `ModelRegistry.create("vla", embed_dim=128)`.
+    """The registry for users: `ModelRegistry.list()` and `ModelRegistry.create("vla", embed_dim=128)`.
 
-    `list()` gives two built-in names for three architectures: BC, VLA with the MLP head, VLA with the diffusion head.
+    The two built-in names stand for three architectures: BC, VLA with the MLP head, VLA with the diffusion head.
     """
 
     list = staticmethod(list_models)

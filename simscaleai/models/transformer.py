@@ -1,7 +1,7 @@
-"""The transformer that the vision, language and fusion parts share: pre-norm, GELU, fused attention.
+"""The transformer of the vision encoder, the language encoder and the fusion: pre-norm, GELU, fused attention.
 
-Same function as `nn.TransformerEncoder` with `norm_first=True`, but it computes only the outputs that are used and
-keeps to the fused attention kernel, which has no dropout on the attention weights on a CPU.
+It computes the same function as `nn.TransformerEncoder` with `norm_first=True`, but only the outputs that are used. It
+always uses the fused attention kernel, which has no dropout on the attention weights on a CPU.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch.nn import functional
 from simscaleai.errors import SimScaleError
 
 INIT_STD = 0.02
-"""Standard deviation of the truncated normal from which the weights of linear layers start."""
+"""Standard deviation of the truncated normal distribution of the initial weights of linear layers."""
 
 EMBEDDING_STD = 0.1
-"""The same for learned positions and the CLS token.
+"""Standard deviation of the initial values of learned positions and of the CLS token.
 
-Larger than the weights', so that a token says early where it stands: a small network that has to find a blob in an
-image gets there in about 300 steps instead of 400.
+It is larger than that of the weights, so that tokens differ by their position from the beginning of training. A small
+network then learns to find a blob in an image in about 300 steps instead of 400.
 """
 
 
@@ -35,12 +35,12 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, tokens: Tensor, key_mask: Tensor | None = None, num_outputs: int | None = None) -> Tensor:
-        """Let the first `num_outputs` tokens (all if None) look at all tokens.
+        """Return the attention of the first `num_outputs` tokens (all if None) to all tokens.
 
         Args:
             tokens: (B, T, E).
-            key_mask: Tokens that may be looked at, bool (B, T); at least one per row. None means all.
-            num_outputs: How many leading tokens are asked for.
+            key_mask: Tokens that get attention, bool (B, T), at least one per row. None means all.
+            num_outputs: Number of leading tokens to return.
 
         Returns:
             (B, num_outputs, E).
@@ -69,8 +69,8 @@ class SelfAttention(nn.Module):
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """Return scaled dot-product attention; operands (B, heads, T, E / heads), `mask` bool, broadcast to the scores.
 
-    The fused kernel is used except to train in bfloat16 on a CPU: its backward pass there takes five times as long as
-    plain matrix products (35 against 7 ms for 64 rows of 65 tokens; in float32 both take 11 ms).
+    The fused kernel is used except for training in bfloat16 on a CPU. Its backward pass there takes five times as long
+    as plain matrix products (35 and 7 ms for 64 rows of 65 tokens; in float32 both take 11 ms).
     """
     slow_backward = query.dtype == torch.bfloat16 and query.device.type == "cpu" and torch.is_grad_enabled()
     if not slow_backward:
@@ -117,8 +117,8 @@ class Transformer(nn.Module):
 
         Args:
             tokens: (B, T, E).
-            key_mask: Tokens that count, bool (B, T), at least one per row; None means all.
-            num_outputs: How many leading tokens are asked for; the last layer computes no others.
+            key_mask: Tokens that get attention, bool (B, T), at least one per row. None means all.
+            num_outputs: Number of leading tokens to return. The last layer computes no others.
         """
         *first, last = self.blocks
         for block in first:
@@ -127,7 +127,7 @@ class Transformer(nn.Module):
 
 
 def initialize_weights(module: nn.Module) -> None:
-    """Start one linear or normalisation layer the ViT way: truncated normal weights, zero biases, LayerNorm 1 and 0."""
+    """Initialise a linear layer (truncated normal weights, zero biases) or a LayerNorm (ones and zeros) as in ViT."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=INIT_STD)
     elif isinstance(module, nn.LayerNorm):

@@ -1,4 +1,4 @@
-"""Images to tokens: patches and a ViT encoder."""
+"""Converts images to tokens: patch projections and a ViT encoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATCH_PROJECTIONS = ("linear", "convolutions")
 
 
 class PatchEmbedding(nn.Module):
-    """Project patches and add learned positions: (B, C, H, W) to (B, num_patches, embed_dim)."""
+    """Projects patches and adds learned positions: (B, C, H, W) to (B, num_patches, embed_dim)."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class PatchEmbedding(nn.Module):
             patch_size: Height and width of a patch [px].
             in_channels: Channels of the image.
             embed_dim: Length of a token.
-            projection: "linear" for non-overlapping patches, or "convolutions" that look across their borders.
+            projection: "linear" for patches that do not overlap, or "convolutions", which also use neighbouring pixels.
 
         Raises:
-            SimScaleError: If the patches do not tile the image, or there is no such projection.
+            SimScaleError: If the patches do not tile the image, or the projection is unknown.
         """
         super().__init__()
         if projection not in PATCH_PROJECTIONS:
@@ -74,8 +74,8 @@ class LinearPatches(nn.Linear):
 class ConvolutionalPatches(nn.Sequential):
     """Small convolutions whose strides multiply to the patch size: (B, C, H, W) to (B, num_patches, embed_dim).
 
-    A ViT has to learn from data what convolutions have built in: that a thing looks the same wherever it is, and where
-    within a patch it is. With few demonstrations that decides.
+    Convolutions respond to an object in the same way wherever it is. A ViT with a linear projection must learn this
+    from data, which takes more demonstrations.
 
     Source: Xiao et al. 2021, Early Convolutions Help Transformers See Better.
     """
@@ -85,11 +85,11 @@ class ConvolutionalPatches(nn.Sequential):
         widths = [max(16, embed_dim >> (len(strides) - 1 - place)) for place in range(len(strides))]
         layers: list[nn.Module] = []
         for stride, before, after in zip(strides, [in_channels, *widths], widths, strict=False):
-            size, padding = (stride, 0) if stride > 2 else (3, 1)  # no pixel is passed over
+            size, padding = (stride, 0) if stride > 2 else (3, 1)  # the kernel covers every pixel
             layers += [nn.Conv2d(before, after, size, stride=stride, padding=padding), nn.GELU()]
         super().__init__(*layers, nn.Conv2d(widths[-1], embed_dim, kernel_size=1))
         for layer in self:
-            if isinstance(layer, nn.Conv2d):  # torch's own start would leave a 35th of what differs between images
+            if isinstance(layer, nn.Conv2d):  # torch's default leaves 1/35 of the differences between images
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(cast(Tensor, layer.bias))
 
@@ -100,7 +100,7 @@ class ConvolutionalPatches(nn.Sequential):
 
 
 class VisionEncoder(nn.Module):
-    """ViT: patch tokens and a learned CLS token in front through a transformer, (B, num_patches + 1, embed_dim)."""
+    """ViT: a transformer over a learned CLS token and the patch tokens, (B, num_patches + 1, embed_dim)."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class VisionEncoder(nn.Module):
         self.transformer = Transformer(embed_dim, num_heads, num_layers, mlp_ratio, dropout)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the CLS token and all patch tokens of an image (B, C, H, W)."""
+        """Return the features of the CLS token and of all patches of images (B, C, H, W)."""
         patches = self.patch_embedding(image)
         cls_token = self.cls_token.to(patches.dtype).expand(len(patches), -1, -1)
         return self.transformer(self.dropout(torch.cat([cls_token, patches], dim=1)))  # type: ignore[no-any-return]

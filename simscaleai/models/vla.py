@@ -1,4 +1,4 @@
-"""Vision-language-action: a ViT, a character-level language encoder and a state token, fused by a transformer."""
+"""Vision-language-action model: a ViT, a character-level language encoder and a state token, and their fusion."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from simscaleai.models.vision import PatchEmbedding, VisionEncoder
 __all__ = ["PatchEmbedding", "SimpleLanguageEncoder", "VisionEncoder", "VisionLanguageAction"]
 
 MIN_FUSION_LAYERS = 2
-MOST_REMEMBERED_TEXTS = 1024
+MAX_CACHED_TEXTS = 1024
 ACTION_HEADS = ("mlp", "diffusion")
 
 
 class VisionLanguageAction(ActionModel):
-    """Images, optional instructions and optional state to actions or chunks of actions.
+    """Maps images, optional instructions and an optional state to actions or chunks of actions.
 
-    The fusion transformer attends over [visual tokens; language tokens; state token]; the CLS token that the vision
-    encoder puts in front summarises them for the head. The head works in the normalised action space [-1, 1].
+    The fusion transformer attends over [visual tokens; language tokens; state token]. The head gets the features of the
+    CLS token, which is the first visual token, and predicts in the normalised action space [-1, 1].
 
-    Language may be missing: an empty text and no text are the same. A `state` is ignored when `state_dim` is 0, an
-    instruction when `use_language` is False, so one batch serves every variant.
+    An empty text and no text are the same. The model ignores the `state` if `state_dim` is 0, and the instruction if
+    `use_language` is False, so all variants take the same batch.
 
     The loss averages over rows, steps of the chunk and action dimensions: the squared action error for the MLP head,
     the squared noise error for the diffusion head.
 
-    Source: the design follows RT-2 (Brohan et al. 2023) and OpenVLA (Kim et al. 2024) in small.
+    Source: a small version of the design of RT-2 (Brohan et al. 2023) and OpenVLA (Kim et al. 2024).
     """
 
     uses_image = True
@@ -74,21 +74,21 @@ class VisionLanguageAction(ActionModel):
             in_channels: Channels of the image, 3 per camera.
             embed_dim: Length of a token; a multiple of `num_heads`.
             num_heads: Attention heads.
-            num_layers: Layers of the vision encoder; the fusion has half as many, at least 2.
+            num_layers: Layers of the vision encoder. The fusion has half as many, at least 2.
             mlp_ratio: Width of the feed-forward layers over `embed_dim`.
             dropout: Dropout rate, in [0, 1).
             use_language: Whether to read the instruction.
             vocab_size: Rows of the character embedding, at least 45.
-            max_text_len: Longest instruction [characters].
+            max_text_len: Largest length of an instruction [characters].
             lang_num_layers: Layers of the language encoder.
             action_dim: Dimensions of one action.
             action_head_type: "mlp" or "diffusion".
             action_horizon: Consecutive actions predicted at once.
-            state_dim: Length of the state vector; 0 leaves the state out.
-            patch_projection: "linear" or, better with few demonstrations, "convolutions"; see `PatchEmbedding`.
+            state_dim: Length of the state vector; 0 for a model without state.
+            patch_projection: "linear", or "convolutions", better with few demonstrations; see `PatchEmbedding`.
             num_diffusion_steps: Timesteps of the diffusion head's schedule.
             num_inference_steps: Denoising steps of the diffusion head.
-            beta_schedule: Schedule of the diffusion head, "linear" or, better, "squaredcos_cap_v2".
+            beta_schedule: Schedule of the diffusion head: "linear", or "squaredcos_cap_v2", which is better.
             noise_samples: Noises drawn per row in the diffusion head's loss.
 
         Raises:
@@ -99,7 +99,7 @@ class VisionLanguageAction(ActionModel):
             raise UnknownNameError("action_head_type", action_head_type, ACTION_HEADS)
         self.image_size, self.in_channels, self.state_dim = image_size, in_channels, state_dim
         self.action_dim, self.action_horizon, self.uses_language = action_dim, action_horizon, use_language
-        self._remembered: dict[tuple[int, ...], Tensor] | None = None  # tokens of a text to its features
+        self._text_cache: dict[tuple[int, ...], Tensor] | None = None  # tokens of a text to its features
         self.vision_encoder = VisionEncoder(
             image_size, patch_size, in_channels, embed_dim, num_heads, num_layers, mlp_ratio, dropout, patch_projection
         )
@@ -127,10 +127,10 @@ class VisionLanguageAction(ActionModel):
         self.apply(initialize_weights)
 
     def encode(self, observations: Mapping[str, Tensor], language: Language | None = None) -> Tensor:
-        """Return the fused CLS token, (B, embed_dim).
+        """Return the fused features of the CLS token, (B, embed_dim).
 
         Raises:
-            SimScaleError: If the image or a wanted state is missing, or a shape or a text does not fit.
+            SimScaleError: If an observation is missing, or a shape or a text does not fit.
         """
         visual = self.vision_encoder(image_input(observations, self.in_channels, self.image_size))
         tokens, key_mask = [visual], None
@@ -146,7 +146,7 @@ class VisionLanguageAction(ActionModel):
     def decode(self, features: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return `predicted_actions`, `loss` and `action_mse`.
 
-        For the diffusion head the predicted actions are the denoised estimate from the timestep of the loss.
+        The diffusion head predicts actions as the denoised estimate at the timestep of the loss.
         """
         targets = ActionTargets.from_batch(batch, self)
         output = self._head_output(features, targets)
@@ -171,13 +171,13 @@ class VisionLanguageAction(ActionModel):
         return None
 
     def remember_texts(self) -> None:
-        """Keep the features of each instruction; see `ActionModel.remember_texts`."""
-        self._remembered = {}
+        """Cache the features of each instruction; see `ActionModel.remember_texts`."""
+        self._text_cache = {}
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode, as in torch; weights that train make what is remembered of texts untrue."""
+        """Set the mode, as in torch. Training changes the weights, so it drops cached features of texts."""
         if mode:
-            self._remembered = None
+            self._text_cache = None
         return super().train(mode)
 
     def _head_output(self, features: Tensor, targets: ActionTargets) -> dict[str, Tensor]:
@@ -189,9 +189,9 @@ class VisionLanguageAction(ActionModel):
     def _language_tokens(self, language: Language, batch_size: int) -> tuple[Tensor, Tensor]:
         """Return features (B, L, embed_dim) and which of them are text, bool (B, L).
 
-        Each distinct text is encoded once.
-        In training L is the longest text of the batch. In eval mode every text is encoded by itself and L is
-        `max_text_len`, so that a row's result does not depend, to the last bit, on the texts of the other rows.
+        Each distinct text is encoded once. In training, L is the length of the longest text of the batch. In eval mode,
+        every text is encoded separately and L is `max_text_len`, so the result of a row does not depend on the texts of
+        the other rows, to the last bit.
         """
         tokens, rows = self._distinct_tokens(language, batch_size)
         if self.training:
@@ -201,7 +201,7 @@ class VisionLanguageAction(ActionModel):
         return features[rows], (tokens != PADDING)[rows]
 
     def _distinct_tokens(self, language: Language, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Return the distinct texts' tokens (U, L) and, for each row of the batch, which is its own, (B,)."""
+        """Return the tokens of the distinct texts (U, L), and the index of the text of each row, (B,)."""
         count = 1 if isinstance(language, str) else len(language)
         if count != batch_size and not isinstance(language, str):
             raise SimScaleError(f"language must be one text or one per row: {batch_size} rows, {count} texts")
@@ -221,12 +221,12 @@ class VisionLanguageAction(ActionModel):
         return torch.stack(features), functional.pad(tokens, (0, width - tokens.shape[1]), value=PADDING)
 
     def _encoded(self, tokens: Tensor) -> Tensor:
-        """Return the features (max_text_len, embed_dim) of one text (L,), zeros behind it."""
-        remembered = {} if self._remembered is None else self._remembered
+        """Return the features (max_text_len, embed_dim) of the tokens (L,) of one text, with zeros after it."""
+        cache = {} if self._text_cache is None else self._text_cache
         key = tuple(tokens.tolist())
-        if key not in remembered:
-            if len(remembered) == MOST_REMEMBERED_TEXTS:
-                remembered.clear()
+        if key not in cache:
+            if len(cache) == MAX_CACHED_TEXTS:
+                cache.clear()
             features = self.language_encoder.features(tokens.unsqueeze(0))[0]
-            remembered[key] = functional.pad(features, (0, 0, 0, self.language_encoder.max_text_len - len(features)))
-        return remembered[key]
+            cache[key] = functional.pad(features, (0, 0, 0, self.language_encoder.max_text_len - len(features)))
+        return cache[key]

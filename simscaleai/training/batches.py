@@ -1,6 +1,6 @@
-"""Which frames make up which batch, and batches prepared ahead of their use.
+"""The order of the frames in training, and batches that are prepared ahead of their use.
 
-Everything is a pure function of (seed, step), so a resumed training needs no stored position.
+Everything is a pure function of (seed, step), so a training that continues needs no stored position.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 
 
 class Stream(IntEnum):
-    """Independent sources of random numbers under one seed."""
+    """Independent streams of random numbers under one seed."""
 
     ORDER = 0
     IMAGE_SHIFT = 1
@@ -30,7 +30,7 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, position: int = 0) -> np.random.Generator:
-    """Return the random numbers of one stream at one position (a step or an epoch)."""
+    """Return the generator of one stream at one position (a step or an epoch)."""
     return np.random.default_rng([seed, int(stream), position])
 
 
@@ -40,7 +40,7 @@ def torch_seed(seed: int, stream: Stream, position: int = 0) -> int:
 
 
 class EpochOrder:
-    """Goes through all frames in a new random order each epoch; batches run across the border of epochs."""
+    """Goes through all frames in a new random order in each epoch. A batch may contain frames of two epochs."""
 
     def __init__(self, frames: NDArray[np.intp], batch_size: int, seed: int) -> None:
         """Prepare the order of `frames`, shape (F,), F >= 1."""
@@ -53,8 +53,8 @@ class EpochOrder:
         """Return the frames of the batch of `step`, shape (batch_size,)."""
         places = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
         epochs, positions = np.divmod(places, len(self._frames))
-        parts = [self._permutation(int(epoch))[positions[epochs == epoch]] for epoch in np.unique(epochs)]
-        batch: NDArray[np.intp] = self._frames[np.concatenate(parts)]
+        chosen = [self._permutation(int(epoch))[positions[epochs == epoch]] for epoch in np.unique(epochs)]
+        batch: NDArray[np.intp] = self._frames[np.concatenate(chosen)]
         return batch
 
     def _permute(self, epoch: int) -> NDArray[np.intp]:
@@ -64,9 +64,9 @@ class EpochOrder:
 def split_episodes(
     num_episodes: int, validation_fraction: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return which episodes to train on and which to hold out, each ascending.
+    """Return the episodes for training and those for validation, each in ascending order.
 
-    A fraction above 0 holds out at least one episode; at least one always stays for training.
+    A fraction above 0 holds out at least one episode. At least one episode always stays for training.
     """
     held_out = 0
     if validation_fraction > 0:
@@ -76,7 +76,7 @@ def split_episodes(
 
 
 def prefetch(make: Callable[[int], Item], steps: Iterable[int], depth: int = 3) -> Generator[Item]:
-    """Yield `make(step)` for each step, prepared by one background thread up to `depth` items ahead."""
+    """Yield `make(step)` for each step. One background thread prepares up to `depth` items ahead."""
     remaining = iter(steps)
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
         waiting: deque[Future[Item]] = deque(pool.submit(make, step) for step in islice(remaining, depth))

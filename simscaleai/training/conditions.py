@@ -1,4 +1,4 @@
-"""What must hold before a training may begin or continue."""
+"""Checks before a training begins or continues."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ import torch
 from simscaleai.checkpoint import CONFIG_FILE
 from simscaleai.data import Dataset
 from simscaleai.errors import SimScaleError
+from simscaleai.json_data import json_differences
 from simscaleai.training.config import TrainConfig
 from simscaleai.training.state import STATE_FILE, Progress
 
 MAY_DIFFER_ON_RESUME = ("dataset", "output", "threads", "max_minutes", "resume", "device", "tensorboard")
-"""Settings that do not change what is learned; the dataset is compared by its digest."""
+"""Settings that do not change what is learned. The dataset is compared by its digest."""
 
 
 def check_output(config: TrainConfig) -> None:
-    """Refuse an output folder that already holds a training, unless it is to be resumed."""
+    """Raise `SimScaleError` if the output folder holds a training that is not to be continued."""
     taken = [name for name in (STATE_FILE, CONFIG_FILE) if (config.output / name).exists()]
     if taken and not config.resume:
         raise SimScaleError(f"{config.output} already holds {taken[0]}; add --resume or choose another --output")
 
 
 def check_success(config: TrainConfig, dataset: Dataset) -> None:
-    """Refuse demonstrations that failed, unless an expert relabelled them or the user wants them."""
-    failed = sum(_shows_failure(record.metadata) for record in dataset.episodes)
+    """Raise `SimScaleError` if demonstrations failed, unless an expert relabelled them or the user allows failures."""
+    failed = sum(_is_failure(episode.metadata) for episode in dataset.episodes)
     if failed and not config.allow_failures:
         raise SimScaleError(
             f"{failed} of {len(dataset.episodes)} demonstrations did not succeed; collect successful ones only, or "
@@ -35,12 +36,23 @@ def check_success(config: TrainConfig, dataset: Dataset) -> None:
         )
 
 
+def check_same_training(config: TrainConfig, dataset: Dataset, progress: Progress) -> None:
+    """Raise `SimScaleError` if the training was begun with other settings or on other data."""
+    now = {name: value for name, value in config.to_json().items() if name not in MAY_DIFFER_ON_RESUME}
+    before = {name: value for name, value in progress.config.items() if name in now}
+    different = json_differences(before, now)
+    if progress.dataset_digest != dataset.digest:
+        different.append("the dataset has changed")
+    if different:
+        raise SimScaleError(f"cannot continue {config.output}: {'; '.join(different)}; choose another --output")
+
+
 @contextmanager
-def enough_memory(config: TrainConfig) -> Iterator[None]:
-    """Explain it to the user if memory runs out meanwhile.
+def memory_errors_explained(config: TrainConfig) -> Iterator[None]:
+    """Turn an error of exhausted memory into one that says what to do.
 
     Raises:
-        SimScaleError: If it does. The last checkpoint stays.
+        SimScaleError: If memory runs out in the `with` block. The last checkpoint stays.
     """
     try:
         yield
@@ -54,19 +66,5 @@ def enough_memory(config: TrainConfig) -> Iterator[None]:
         ) from error
 
 
-def _shows_failure(metadata: Mapping[str, Any]) -> bool:
+def _is_failure(metadata: Mapping[str, Any]) -> bool:
     return metadata["success"] is False and not metadata.get("relabelled", False)
-
-
-def check_same_training(config: TrainConfig, dataset: Dataset, progress: Progress) -> None:
-    """Refuse to continue a training under other settings or on other data."""
-    now = config.to_json()
-    different = [
-        f"{name} was {progress.config.get(name)!r}, is {value!r}"
-        for name, value in now.items()
-        if name not in MAY_DIFFER_ON_RESUME and progress.config.get(name) != value
-    ]
-    if progress.dataset_digest != dataset.digest:
-        different.append("the dataset has changed")
-    if different:
-        raise SimScaleError(f"cannot continue {config.output}: {'; '.join(different)}; choose another --output")

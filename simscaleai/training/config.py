@@ -1,4 +1,4 @@
-"""What a training is asked to do: the command line, the Python argument and the record in one object."""
+"""Configuration of a training: one object for the command line, the Python argument and the record."""
 
 from __future__ import annotations
 
@@ -17,74 +17,78 @@ class TrainConfig:
     """Train a policy from demonstrations and write a checkpoint."""
 
     model: str
-    """What to train: bc, vla, or package.module:Class."""
+    """Model to train: bc, vla, or package.module:Class."""
     dataset: tuple[Path, ...]
-    """Dataset folders; several are joined if observations and actions mean the same in all."""
+    """Dataset folders. Several are joined; observations and actions must mean the same in all."""
     output: Path
-    """Folder of the checkpoint; also holds metrics.csv and training_state.safetensors."""
+    """Folder of the checkpoint. It also holds metrics.csv and training_state.safetensors."""
 
     initial_checkpoint: Path | None = None
-    """Start from the weights and the normalisation of this checkpoint (fine-tuning); what does not fit, such as another
-    action head, starts anew."""
+    """Start from the weights and the normalisation of this checkpoint (fine-tuning). Weights that do not fit, such as
+    those of another action head, start untrained."""
     preset: str | None = None
     """Size of the vla model: debug, small, medium, large or xl."""
     model_arguments: tuple[str, ...] = ()
-    """Constructor arguments as KEY=VALUE, for example patch_size=8 dropout=0 action_head_type=diffusion."""
+    """Arguments of the model's constructor as KEY=VALUE, for example patch_size=8 dropout=0
+    action_head_type=diffusion."""
     image: bool = True
-    """Look at the dataset's images, if it has any."""
+    """Give the policy the images of the dataset, if there are any."""
     language: bool = True
-    """Read the instruction, if the model can."""
+    """Give the policy the instruction, if the model reads one."""
     use_environment_state: bool = False
-    """Give the policy simulator truth (object poses) and no images: a debugging aid, no robot has this."""
+    """Give the policy the privileged vectors too (simulator truth, such as object poses), and no images. This helps to
+    find errors; no robot knows simulator truth."""
     action_horizon: int = 1
-    """Consecutive actions predicted at once."""
+    """Number of consecutive actions that the policy predicts at once."""
     n_action_steps: int | None = None
-    """How many of them the policy executes before it looks again; all unless given. Kept in the checkpoint."""
+    """Number of predicted actions that the policy executes before it predicts again; all by default. It is stored in
+    the checkpoint."""
 
     steps: int = 10_000
-    """Optimiser steps."""
+    """Number of optimiser steps."""
     batch_size: int = 64
-    """Windows of the demonstrations per step."""
+    """Number of samples (an observation and its chunk of actions) per step."""
     learning_rate: float = 3e-4
-    """Highest learning rate, reached after the warm-up; falls to zero along a cosine."""
+    """Highest learning rate. It is reached after the warm-up, then falls to zero along a cosine."""
     warmup_steps: int = 200
-    """Steps of linear warm-up."""
+    """Number of steps of linear warm-up."""
     weight_decay: float = 1e-4
-    """Decay of weight matrices; biases, norms and other vectors are spared."""
+    """Decay of weight matrices. Biases, norms and other vectors do not decay."""
     gradient_clip: float = 1.0
-    """Largest norm of the gradient."""
+    """Largest norm of the gradient; a longer gradient is scaled down."""
     ema_decay: float = 0.999
-    """Decay of the moving average of the weights that the checkpoint holds; 0 keeps the last weights."""
+    """Decay of the moving average of the weights, which the checkpoint holds; 0 keeps the last weights."""
     image_shift: int = 4
-    """Training images are displaced at random by up to this many pixels, each camera on its own."""
+    """Largest random displacement of training images [px], drawn for each camera separately."""
     auxiliary_weight: float = 0.0
-    """Weight of a second loss: telling objects' positions from the features, by a head that is not kept."""
+    """Weight of an auxiliary loss: a second head, which is not kept, predicts the positions of objects."""
     bfloat16: bool = False
-    """Compute in bfloat16 where torch deems it safe (autocast); pays off on processors with hardware for it."""
+    """Compute in bfloat16 where torch considers it safe (autocast). It is faster on processors that support it."""
     seed: int = 0
     """Seed of initial weights, order of the data, image shifts, dropout and diffusion noise."""
 
     validation_fraction: float = 0.05
-    """Share of the episodes that is held out, to report the loss on."""
+    """Share of the episodes that is held out from training, to compute the validation loss."""
     allow_failures: bool = False
     """Train on a dataset that contains unsuccessful episodes."""
     checkpoint_interval: int = 1000
-    """Steps between validations, each followed by writing checkpoint and training state."""
+    """Number of steps between validations. After each, checkpoint and training state are written."""
     half: bool = False
-    """Store the checkpoint's weights as float16."""
+    """Store the weights of the checkpoint as float16."""
     tensorboard: bool = False
-    """Write the metrics for TensorBoard, too, into a folder of that name in the output folder."""
+    """Also write the metrics for TensorBoard, into the folder tensorboard of the output folder."""
     device: str = "cpu"
-    """Where to compute: cpu, cuda, cuda:1, …"""
+    """Device to compute on: cpu, cuda, cuda:1, …"""
     threads: int | None = None
-    """Threads of torch on the CPU; its own choice unless given."""
+    """Number of threads of torch on the CPU; torch chooses by default."""
     max_minutes: float | None = None
-    """Stop after this time with everything saved, to be continued with --resume."""
+    """Save everything and stop after this time. --resume continues."""
     resume: bool = False
-    """Continue the training in the output folder, to the same weights as if it had never stopped; else start it."""
+    """Continue the training in the output folder; the weights are the same as without the interruption. Start it if
+    there is none."""
 
     def __post_init__(self) -> None:
-        """Check every value that can be checked without looking at data or model."""
+        """Check all values that can be checked without data and model."""
         if not self.dataset:
             raise SimScaleError("--dataset needs at least one folder")
         for name in ("action_horizon", "steps", "batch_size", "checkpoint_interval"):
@@ -104,16 +108,18 @@ class TrainConfig:
         if any(self.output.resolve() == folder.resolve() for folder in self.dataset):
             raise SimScaleError(f"--output {self.output} is a dataset's folder; choose another")
         if self.auxiliary_weight and self.use_environment_state:
-            raise SimScaleError("--auxiliary-weight has no use with --use-environment-state: the policy sees the truth")
+            raise SimScaleError(
+                "--auxiliary-weight has no use with --use-environment-state, which gives the policy the positions"
+            )
         self.parsed_model_arguments()
 
     @property
     def log_interval(self) -> int:
-        """Steps between rows of metrics.csv: about 200 rows in all."""
+        """Number of steps between rows of metrics.csv, for about 200 rows in total."""
         return max(1, self.steps // 200)
 
     def parsed_model_arguments(self) -> dict[str, Any]:
-        """Return `model_arguments` as a dictionary; values are read as JSON, or else as text."""
+        """Return `model_arguments` as a dictionary. A value that is no JSON is a text."""
         arguments = {}
         for item in self.model_arguments:
             key, separator, value = item.partition("=")

@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 4 -m simscaleai.train --model vla --device cuda ...
 
-Each process takes its share of every batch, and torch's DistributedDataParallel averages the gradients, so
-`--batch-size` is that of all processes together. The first process validates, reports and writes.
+Each process takes its rows of every batch, and torch's DistributedDataParallel averages the gradients. `--batch-size`
+is the number of rows of all processes together. The first process validates, reports and writes.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from simscaleai.errors import SimScaleError
 
 
 @dataclass(frozen=True)
-class Processes:
+class ProcessGroup:
     """The processes of one training, seen from one of them."""
 
     rank: int
-    """Number of this one, from 0."""
+    """Number of this process, from 0."""
     world_size: int
-    """How many there are."""
+    """Number of processes."""
 
     @property
     def is_first(self) -> bool:
-        """Whether this one reports and writes."""
+        """Whether this process reports and writes."""
         return self.rank == 0
 
-    def share(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return this process's part of a batch's `rows`, (B,) to (B / world_size,)."""
+    def own_rows(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the rows of a batch that this process takes, shape (B / world_size,), from all `rows` (B,)."""
         return rows[self.rank :: self.world_size]
 
-    def position(self, step: int) -> int:
-        """Return a place in a stream of random numbers that no other process and step has."""
+    def stream_position(self, step: int) -> int:
+        """Return a position in a stream of random numbers that belongs to this process and `step` alone."""
         return step * self.world_size + self.rank
 
     def averaging(self, module: nn.Module) -> nn.Module:
         """Return `module` such that each backward pass averages the gradients of all processes."""
-        # Some models leave weights unused, for example the embedding that stands for a missing image.
+        # Some models leave weights unused, for example the embedding that replaces a missing image.
         return module if self.world_size == 1 else DistributedDataParallel(module, find_unused_parameters=True)
 
-    def first_says(self, flag: bool) -> bool:
-        """Return the first process's `flag`, in all of them."""
+    def flag_of_first(self, flag: bool) -> bool:
+        """Return the `flag` that the first process gave."""
         if self.world_size == 1:
             return flag
-        said = [flag]
-        distributed.broadcast_object_list(said)
-        return said[0]
+        flags = [flag]
+        distributed.broadcast_object_list(flags)
+        return flags[0]
 
 
 def is_first_process() -> bool:
@@ -64,29 +64,29 @@ def is_first_process() -> bool:
 
 
 @contextmanager
-def joined_processes(device: torch.device, batch_size: int) -> Iterator[Processes]:
-    """Join the processes that a launcher started; without one this process is alone.
+def joined_processes(device: torch.device, batch_size: int) -> Iterator[ProcessGroup]:
+    """Join the processes that a launcher started. Without a launcher, the group has one process.
 
     Args:
-        device: Where this process computes.
+        device: Device of this process.
         batch_size: Rows of a batch, of all processes together.
 
     Raises:
-        SimScaleError: If the batch cannot be shared out evenly.
+        SimScaleError: If the processes cannot take equal numbers of rows.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
-        yield Processes(0, 1)
+        yield ProcessGroup(0, 1)
         return
     if batch_size % world_size:
         raise SimScaleError(f"--batch-size {batch_size} cannot be shared by {world_size} processes; give a multiple")
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(distributed.get_rank(), world_size)
+        yield ProcessGroup(distributed.get_rank(), world_size)
     finally:
         distributed.destroy_process_group()
 
 
-def own_device(name: str) -> str:
-    """Return the device of this process: with several on one machine, "cuda" means one for each."""
+def device_of_process(name: str) -> str:
+    """Return the device of this process. With several processes on one machine, "cuda" means one GPU for each."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and "LOCAL_RANK" in os.environ else name

@@ -1,4 +1,4 @@
-"""What is optimised and how: the loss with its auxiliary head, AdamW, the schedule, the averaged weights."""
+"""What is optimised: the loss with its auxiliary head, AdamW, the learning rate, and the averaged weights."""
 
 from __future__ import annotations
 
@@ -15,46 +15,52 @@ from simscaleai.errors import SimScaleError
 
 
 class Learner(nn.Module):
-    """A model and, if wanted, a head that reads simulator truth from its features while it trains.
+    """A model and, optionally, an auxiliary head that predicts simulator truth from the features of the model.
 
-    The auxiliary head teaches an image encoder where the objects are, long before imitation would; the policy
-    itself never receives the truth, and the head is thrown away.
+    The auxiliary head teaches an image encoder early where objects are. The policy itself never receives simulator
+    truth, and the head is discarded after training.
     """
 
     def __init__(self, model: nn.Module, auxiliary: nn.Module | None = None, auxiliary_weight: float = 0.0) -> None:
-        """Train `model`, and with it `auxiliary`, from features (B, F) to simulator truth (B, P)."""
+        """Combine the two networks.
+
+        Args:
+            model: The policy's network.
+            auxiliary: Maps features (B, F) to the `auxiliary_targets` (B, P) of a batch.
+            auxiliary_weight: Weight of the auxiliary loss.
+        """
         super().__init__()
         self.model = model
         self.auxiliary: nn.Module | None = auxiliary
         self.auxiliary_weight = auxiliary_weight
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Return the model's output; `loss` includes the auxiliary one, which also stands as `auxiliary_loss`."""
+        """Return the model's output. `loss` includes the auxiliary loss, which is also there as `auxiliary_loss`."""
         if self.auxiliary is None:
             output: dict[str, Tensor] = self.model(batch)
             return output
         features = self.model.encode(batch["observations"], batch["language"])  # type: ignore[operator]
         output = self.model.decode(features, batch)  # type: ignore[operator]
-        auxiliary = functional.mse_loss(self.auxiliary(features).float(), batch["truth"])
+        auxiliary = functional.mse_loss(self.auxiliary(features).float(), batch["auxiliary_targets"])
         return output | {"loss": output["loss"] + self.auxiliary_weight * auxiliary, "auxiliary_loss": auxiliary}
 
 
 def make_auxiliary(model: nn.Module, example: Mapping[str, Any]) -> nn.Module:
-    """Return an untrained head from the features of `model` to the `truth` of the batch `example`.
+    """Return an untrained head from the features of `model` to the `auxiliary_targets` of the batch `example`.
 
     Raises:
-        SimScaleError: If the model does not offer `encode` and `decode`.
+        SimScaleError: If the model has no `encode` and `decode`.
     """
     if not (hasattr(model, "encode") and hasattr(model, "decode")):
-        raise SimScaleError("--auxiliary-weight needs a model with encode() and decode(), as bc and vla have")
+        raise SimScaleError("--auxiliary-weight needs a model with encode() and decode(), such as bc and vla")
     with torch.no_grad():
         features: Tensor = model.encode(example["observations"], example["language"])  # type: ignore[operator]
-    truth_dim = example["truth"].shape[1]
-    return nn.Sequential(nn.Linear(features.shape[1], 256), nn.GELU(), nn.Linear(256, truth_dim))
+    num_targets = example["auxiliary_targets"].shape[1]
+    return nn.Sequential(nn.Linear(features.shape[1], 256), nn.GELU(), nn.Linear(256, num_targets))
 
 
 def make_optimizer(learner: nn.Module, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices and leaves vectors (biases, norms) alone."""
+    """Return AdamW with weight decay for matrices, and none for vectors (biases, norms)."""
     parameters = list(learner.parameters())
     groups = [
         {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": weight_decay},
@@ -72,16 +78,16 @@ def learning_rate_at(step: int, *, highest: float, warmup_steps: int, steps: int
 
 
 class AveragedModel:
-    """Exponential moving average of a model's weights; its memory grows from short to `decay` in the beginning."""
+    """Exponential moving average of a model's weights. Its decay starts small and grows to `decay`."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        """Start from the present weights."""
+        """Start from the current weights."""
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after `step` (from 0)."""
+        """Include the weights after `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averages: list[Tensor] = list(self.model.parameters())
         weights: list[Tensor] = list(model.parameters())

@@ -1,4 +1,4 @@
-"""What a training tells: rows of metrics.csv, TensorBoard curves, a progress bar or, unwatched, plain lines."""
+"""Reports the progress of a training: rows of metrics.csv, TensorBoard curves, and a progress bar or plain lines."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 METRICS_FILE = "metrics.csv"
 TENSORBOARD_FOLDER = "tensorboard"
 SECONDS_BETWEEN_LINES = 10.0
-"""Unwatched, at most so often a line is printed, besides those with a validation loss."""
+"""Shortest time between printed lines without a validation loss [s], where there is no progress bar."""
 COLUMNS = ("step", "loss", "auxiliary_loss", "gradient_norm", "learning_rate", "validation_loss", "minutes")
 
 
 class TrainingLog:
-    """Writes the metrics of one leg of a training and shows its progress."""
+    """Writes the metrics of a training and shows its progress, from its start or from where it continues."""
 
     def __init__(self, folder: Path, *, start: int, steps: int, tensorboard: bool = False) -> None:
-        """Continue `metrics.csv` after step `start`, dropping rows of steps that will be done again.
+        """Continue `metrics.csv` after step `start`, without the rows of steps that will be repeated.
 
         Args:
-            folder: Of the training; curves go to a folder `tensorboard` in it.
-            start: Steps done before.
-            steps: Steps planned.
-            tensorboard: Write curves for TensorBoard, too.
+            folder: Folder of the training; curves go to a folder `tensorboard` in it.
+            start: Number of steps done before.
+            steps: Number of steps planned.
+            tensorboard: Whether to write curves for TensorBoard, too.
 
         Raises:
-            SimScaleError: If TensorBoard is wanted and not installed.
+            SimScaleError: If TensorBoard is wanted but not installed.
         """
         self._curves = _curves(folder / TENSORBOARD_FOLDER, start) if tensorboard else None
         path = folder / METRICS_FILE
-        replace_file(path, _kept_rows(path, start).encode())
+        replace_file(path, _rows_until(path, start))
         self._file = path.open("a", newline="")
         self._rows = csv.DictWriter(self._file, COLUMNS)
         self._start, self._steps = start, steps
@@ -53,15 +53,15 @@ class TrainingLog:
         self._bar = tqdm(total=steps, initial=start, unit="step") if sys.stderr.isatty() else None
 
     def advance(self, metrics: Mapping[str, float]) -> None:
-        """Count one step, whose `metrics` enter the means of the next row."""
+        """Count one step. Its `metrics` enter the means of the next row."""
         self._since_row.append(metrics)
         if self._bar is not None:
             self._bar.update()
 
-    def write(self, step: int, present: Mapping[str, float]) -> None:
-        """Write the row of `step`: means over the steps since the last row, and `present` values."""
+    def write(self, step: int, current: Mapping[str, float]) -> None:
+        """Write the row of `step`: means over the steps since the last row, and the `current` values."""
         names = self._since_row[0] if self._since_row else ()
-        metrics = {name: fmean(row[name] for row in self._since_row) for name in names} | dict(present)
+        metrics = {name: fmean(row[name] for row in self._since_row) for name in names} | dict(current)
         self._since_row.clear()
         self._rows.writerow({"step": step} | {name: f"{value:.6g}" for name, value in metrics.items()})
         self._file.flush()
@@ -76,15 +76,15 @@ class TrainingLog:
             self._bar.set_postfix(shown)
         elif "validation_loss" in shown or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self.say(self._line(step, shown))
+            self.print_line(self._line(step, shown))
 
-    def say(self, line: str) -> None:
-        """Print `line` without tearing the progress bar."""
+    def print_line(self, line: str) -> None:
+        """Print `line` above the progress bar."""
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
 
     def close(self) -> None:
-        """Finish file and bar."""
+        """Close the files and the progress bar."""
         self._file.close()
         if self._curves is not None:
             self._curves.close()
@@ -103,13 +103,13 @@ def _curves(folder: Path, start: int) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise SimScaleError(
-            f"--tensorboard needs it installed ({error}): pip install 'simscaleai[tensorboard]'"
+            f"--tensorboard needs the package tensorboard ({error}): pip install 'simscaleai[tensorboard]'"
         ) from None
-    return SummaryWriter(str(folder), purge_step=start + 1)  # curves of steps that will be done again are hidden
+    return SummaryWriter(str(folder), purge_step=start + 1)  # hides the curves of repeated steps
 
 
-def _kept_rows(path: Path, last_step: int) -> str:
-    """Return the CSV text of the rows up to `last_step`, with the heading."""
+def _rows_until(path: Path, last_step: int) -> str:
+    """Return the CSV text of the rows up to `last_step`, with the header."""
     text = io.StringIO()
     rows = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
     rows.writeheader()

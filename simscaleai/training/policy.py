@@ -1,4 +1,4 @@
-"""From a dataset and a configuration to the policy that is to be trained: contract, processor and model."""
+"""Builds the policy to train from a dataset and a configuration: its needs, processor and model."""
 
 from __future__ import annotations
 
@@ -11,53 +11,54 @@ import torch
 from torch import nn
 
 from simscaleai.checkpoint import Checkpoint, load_checkpoint
+from simscaleai.contract import Needs
 from simscaleai.data import Dataset
+from simscaleai.data.keys import ACTION
 from simscaleai.errors import SimScaleError
+from simscaleai.json_data import json_differences
 from simscaleai.models.presets import preset_arguments
 from simscaleai.models.registry import create_model, resolve_model
 from simscaleai.processing import Processor
 from simscaleai.training.config import TrainConfig
 
+_LEAST_SHARE_TAKEN = 0.5  # of the weights; below this it is another network, which is surely not what the user means
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyToTrain:
-    """A model with everything that will stand beside it in the checkpoint."""
+    """A model with all that stands beside it in the checkpoint."""
 
     model: nn.Module
     """The network."""
     model_arguments: dict[str, Any]
-    """What it was built with."""
-    contract: dict[str, Any]
-    """What it requires of an environment."""
+    """Arguments that it was built with."""
+    needs: Needs
+    """What the policy needs of an environment."""
     processor: Processor
-    """Transforms between environment and model."""
+    """Conversions between environment and model."""
     action_horizon: int
-    """Actions that it predicts at once."""
+    """Number of actions that it predicts at once."""
     initial: Checkpoint | None = None
-    """Where weights and normalisation come from, if it is not untrained."""
+    """Checkpoint that weights and normalisation come from; None for an untrained policy."""
     share_taken: float = 0.0
-    """Share of the weights that come from there."""
+    """Share of the weights that come from `initial`."""
 
 
 def build_policy(config: TrainConfig, dataset: Dataset) -> PolicyToTrain:
-    """Build what `config` asks for, with weights drawn from its seed, or from its initial checkpoint.
+    """Build the policy of `config`, with weights drawn from its seed or taken from its initial checkpoint.
 
-    The model's constructor is given those facts about the data (`state_dim`, `image_size`, …) that it names.
+    The constructor of the model gets the facts about the data (`state_dim`, `image_size`, …) that it has parameters
+    for.
 
     Raises:
         SimScaleError: If model, arguments and dataset do not fit together.
     """
-    contract = _policy_contract(config, dataset)
-    processor = Processor.fit(contract, dataset.statistics)
-    arguments = _model_arguments(config, contract, processor, action_dim=dataset.vectors("action").shape[1])
+    needs = _available_needs(config, dataset)
+    processor = Processor.fit(needs, dataset.statistics)
+    arguments = _model_arguments(config, processor, action_dim=dataset.vectors(ACTION).shape[1])
     torch.manual_seed(config.seed)
     model = create_model(config.model, **arguments)
-    if not getattr(model, "uses_image", True):
-        contract |= _NO_IMAGES
-        processor = Processor.fit(contract, dataset.statistics)
-    elif not contract["cameras"] and getattr(model, "uses_image", False):
-        raise SimScaleError(f"model {config.model!r} looks at images; the dataset or the options give it none")
-    contract["language"] = bool(getattr(model, "uses_language", False))
+    needs = _needs_of_model(config.model, model, needs)
     horizon = int(getattr(model, "action_horizon", 1))
     if horizon != config.action_horizon:
         raise SimScaleError(
@@ -65,26 +66,83 @@ def build_policy(config: TrainConfig, dataset: Dataset) -> PolicyToTrain:
             f"{config.action_horizon}"
         )
     policy = PolicyToTrain(
-        model=model, model_arguments=arguments, contract=contract, processor=processor, action_horizon=horizon
+        model=model,
+        model_arguments=arguments,
+        needs=needs,
+        processor=Processor.fit(needs, dataset.statistics),
+        action_horizon=horizon,
     )
-    return (
-        policy if config.initial_checkpoint is None else _started_from(config.initial_checkpoint, policy, config.model)
-    )
+    return policy if config.initial_checkpoint is None else _start_from(config.initial_checkpoint, policy, config.model)
 
 
-def _started_from(folder: Path, policy: PolicyToTrain, model_name: str) -> PolicyToTrain:
-    """Return `policy` with the normalisation and, as far as they fit, the weights of the checkpoint in `folder`.
+def _available_needs(config: TrainConfig, dataset: Dataset) -> Needs:
+    """Return the needs of a policy that observes all that the options allow.
 
-    Both must observe and act alike; only the environments may differ, since new tasks may be learned. Weights that the
-    checkpoint lacks or has in another shape, those of another action head for example, stay untrained.
+    A policy gets either images or privileged vectors, never both.
+    """
+    needs = dataset.needs
+    if config.use_environment_state and not needs.privileged:
+        raise SimScaleError(
+            "--use-environment-state needs a dataset with a privileged vector, of the same layout in all folders"
+        )
+    if not config.use_environment_state:
+        robot = {key: layout for key, layout in needs.vectors.items() if not layout.privileged}
+        needs = replace(needs, vectors=robot)
+    if not config.image or config.use_environment_state or not needs.cameras:
+        needs = _without_images(needs)
+    if not needs.keys:
+        raise SimScaleError("dataset and options leave the policy nothing to observe; try --use-environment-state")
+    return needs
+
+
+def _needs_of_model(name: str, model: nn.Module, available: Needs) -> Needs:
+    """Return what `model` observes of the `available` needs."""
+    needs = replace(available, instruction=bool(getattr(model, "uses_language", False)))
+    if not getattr(model, "uses_image", True):
+        needs = _without_images(needs)
+    elif not needs.cameras and getattr(model, "uses_image", False):
+        raise SimScaleError(f"model {name!r} looks at images; the dataset or the options give it none")
+    return needs
+
+
+def _without_images(needs: Needs) -> Needs:
+    return replace(needs, cameras={}, render_profile=None)
+
+
+def _model_arguments(config: TrainConfig, processor: Processor, action_dim: int) -> dict[str, Any]:
+    """Return the arguments of the model: the preset, then facts about the data, then what the user gave."""
+    facts: dict[str, Any] = {
+        "state_dim": processor.state_dim,
+        "action_dim": action_dim,
+        "action_horizon": config.action_horizon,
+        "use_image": bool(processor.cameras),
+        "use_language": config.language,
+    }
+    if processor.image_size is not None:
+        height, width = processor.image_size
+        if height != width:
+            raise SimScaleError(f"models take square images; the dataset's are {height}×{width}")
+        channels = processor.image_channels
+        facts |= {"image_size": height, "image_channels": channels, "in_channels": channels}
+    parameters = inspect.signature(resolve_model(config.model)).parameters
+    arguments = {name: value for name, value in facts.items() if name in parameters}
+    if config.preset is not None:
+        arguments = preset_arguments(config.preset) | arguments
+    return arguments | config.parsed_model_arguments()
+
+
+def _start_from(folder: Path, policy: PolicyToTrain, model_name: str) -> PolicyToTrain:
+    """Return `policy` with the normalisation and the fitting weights of the checkpoint in `folder`.
+
+    Both must observe and act alike. Only the environments may differ, because new tasks may be learned. Weights that
+    the checkpoint lacks or has in another shape, for example those of another action head, stay untrained.
     """
     initial = load_checkpoint(folder, module=model_name if ":" in model_name else None)
-    sides: dict[str, tuple[Any, Any]] = {"model": (initial.model_name, model_name)}
-    for name in policy.contract.keys() - {"environments"}:
-        sides[name] = (initial.contract.get(name), policy.contract[name])
-    differing = [f"{name} is {there!r} there, {here!r} here" for name, (there, here) in sides.items() if there != here]
-    if differing:
-        raise SimScaleError(f"cannot start from {folder}: {'; '.join(sorted(differing))}")
+    different = json_differences(
+        {"model": initial.model_name} | _comparable(initial.needs), {"model": model_name} | _comparable(policy.needs)
+    )
+    if different:
+        raise SimScaleError(f"cannot start from {folder}: {'; '.join(different)}")
     weights, given = policy.model.state_dict(), initial.model.state_dict()
     fitting = {name: given[name] for name in weights if name in given and given[name].shape == weights[name].shape}
     share = sum(map(torch.numel, fitting.values())) / max(1, sum(map(torch.numel, weights.values())))
@@ -94,40 +152,6 @@ def _started_from(folder: Path, policy: PolicyToTrain, model_name: str) -> Polic
     return replace(policy, processor=initial.processor, initial=initial, share_taken=share)
 
 
-_LEAST_SHARE_TAKEN = 0.5  # of the weights; with less it is another network, and the user does not know
-
-_NO_IMAGES: dict[str, Any] = {"cameras": [], "image_size": None, "render_profile": None}
-
-
-def _policy_contract(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
-    contract = dict(dataset.contract)
-    if config.use_environment_state and not contract.get("environment_state"):
-        raise SimScaleError("--use-environment-state needs a dataset with environment_state, the same in all folders")
-    if not config.use_environment_state:
-        contract["environment_state"] = None
-    if not config.image or config.use_environment_state or not contract.get("cameras"):
-        contract |= _NO_IMAGES
-    return contract
-
-
-def _model_arguments(
-    config: TrainConfig, contract: dict[str, Any], processor: Processor, action_dim: int
-) -> dict[str, Any]:
-    """Return what to build the model with: the preset, facts about the data, then the user's own words."""
-    facts: dict[str, Any] = {
-        "state_dim": processor.state_dim,
-        "action_dim": action_dim,
-        "action_horizon": config.action_horizon,
-        "use_image": bool(contract["cameras"]),
-        "use_language": config.language,
-    }
-    if processor.image_shape is not None:
-        height, width, channels = processor.image_shape
-        if height != width:
-            raise SimScaleError(f"models take square images; the dataset's are {height}×{width}")
-        facts |= {"image_size": height, "image_channels": channels, "in_channels": channels}
-    named = inspect.signature(resolve_model(config.model)).parameters
-    arguments = {name: value for name, value in facts.items() if name in named}
-    if config.preset is not None:
-        arguments = preset_arguments(config.preset) | arguments
-    return arguments | config.parsed_model_arguments()
+def _comparable(needs: Needs) -> dict[str, Any]:
+    """Return the needs as JSON data without the environments."""
+    return {name: value for name, value in needs.to_json().items() if name != "environments"}

@@ -1,4 +1,4 @@
-"""What a checkpoint says about its making."""
+"""The training record: what a checkpoint says about how it was made."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def training_record(
     minutes: float,
     validation_loss: float | None,
 ) -> dict[str, Any]:
-    """Return configuration, data, the demonstrations' seeds, effort and versions as plain JSON data.
+    """Return configuration, dataset, seeds of the demonstrations, steps, minutes and versions as plain JSON data.
 
-    Whoever evaluates the checkpoint compares its seeds, and those of the checkpoint that it started from, with the
-    seeds of the evaluation.
+    An evaluation compares its seeds with those of the demonstrations, and with those of the checkpoint from which the
+    training started (`initial`).
     """
-    seeds = [seed for record in dataset.episodes if (seed := record.metadata["seed"]) is not None]
+    seeds = [seed for episode in dataset.episodes if (seed := episode.metadata["seed"]) is not None]
     return {
         "config": config.to_json(),
         "dataset": {

@@ -1,4 +1,4 @@
-"""The state of an unfinished training in one safetensors file: weights, their average, the optimiser, the step."""
+"""The state of an unfinished training in one safetensors file: weights, averaged weights, optimiser, progress."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
+from simscaleai.json_data import DAMAGE
 from simscaleai.training.learner import AveragedModel, Learner
 
 STATE_FILE = "training_state.safetensors"
-STATE_VERSION = 1
+STATE_VERSION = 2
+"""Version of the state. Version 1 has another digest of the dataset, so it cannot be continued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,22 +28,22 @@ class Progress:
     """How far a training has come."""
 
     step: int
-    """Optimiser steps done."""
+    """Number of optimiser steps done."""
     minutes: float
-    """Time spent, over all legs."""
+    """Time spent, also before the training was continued."""
     validation_loss: float | None
     """Last loss on held-out episodes."""
     config: dict[str, Any]
-    """What it was asked to do."""
+    """Configuration of the training."""
     dataset_digest: str
-    """What it learns from."""
+    """Digest of the dataset that it learns from."""
 
 
 def save_state(
     folder: Path, progress: Progress, learner: Learner, average: AveragedModel, optimizer: torch.optim.Optimizer
 ) -> None:
     """Write the state atomically."""
-    tensors = dict(_modules_tensors(learner, average))
+    tensors = dict(_named_tensors(learner, average))
     for name, parameter in learner.named_parameters():
         for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{name}/{key}"] = value
@@ -60,15 +62,19 @@ def load_progress(folder: Path) -> Progress:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        if metadata.get("version") != str(STATE_VERSION):
-            raise SimScaleError(f"{path} has version {metadata.get('version')}, this is {STATE_VERSION}; train anew")
-        return Progress(**json.loads(metadata["progress"]))
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        version = metadata.get("version")
+        progress = Progress(**json.loads(metadata["progress"])) if version == str(STATE_VERSION) else None
+    except (OSError, SafetensorError, *DAMAGE) as error:
         raise SimScaleError(f"{path} is damaged ({error}); delete it and train anew") from None
+    if progress is None:
+        raise SimScaleError(
+            f"expected {path} of version {STATE_VERSION}, got {version}; train anew in another --output"
+        )
+    return progress
 
 
 def restore_state(folder: Path, learner: Learner, average: AveragedModel, optimizer: torch.optim.Optimizer) -> None:
-    """Put everything back where `save_state` found it.
+    """Copy the stored tensors into learner, average and optimiser.
 
     Raises:
         SimScaleError: If the state belongs to another model.
@@ -78,7 +84,7 @@ def restore_state(folder: Path, learner: Learner, average: AveragedModel, optimi
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     try:
         with torch.no_grad():
-            for name, tensor in _modules_tensors(learner, average):
+            for name, tensor in _named_tensors(learner, average):
                 tensor.copy_(stored[name])
     except (KeyError, RuntimeError) as error:
         raise SimScaleError(f"{path} belongs to another model: {error}") from None
@@ -90,7 +96,7 @@ def restore_state(folder: Path, learner: Learner, average: AveragedModel, optimi
             optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
 
 
-def _modules_tensors(learner: Learner, average: AveragedModel) -> Iterator[tuple[str, Tensor]]:
+def _named_tensors(learner: Learner, average: AveragedModel) -> Iterator[tuple[str, Tensor]]:
     modules: dict[str, nn.Module] = {"learner": learner, "average": average.model}
     for prefix, module in modules.items():
         for name, tensor in module.state_dict().items():

@@ -1,8 +1,8 @@
 """The training loop.
 
-The weights after a step are a function of (configuration, dataset, step) on one machine: batches, image shifts, dropout
-and diffusion noise are drawn from generators seeded by (seed, step), so an interrupted training continues to the
-same weights, bit for bit, on a CPU with the same number of threads.
+On one machine, the weights after a step are a function of (configuration, dataset, step), because batches, image
+shifts, dropout and diffusion noise are drawn from generators seeded by (seed, step). An interrupted training therefore
+continues to the same weights, bit for bit, on a CPU with the same number of threads.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from simscaleai.checkpoint import save_checkpoint
-from simscaleai.data import Dataset, WindowSampler
-from simscaleai.data.windows import Batch
+from simscaleai.data import Dataset
 from simscaleai.errors import SimScaleError
 from simscaleai.processing import Affine
 from simscaleai.training.batches import EpochOrder, Stream, generator, prefetch, split_episodes, torch_seed
-from simscaleai.training.conditions import check_output, check_same_training, check_success, enough_memory
+from simscaleai.training.conditions import check_output, check_same_training, check_success, memory_errors_explained
 from simscaleai.training.config import TrainConfig
-from simscaleai.training.distributed import Processes, joined_processes, own_device
+from simscaleai.training.distributed import ProcessGroup, device_of_process, joined_processes
 from simscaleai.training.learner import AveragedModel, Learner, learning_rate_at, make_auxiliary, make_optimizer
 from simscaleai.training.log import TrainingLog
 from simscaleai.training.policy import build_policy
 from simscaleai.training.record import training_record
 from simscaleai.training.state import STATE_FILE, Progress, load_progress, restore_state, save_state
+from simscaleai.training.windows import Batch, WindowSampler
 
 VALIDATION_FRAMES = 2048
-"""At most so many held-out frames, evenly spread, are looked at in one validation."""
+"""Largest number of held-out frames, evenly spread, in one validation."""
 
 
 class DivergedError(SimScaleError):
-    """The loss or its gradient is not finite any more."""
+    """The loss or its gradient is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """What a training, or one leg of it, came to."""
+    """State of a training when it ended or stopped."""
 
     folder: Path
-    """Where the checkpoint lies."""
+    """Folder of the checkpoint."""
     step: int
-    """Optimiser steps done."""
+    """Number of optimiser steps done."""
     steps: int
-    """Optimiser steps planned."""
+    """Number of optimiser steps planned."""
     minutes: float
-    """Time spent, over all legs."""
+    """Time spent, also before the training was continued."""
     validation_loss: float | None
     """Last loss on held-out episodes; None if there are none."""
 
@@ -65,36 +65,35 @@ class TrainingResult:
 
 
 def train(config: TrainConfig) -> TrainingResult:
-    """Train until all steps are done or the time is up; the checkpoint and the state are then in `config.output`.
+    """Train until all steps are done or the time is up. Checkpoint and state are then in `config.output`.
 
     Raises:
-        SimScaleError: If the dataset is unfit, the options contradict each other, or the output folder is taken.
-        DivergedError: If loss or gradient are not finite; the last checkpoint stays.
+        SimScaleError: If dataset and options do not fit together, or the output folder holds another training.
+        DivergedError: If loss or gradient are not finite. The last checkpoint stays.
     """
     check_output(config)
     dataset = Dataset(config.dataset)
     check_success(config, dataset)
-    device = _device(own_device(config.device))
+    device = _device(device_of_process(config.device))
     processes = joined_processes(device, config.batch_size)
-    with torch.random.fork_rng(), _threads(config.threads), enough_memory(config), processes as own:
-        return _Trainer(config, dataset, device, own).run()
+    with torch.random.fork_rng(), _threads(config.threads), memory_errors_explained(config), processes as group:
+        return _Trainer(config, dataset, device, group).run()
 
 
 class _Trainer:
-    def __init__(self, config: TrainConfig, dataset: Dataset, device: torch.device, processes: Processes) -> None:
+    def __init__(self, config: TrainConfig, dataset: Dataset, device: torch.device, processes: ProcessGroup) -> None:
         self.config, self.dataset, self.device, self.processes = config, dataset, device, processes
         self.policy = build_policy(config, dataset)
         self.sampler = WindowSampler(
             dataset,
-            self.policy.contract,
             self.policy.processor,
             action_horizon=self.policy.action_horizon,
             image_shift=config.image_shift,
-            truth=_truth(dataset) if config.auxiliary_weight > 0 else None,
+            auxiliary_targets=_auxiliary_targets(dataset) if config.auxiliary_weight > 0 else None,
         )
         training, held_out = split_episodes(len(dataset.episodes), config.validation_fraction, config.seed)
         self.order = EpochOrder(dataset.frames_of(training), config.batch_size, config.seed)
-        self.validation_frames = _spread(dataset.frames_of(held_out))
+        self.validation_frames = _evenly_spread(dataset.frames_of(held_out))
         self.learner = self._make_learner()
         self.average = AveragedModel(self.learner.model, config.ema_decay)
         self.optimizer = make_optimizer(self.learner, config.weight_decay)
@@ -136,25 +135,25 @@ class _Trainer:
         config = self.config
         config.output.mkdir(parents=True, exist_ok=True)
         log = TrainingLog(config.output, start=self.step, steps=config.steps, tensorboard=config.tensorboard)
-        log.say(self._summary())
+        log.print_line(self._summary())
         return log
 
     def _report(self, metrics: dict[str, float], log: TrainingLog, *, last: bool) -> None:
-        """Do what is due after a step with these `metrics`; everything is due after the last one."""
+        """Log the `metrics` of a step. Validate and save after the last step, and once per checkpoint interval."""
         log.advance(metrics)
-        present = {"minutes": self.minutes}
+        current = {"minutes": self.minutes}
         at_checkpoint = last or self.step % self.config.checkpoint_interval == 0
         if at_checkpoint and len(self.validation_frames):
-            self.validation_loss = present["validation_loss"] = self._validate()
+            self.validation_loss = current["validation_loss"] = self._validate()
         if at_checkpoint or self.step % self.config.log_interval == 0:
-            log.write(self.step, present)
+            log.write(self.step, current)
         if at_checkpoint:
             self._save()
 
     def _optimise(self, batch: Batch) -> dict[str, float]:
-        """Take one optimiser step and return what is worth recording about it."""
+        """Take one optimiser step and return its metrics."""
         config = self.config
-        self._seed_torch(Stream.TORCH, self.processes.position(self.step))
+        self._seed_torch(Stream.TORCH, self.processes.stream_position(self.step))
         rate = learning_rate_at(
             self.step, highest=config.learning_rate, warmup_steps=config.warmup_steps, steps=config.steps
         )
@@ -177,8 +176,8 @@ class _Trainer:
         loss, norm = metrics["loss"], metrics["gradient_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise DivergedError(
-                f"loss {loss} with gradient norm {norm} at step {self.step}: training stopped, the last checkpoint "
-                f"in {self.config.output}, if there is one, stays; try a lower --learning-rate"
+                f"loss {loss} with gradient norm {norm} at step {self.step}: training stopped; a checkpoint that is in "
+                f"{self.config.output} stays; try a lower --learning-rate"
             )
 
     @torch.no_grad()
@@ -194,11 +193,11 @@ class _Trainer:
         return total / len(self.validation_frames)
 
     def _batch(self, step: int) -> Batch:
-        shifts = generator(self.config.seed, Stream.IMAGE_SHIFT, self.processes.position(step))
-        return self.sampler.batch(self.processes.share(self.order(step)), shifts)
+        shifts = generator(self.config.seed, Stream.IMAGE_SHIFT, self.processes.stream_position(step))
+        return self.sampler.batch(self.processes.own_rows(self.order(step)), shifts)
 
     def _seed_torch(self, stream: Stream, position: int) -> None:
-        """Seed the generators of dropout and noise (`torch.manual_seed` would reach all devices, far slower)."""
+        """Seed the generators of dropout and noise. `torch.manual_seed` would seed all devices, which is far slower."""
         seed = torch_seed(self.config.seed, stream, position)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
@@ -211,7 +210,7 @@ class _Trainer:
         limit = self.config.max_minutes
         if limit is None:
             return False
-        return self.processes.first_says((time.monotonic() - self.began) / 60 >= limit)
+        return self.processes.flag_of_first((time.monotonic() - self.began) / 60 >= limit)
 
     def _make_learner(self) -> Learner:
         model = self.policy.model.to(self.device)
@@ -235,7 +234,7 @@ class _Trainer:
             model=self.average.model,
             model_name=config.model,
             model_arguments=self.policy.model_arguments,
-            contract=self.policy.contract,
+            needs=self.policy.needs,
             processor=self.policy.processor,
             training=training_record(
                 config,
@@ -260,7 +259,7 @@ class _Trainer:
 
     def _summary(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.learner.model.parameters())
-        observed = "images" if self.policy.contract["cameras"] else "no images"
+        observed = "images" if self.policy.needs.cameras else "no images"
         if self.policy.initial is not None:
             observed += f", {self.policy.share_taken:.0%} of the weights from {self.config.initial_checkpoint}"
         return (
@@ -271,7 +270,7 @@ class _Trainer:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Let torch use `count` threads for a while; None leaves the number alone."""
+    """Let torch use `count` threads in the `with` block; None leaves the number as it is."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -288,17 +287,17 @@ def _device(name: str) -> torch.device:
         raise SimScaleError(f"--device {name} cannot be used: {reason}") from None
 
 
-def _truth(dataset: Dataset) -> NDArray[np.float32]:
-    """Return the auxiliary head's targets, normalised: where things are."""
+def _auxiliary_targets(dataset: Dataset) -> NDArray[np.float32]:
+    """Return the targets of the auxiliary head: positions of objects, normalised, (num_frames, P)."""
     positions = dataset.positions
     if not positions.shape[1]:
         raise SimScaleError(
-            "--auxiliary-weight needs positions [m] in the dataset's environment_state, named alike in all folders"
+            "--auxiliary-weight needs features with unit m in a privileged vector of the dataset, alike in all folders"
         )
     return Affine.standardise({"mean": positions.mean(axis=0), "std": positions.std(axis=0)}).forward(positions)
 
 
-def _spread(frames: Any) -> Any:
+def _evenly_spread(frames: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return at most `VALIDATION_FRAMES` of `frames`, evenly spread."""
     places = np.linspace(0, len(frames), num=min(len(frames), VALIDATION_FRAMES), endpoint=False)
     return frames[places.astype(np.intp)]

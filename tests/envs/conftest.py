@@ -1,15 +1,16 @@
 import pytest
 
-from envs import ENVIRONMENTS
+from envs import environment_names
 
 DEVELOPMENT_SEED = 3_000_000_000
+BUILT_IN = environment_names()
 
 
-@pytest.fixture(params=ENVIRONMENTS.values(), ids=ENVIRONMENTS.keys())
+@pytest.fixture(params=BUILT_IN.values(), ids=BUILT_IN.keys())
 def env_id(request):
     return request.param
 
 
-@pytest.fixture(params=[env_id for name, env_id in ENVIRONMENTS.items() if name != "reach"])
+@pytest.fixture(params=[env_id for name, env_id in BUILT_IN.items() if name != "reach"])
 def cube_env_id(request):
     return request.param

@@ -8,48 +8,54 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from simscaleai.contract import Feature, Layout, Needs
 from simscaleai.data import DatasetWriter
+from simscaleai.data.keys import image_key, vector_key
 
-Contract = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
+
+POSITION = Layout((Feature("position", 3, "m", "world"),))
+GOAL = Layout((Feature("goal", 2, "m", "world"),), privileged=True)
 
 
 @pytest.fixture
-def make_contract() -> Callable[..., Contract]:
-    """Contracts of a made-up environment: a state of 3 numbers, truth of 2, any cameras."""
+def make_needs() -> Callable[..., Needs]:
+    """Needs of recorders in a made-up environment: a state of 3 numbers, a privileged vector of 2, any cameras."""
 
-    def make(*, cameras: tuple[str, ...] = (), size: int = 8, **changes: Any) -> Contract:
-        return {
+    def make(
+        *, cameras: tuple[str, ...] = (), size: int = 8, privileged: Layout | None = GOAL, **changes: Any
+    ) -> Needs:
+        values: dict[str, Any] = {
+            "vectors": {"state": POSITION} | ({} if privileged is None else {"environment_state": privileged}),
+            "cameras": dict.fromkeys(cameras, (size, size)),
+            "instruction": True,
             "environments": {"SimScale/Toy-v0": "scene-digest"},
-            "state": [{"name": "position", "size": 3, "unit": "m", "frame": "world"}],
-            "environment_state": [{"name": "goal", "size": 2, "unit": "m", "frame": "world"}],
-            "cameras": list(cameras),
-            "image_size": [size, size] if cameras else None,
             "render_profile": "profile-digest" if cameras else None,
-            "language": True,
             "action": "displacement",
             "control_hz": 20,
             "max_episode_steps": 50,
-        } | changes
+        }
+        return Needs(**values | changes)
 
     return make
 
 
 @pytest.fixture
 def make_episode() -> Callable[..., Arrays]:
-    """Episodes whose action is a function of the state, so that there is something to learn."""
+    """Episodes whose action is a function of the first vector, so that there is something to learn."""
 
-    def make(contract: Contract, seed: int, length: int = 6) -> Arrays:
+    def make(needs: Needs, seed: int, length: int = 6) -> Arrays:
         rng = np.random.default_rng(seed)
-        state = rng.normal(size=(length, 3)).astype(np.float32)
-        action = np.tanh(state[:, [0, 1, 2, 0]])
-        arrays = {"observation.state": state, "action": action, "executed_action": action}
-        if contract["environment_state"]:
-            arrays["observation.environment_state"] = rng.normal(size=(length, 2)).astype(np.float32)
-        for camera in contract["cameras"]:
-            shape = (length, *contract["image_size"], 3)
-            arrays[f"observation.images.{camera}"] = rng.integers(0, 256, shape, dtype=np.uint8)
-        return arrays
+        vectors = {
+            vector_key(name): rng.normal(size=(length, layout.size)).astype(np.float32)
+            for name, layout in needs.vectors.items()
+        }
+        action = np.tanh(next(iter(vectors.values()))[:, [0, 1, 2, 0]])
+        images = {
+            image_key(camera): rng.integers(0, 256, (length, *size, 3), dtype=np.uint8)
+            for camera, size in needs.cameras.items()
+        }
+        return vectors | images | {"action": action, "executed_action": action}
 
     return make
 
@@ -69,10 +75,10 @@ def make_dataset(
 ) -> Callable[..., Path]:
     """Datasets of episodes with 5, 6, 7, 5, 6, 7, … steps."""
 
-    def make(folder: Path, contract: Contract, *, episodes: int = 4, first_seed: int = 0, **metadata: Any) -> Path:
-        with DatasetWriter(folder, contract) as writer:
+    def make(folder: Path, needs: Needs, *, episodes: int = 4, first_seed: int = 0, **metadata: Any) -> Path:
+        with DatasetWriter(folder, needs) as writer:
             for index in range(episodes):
-                arrays = make_episode(contract, first_seed + index, length=5 + index % 3)
+                arrays = make_episode(needs, first_seed + index, length=5 + index % 3)
                 writer.write_episode(arrays, make_metadata(index, **metadata), index)
         return folder
 

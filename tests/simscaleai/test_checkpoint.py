@@ -25,7 +25,7 @@ def save(folder: Path, model: nn.Module | None = None, **changes: Any) -> nn.Mod
     values = {
         "model_name": "bc",
         "model_arguments": ARGUMENTS,
-        "contract": {"state": []},
+        "needs": {"state": []},
         "processor": PROCESSOR,
         "training": {"steps": 7},
     }
@@ -63,7 +63,7 @@ def test_loading_gives_back_what_was_saved(tmp_path: Path) -> None:
     assert isinstance(checkpoint, Checkpoint)
     assert not checkpoint.model.training
     assert (checkpoint.model_name, checkpoint.model_arguments) == ("bc", ARGUMENTS)
-    assert (checkpoint.contract, checkpoint.processor) == ({"state": []}, PROCESSOR)
+    assert (checkpoint.needs, checkpoint.processor) == ({"state": []}, PROCESSOR)
     assert (checkpoint.n_action_steps, checkpoint.training) == (2, {"steps": 7})
     observations = {"state": torch.randn(5, 3)}
     assert torch.equal(checkpoint.model.predict(observations), model.predict(observations))
@@ -145,7 +145,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda config: config.pop("contract"), "needs 'contract' as dict, found nothing"),
+        (lambda config: config.pop("needs"), "needs 'needs' as dict, found nothing"),
         (lambda config: config.update(n_action_steps="2"), "needs 'n_action_steps' as int, found '2'"),
         (lambda config: config.update(n_action_steps=0), "at least 1"),
         (lambda config: config.update(inference_version=99), "inference_version 99.*update"),

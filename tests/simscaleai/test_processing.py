@@ -57,41 +57,41 @@ def test_an_entry_that_never_moved_cannot_explode() -> None:
     assert affine.forward(np.array([[0.7 + STD_FLOOR]]))[0, 0] == pytest.approx(1, abs=1e-4)
 
 
-def test_actions_within_bounds_pass_bit_for_bit(make_contract: Callable[..., Any]) -> None:
-    processor = Processor.fit(make_contract(), statistics())
+def test_actions_within_bounds_pass_bit_for_bit(make_needs: Callable[..., Any]) -> None:
+    processor = Processor.fit(make_needs(), statistics())
     actions = RNG.uniform(-1, 1, (7, 5, 4)).astype(np.float32)
     tensor = processor.actions(actions)
     assert np.array_equal(tensor.numpy(), actions)
     assert np.array_equal(processor.inverse_actions(tensor), actions)
 
 
-def test_wider_actions_are_mapped_to_bounds_and_back(make_contract: Callable[..., Any]) -> None:
-    processor = Processor.fit(make_contract(), statistics(action_range=5.0))
+def test_wider_actions_are_mapped_to_bounds_and_back(make_needs: Callable[..., Any]) -> None:
+    processor = Processor.fit(make_needs(), statistics(action_range=5.0))
     extremes = np.array([[statistics(5.0)["action"][end][i] for i in range(4)] for end in ("min", "max")])
     np.testing.assert_allclose(processor.actions(extremes), [[-1] * 4, [1] * 4], atol=1e-7)
     np.testing.assert_allclose(processor.inverse_actions(torch.tensor([[-1.0] * 4, [1.0] * 4])), extremes, atol=1e-6)
 
 
-def test_vectors_join_in_the_order_of_the_contract(make_contract: Callable[..., Any]) -> None:
-    processor = Processor.fit(make_contract(), statistics())
+def test_vectors_join_in_the_order_of_the_contract(make_needs: Callable[..., Any]) -> None:
+    processor = Processor.fit(make_needs(), statistics())
     state = processor.observations({"environment_state": TRUTH, "state": STATE})["state"]
     assert processor.state_dim == 5
     np.testing.assert_array_equal(state[:, :3], Affine.standardise(statistics_of(STATE)).forward(STATE))
     np.testing.assert_array_equal(state[:, 3:], Affine.standardise(statistics_of(TRUTH)).forward(TRUTH))
 
 
-def test_images_become_channels_first_and_exact_fractions(make_contract: Callable[..., Any]) -> None:
-    contract = make_contract(cameras=("front", "wrist"), environment_state=None)
+def test_images_become_channels_first_and_exact_fractions(make_needs: Callable[..., Any]) -> None:
+    needs = make_needs(cameras=("front", "wrist"), environment_state=None)
     images = RNG.integers(0, 256, (2, 8, 8, 6), dtype=np.uint8)
-    image = Processor.fit(contract, statistics()).observations({"state": STATE[:2], "image": images})["image"]
+    image = Processor.fit(needs, statistics()).observations({"state": STATE[:2], "image": images})["image"]
     assert image.shape == (2, 6, 8, 8)
     assert image.dtype == torch.float32
     np.testing.assert_array_equal(image[1, 4, 2, 3], images[1, 2, 3, 4] / np.float32(255))
 
 
-def test_a_row_does_not_depend_on_its_batch(make_contract: Callable[..., Any]) -> None:
-    contract = make_contract(cameras=("front",))
-    processor = Processor.fit(contract, statistics())
+def test_a_row_does_not_depend_on_its_batch(make_needs: Callable[..., Any]) -> None:
+    needs = make_needs(cameras=("front",))
+    processor = Processor.fit(needs, statistics())
     arrays = {
         "state": STATE[:5],
         "environment_state": TRUTH[:5],
@@ -105,8 +105,8 @@ def test_a_row_does_not_depend_on_its_batch(make_contract: Callable[..., Any]) -
 
 
 @pytest.mark.parametrize("action_range", [1.0, 5.0])
-def test_configuration_survives_json(make_contract: Callable[..., Any], action_range: float) -> None:
-    processor = Processor.fit(make_contract(cameras=("front",)), statistics(action_range))
+def test_configuration_survives_json(make_needs: Callable[..., Any], action_range: float) -> None:
+    processor = Processor.fit(make_needs(cameras=("front",)), statistics(action_range))
     assert Processor.from_config(json.loads(json.dumps(processor.to_config()))) == processor
 
 
@@ -120,8 +120,8 @@ def test_configuration_survives_json(make_contract: Callable[..., Any], action_r
         ({"state": STATE, "environment_state": TRUTH, "image": np.zeros((50, 8, 9, 3), np.uint8)}, r"\(50, 8, 9, 3\)"),
     ],
 )
-def test_unfit_observations_are_refused(make_contract: Callable[..., Any], arrays: Any, text: str) -> None:
-    processor = Processor.fit(make_contract(cameras=("front",)), statistics())
+def test_unfit_observations_are_refused(make_needs: Callable[..., Any], arrays: Any, text: str) -> None:
+    processor = Processor.fit(make_needs(cameras=("front",)), statistics())
     with pytest.raises(SimScaleError, match=text):
         processor.observations(arrays)
 

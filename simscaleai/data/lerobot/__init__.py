@@ -1,7 +1,7 @@
 """LeRobotDataset v3.0, written and read with pyarrow and Pillow: neither the `lerobot` package nor pandas is needed.
 
-Images are kept as PNG inside the Parquet files (`dtype: image`), which loses nothing, so a dataset that went out and
-came back is the same to the last byte. What LeRobot has no place for lies beside it in `meta/simscaleai.json`.
+Images are stored as PNG inside the Parquet files (`dtype: image`), which loses nothing. A dataset that was exported and
+imported again is therefore equal to the last byte. `meta/simscaleai.json` holds what LeRobot's format has no place for.
 """
 
 from simscaleai.data.episode_file import DatasetError

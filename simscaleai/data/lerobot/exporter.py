@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from simscaleai.data.description import read_description, read_discarded
-from simscaleai.data.episode_file import Arrays
+from simscaleai.data.description import Description, read_description
+from simscaleai.data.episode_file import Arrays, DatasetError
+from simscaleai.data.episode_list import read_discarded
 from simscaleai.data.lerobot.images import encode_images
 from simscaleai.data.lerobot.layout import (
     DATA_FILE_MEGABYTES,
@@ -40,39 +41,44 @@ from simscaleai.data.lerobot.statistics import (
 from simscaleai.data.reader import Dataset
 from simscaleai.files import new_folder
 
-OWN_FORMAT, OWN_FORMAT_VERSION = "simscaleai-lerobot", 1
+OWN_FORMAT = "simscaleai-lerobot"
+OWN_FORMAT_VERSION = 2
+"""Version 1 has a contract instead of needs, and `features` instead of `arrays`."""
 
 
 def export_lerobot(source: Path, output: Path) -> None:
     """Write the dataset in `source` to the new folder `output`, which appears when it is complete.
 
-    Vectors and images come out as they went in, bit for bit; images become embedded PNG files. Episodes are numbered
-    from 0 without gaps, their instruction is their task.
+    Vectors and images keep their values, bit for bit; images become embedded PNG files. Episodes are numbered from 0
+    without gaps. The instruction of an episode becomes its task.
 
     Raises:
-        DatasetError: If `source` is no dataset of ours, or holds an array that LeRobot has no form for.
+        DatasetError: If `source` is no dataset of ours, or LeRobot cannot hold one of its arrays or its control rate.
         SimScaleError: If `output` exists and is not an empty folder.
     """
-    dataset = Dataset(source)
+    dataset, description = Dataset(source), read_description(source)
     with new_folder(output) as folder:
-        _Export(dataset, folder).run()
-        _write_json(folder / OWN_PATH, _own_record(source, dataset))
+        _Export(dataset, description, folder).run()
+        _write_json(folder / OWN_PATH, _own_record(dataset, description, read_discarded(source)))
 
 
 @dataclass
 class _Export:
-    """One dataset on its way into `folder`."""
+    """Writes one dataset into `folder`."""
 
     dataset: Dataset
+    description: Description
     folder: Path
     pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Image feature to how often each value occurs in each channel, over all episodes so far."""
+    """Image feature to the number of times that each value occurs in each channel, over all episodes so far."""
 
     def __post_init__(self) -> None:
-        self.features = lerobot_features(self.dataset.features)
+        self.features = lerobot_features(self.description)
         self.schema = arrow_schema(self.features)
-        self.fps = int(self.dataset.contract["control_hz"])
-        instructions = [record.metadata["instruction"] for record in self.dataset.episodes]
+        self.fps = int(self.description.fps)
+        if self.fps != self.description.fps:
+            raise DatasetError(f"expected a whole number of steps per second to export, got {self.description.fps}")
+        instructions = [episode.metadata["instruction"] for episode in self.dataset.episodes]
         self.tasks = {text: number for number, text in enumerate(dict.fromkeys(instructions))}
         self.task_of_episode = [self.tasks[text] for text in instructions]
 
@@ -87,7 +93,7 @@ class _Export:
         _write_json(self.folder / INFO_PATH, self._info())
 
     def _episode_row(self, number: int, files: _DataFiles) -> dict[str, Any]:
-        """Write one episode's frames and return its line of the table of episodes."""
+        """Write the frames of one episode and return its row of the table of episodes."""
         columns = self._frame_columns(number) | self.dataset.episode(number)
         chunk_index, file_index = files.write(self._table(number, columns))
         end, length = int(self.dataset.episode_ends[number]), self.dataset.episodes[number].length
@@ -108,7 +114,7 @@ class _Export:
         return row
 
     def _frame_columns(self, number: int) -> Arrays:
-        """Return the columns that LeRobot adds, of the episode `number`."""
+        """Return the columns that LeRobot adds to the episode `number`."""
         end, length = int(self.dataset.episode_ends[number]), self.dataset.episodes[number].length
         frames = np.arange(length)
         columns = {
@@ -136,9 +142,9 @@ class _Export:
 
     def _statistics_of_all(self) -> dict[str, FeatureStatistics]:
         count = len(self.dataset.episodes)
-        own = [self._frame_columns(number) for number in range(count)]
+        frames = [self._frame_columns(number) for number in range(count)]
         found = {key: image_statistics(counts, self.dataset.num_frames) for key, counts in self.pixels.items()}
-        found |= {key: vector_statistics(np.concatenate([columns[key] for columns in own])) for key in FRAME_COLUMNS}
+        found |= {key: vector_statistics(np.concatenate([columns[key] for columns in frames])) for key in FRAME_COLUMNS}
         vectors = [key for key in self.features if key not in found]
         return found | {key: vector_statistics(self.dataset.vectors(key)) for key in vectors}
 
@@ -162,7 +168,7 @@ class _Export:
 
 
 class _DataFiles:
-    """The Parquet files with the frames, one row group for each episode; a new one when the last is full."""
+    """Writes the frames to Parquet files, one row group for each episode. A new file begins when the last is full."""
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self._folder, self._schema = folder, schema
@@ -170,7 +176,7 @@ class _DataFiles:
         self._writer: pq.ParquetWriter | None = None
 
     def write(self, table: pa.Table) -> tuple[int, int]:
-        """Write one episode and return the indices of the chunk and the file that it is in."""
+        """Write one episode and return the indices of its chunk and its file."""
         if self._writer is not None and self._bytes + table.nbytes > DATA_FILE_MEGABYTES * 2**20:
             self.close()
             self._number += 1
@@ -184,7 +190,7 @@ class _DataFiles:
         return chunk_index, file_index
 
     def close(self) -> None:
-        """Finish the file being written."""
+        """Finish the current file."""
         if self._writer is not None:
             self._writer.close()
             self._writer, self._bytes = None, 0
@@ -198,7 +204,7 @@ def _column(values: NDArray[Any]) -> pa.Array:
 
 
 def _tasks_table(tasks: list[str]) -> pa.Table:
-    """Return the tasks as pandas would write them: the text is the index of the frame."""
+    """Return the tasks as pandas writes them: the text is the index of the data frame."""
     index = "__index_level_0__"
     text = {"name": None, "field_name": index, "pandas_type": "unicode", "numpy_type": "object", "metadata": None}
     number = {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64"}
@@ -216,20 +222,20 @@ def _tasks_table(tasks: list[str]) -> pa.Table:
     return pa.table(columns).replace_schema_metadata({"pandas": json.dumps(note)})
 
 
-def _own_record(source: Path, dataset: Dataset) -> dict[str, Any]:
-    """Return what an import needs beyond LeRobot's files to make the same dataset again."""
-    description = asdict(read_description(source))
+def _own_record(dataset: Dataset, description: Description, discarded: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what an import needs, besides LeRobot's files, to make the same dataset again."""
+    described = description.to_json()
     return {
         "format": OWN_FORMAT,
         "format_version": OWN_FORMAT_VERSION,
-        "contract": description["contract"],
-        "provenance": description["provenance"],
-        "features": description["features"],
+        "needs": described["needs"],
+        "provenance": described["provenance"],
+        "arrays": described["arrays"],
         "episodes": [
-            {"episode_index": record.episode_index, "sha256": record.sha256, "metadata": record.metadata}
-            for record in dataset.episodes
+            {"episode_index": episode.episode_index, "sha256": episode.sha256, "metadata": episode.metadata}
+            for episode in dataset.episodes
         ],
-        "discarded": read_discarded(source),
+        "discarded": discarded,
     }
 
 

@@ -1,4 +1,4 @@
-"""What can be made of a LeRobotDataset about which nothing more is known than its files say."""
+"""Makes demonstrations of a LeRobotDataset from elsewhere, about which only its own files tell anything."""
 
 from __future__ import annotations
 
@@ -8,59 +8,61 @@ from typing import Any
 
 import numpy as np
 
+from simscaleai.contract import Feature, ImageSize, Layout, Needs
 from simscaleai.data.episode_file import Arrays, DatasetError
-from simscaleai.data.lerobot.layout import IMAGE_PREFIX, VERSION, LeRobotFeature
+from simscaleai.data.keys import ACTION, IMAGE_PREFIX, image_key, vector_key
+from simscaleai.data.lerobot.layout import FRAME_COLUMNS, VERSION, LeRobotFeature
 from simscaleai.data.lerobot.source import Episode, LeRobotSource
 
-STATE, TRUTH, ACTION, SUCCESS = "observation.state", "observation.environment_state", "action", "next.success"
+STATE, ENVIRONMENT_STATE = "state", "environment_state"
+SUCCESS = "next.success"
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """How to read data that others made."""
+    """How to read data from elsewhere."""
 
     rename: Mapping[str, str] = field(default_factory=dict)
-    """Their name of a feature to ours."""
+    """Name of a feature in the source to its name in our dataset."""
     cameras: tuple[str, ...] | None = None
     """Cameras to take, X for `observation.images.X`; None takes all."""
-    image_size: tuple[int, int] | None = None
-    """Height and width that images are scaled to; None leaves them as they are."""
+    image_size: ImageSize | None = None
+    """Height and width that images are scaled to; None keeps their size."""
 
 
 class ForeignDataset:
-    """A LeRobotDataset seen as demonstrations for our policies: state, cameras, instruction and action."""
+    """A LeRobotDataset from elsewhere as demonstrations: vectors, cameras, instruction and action."""
 
     def __init__(self, source: LeRobotSource, options: ImportOptions) -> None:
         """Find in `source` what a policy can learn from.
 
         Raises:
-            DatasetError: If there is no state or no action, a name is wrong, or cameras do not fit together.
+            DatasetError: If there is no state or no action, a name is wrong, or the cameras differ in size.
         """
         self._source, self._options = source, options
-        self._theirs = _our_names(source.features, options.rename)
-        for key in (STATE, ACTION):
+        self._name_in_source = _names_in_source(source.features, options.rename)
+        for key in (vector_key(STATE), ACTION):
             self._check_vector(key)
-        self._vectors = [key for key in (STATE, TRUTH, ACTION) if key in self._theirs]
+        observed = [name for name in (STATE, ENVIRONMENT_STATE) if vector_key(name) in self._name_in_source]
+        self._layouts = {name: self._layout(vector_key(name), name == ENVIRONMENT_STATE) for name in observed}
         self.cameras = self._choose_cameras()
         """Names of the cameras that are taken."""
         self.image_size = self._common_size()
-        """Height and width of the images that are taken; None without."""
+        """Height and width of the images that are taken; None without images."""
 
-    def contract(self) -> dict[str, Any]:
-        """Return a contract with all that is known; no environment can fulfil it."""
-        return {
-            "environments": {},
-            "state": self._layout(STATE),
-            "environment_state": self._layout(TRUTH) if TRUTH in self._theirs else None,
-            "cameras": list(self.cameras),
-            "image_size": None if self.image_size is None else list(self.image_size),
-            "render_profile": None,
-            "language": any(episode.task for episode in self._source.episodes),
-            "action": " + ".join(entry["name"] for entry in self._layout(ACTION)) + f", meaning and units {UNKNOWN}",
-            "control_hz": self._source.fps,
-            "max_episode_steps": max(episode.length for episode in self._source.episodes),
-        }
+    def needs(self) -> Needs:
+        """Return needs with all that is known. No environment fulfils them, because none is named."""
+        action = " + ".join(feature.name for feature in self._layout(ACTION).features)
+        return Needs(
+            vectors=self._layouts,
+            cameras={camera: self.image_size for camera in self.cameras if self.image_size is not None},
+            instruction=any(episode.task for episode in self._source.episodes),
+            environments={},
+            action=f"{action}, meaning and units {UNKNOWN}",
+            control_hz=self._source.fps,
+            max_episode_steps=max(episode.length for episode in self._source.episodes),
+        )
 
     def provenance(self) -> dict[str, Any]:
         """Return where the data comes from."""
@@ -75,31 +77,30 @@ class ForeignDataset:
     def arrays(self, episode: Episode) -> Arrays:
         """Return the arrays of one episode under our names, vectors as float32 (T, n)."""
         arrays = {
-            key: self._source.read(episode, self._theirs[key]).astype(np.float32).reshape(episode.length, -1)
-            for key in self._vectors
+            key: self._source.read(episode, self._name_in_source[key]).astype(np.float32).reshape(episode.length, -1)
+            for key in (*map(vector_key, self._layouts), ACTION)
         }
-        for camera in self.cameras:
-            key = IMAGE_PREFIX + camera
-            arrays[key] = self._source.read(episode, self._theirs[key], image_size=self.image_size)
+        for key in map(image_key, self.cameras):
+            arrays[key] = self._source.read(episode, self._name_in_source[key], image_size=self.image_size)
         return arrays
 
     def metadata(self, episode: Episode) -> dict[str, Any]:
-        """Return what the episode says about itself; None is unknown."""
+        """Return the metadata of one episode. None means unknown."""
         success = None
-        if SUCCESS in self._theirs:
-            success = bool(self._source.read(episode, self._theirs[SUCCESS]).any())
+        if SUCCESS in self._name_in_source:
+            success = bool(self._source.read(episode, self._name_in_source[SUCCESS]).any())
         return {"seed": None, "environment": None, "instruction": episode.task, "success": success}
 
-    def gaps(self) -> list[str]:
-        """Return what the files do not say and what was made of it, one line each."""
+    def notes(self) -> list[str]:
+        """Return what the files do not say, and what that means for training and evaluation, one line each."""
         lines = [
             "the environment is unknown: policies can be trained on this data, but not evaluated here",
             "units and frames of state and action are unknown; actions beyond [-1, 1] are scaled by their range",
         ]
-        if SUCCESS not in self._theirs:
-            lines.append(f"there is no {SUCCESS}: whether an episode succeeded is unknown, training takes all")
+        if SUCCESS not in self._name_in_source:
+            lines.append(f"there is no {SUCCESS}: whether an episode succeeded is unknown, training uses all episodes")
         if not any(episode.task for episode in self._source.episodes):
-            lines.append("no episode has a task: policies trained on it read no instruction")
+            lines.append("no episode has a task: policies trained on this data read no instruction")
         if self._left_out():
             lines.append(f"left out: {', '.join(self._left_out())}")
         if self.image_size is not None and self.image_size[0] != self.image_size[1]:
@@ -107,43 +108,44 @@ class ForeignDataset:
         return lines
 
     def _left_out(self) -> list[str]:
-        used = {*self._vectors, *(IMAGE_PREFIX + camera for camera in self.cameras), SUCCESS}
-        known = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
-        return sorted(theirs for ours, theirs in self._theirs.items() if ours not in used and theirs not in known)
+        used = {*map(vector_key, self._layouts), *map(image_key, self.cameras), ACTION, SUCCESS}
+        return sorted(
+            theirs for ours, theirs in self._name_in_source.items() if ours not in used and theirs not in FRAME_COLUMNS
+        )
 
-    def _layout(self, key: str) -> list[dict[str, Any]]:
-        feature = self._source.features[self._theirs[key]]
+    def _layout(self, key: str, privileged: bool = False) -> Layout:
+        feature = self._source.features[self._name_in_source[key]]
         size = int(np.prod(feature["shape"]))
         names = _flat_names(feature.get("names"))
         if len(names) != size:
-            return [{"name": key, "size": size, "unit": UNKNOWN, "frame": UNKNOWN}]
-        return [{"name": name, "size": 1, "unit": UNKNOWN, "frame": UNKNOWN} for name in names]
+            return Layout((Feature(key, size, UNKNOWN, UNKNOWN),), privileged)
+        return Layout(tuple(Feature(name, 1, UNKNOWN, UNKNOWN) for name in names), privileged)
 
     def _check_vector(self, key: str) -> None:
-        if key not in self._theirs:
+        if key not in self._name_in_source:
             raise DatasetError(
                 f"{self._source.folder} has no {key!r}; there are {', '.join(sorted(self._source.features))}; "
-                f"say which one it is with --rename THEIRS={key}"
+                f"say which one it is with --rename SOURCE={key}"
             )
-        feature = self._source.features[self._theirs[key]]
+        feature = self._source.features[self._name_in_source[key]]
         if not feature["dtype"].startswith(("float", "int", "uint")):
-            raise DatasetError(f"{self._theirs[key]!r} holds {feature['dtype']}, {key!r} needs numbers")
+            raise DatasetError(f"expected numbers in {self._name_in_source[key]!r}, got {feature['dtype']}")
 
     def _choose_cameras(self) -> tuple[str, ...]:
-        there = tuple(
+        available = tuple(
             key.removeprefix(IMAGE_PREFIX)
-            for key, theirs in self._theirs.items()
-            if key.startswith(IMAGE_PREFIX) and self._source.features[theirs]["dtype"] in ("image", "video")
+            for key, name in self._name_in_source.items()
+            if key.startswith(IMAGE_PREFIX) and self._source.features[name]["dtype"] in ("image", "video")
         )
-        chosen = there if self._options.cameras is None else self._options.cameras
-        missing = [camera for camera in chosen if camera not in there]
+        chosen = available if self._options.cameras is None else self._options.cameras
+        missing = [camera for camera in chosen if camera not in available]
         if missing:
             raise DatasetError(
-                f"{self._source.folder} has no camera {missing[0]!r}; there are {', '.join(there) or 'none'}"
+                f"{self._source.folder} has no camera {missing[0]!r}; there are {', '.join(available) or 'none'}"
             )
         return chosen
 
-    def _common_size(self) -> tuple[int, int] | None:
+    def _common_size(self) -> ImageSize | None:
         if not self.cameras or self._options.image_size is not None:
             return self._options.image_size if self.cameras else None
         sizes = {camera: self._height_and_width(camera) for camera in self.cameras}
@@ -152,8 +154,8 @@ class ForeignDataset:
             raise DatasetError(f"cameras differ in size ({listing}); choose some with --cameras or give --image-size")
         return next(iter(sizes.values()))
 
-    def _height_and_width(self, camera: str) -> tuple[int, int]:
-        feature = self._source.features[self._theirs[IMAGE_PREFIX + camera]]
+    def _height_and_width(self, camera: str) -> ImageSize:
+        feature = self._source.features[self._name_in_source[image_key(camera)]]
         by_name = dict(zip(feature.get("names") or ("height", "width", "channels"), feature["shape"], strict=False))
         try:
             return int(by_name["height"]), int(by_name["width"])
@@ -161,14 +163,14 @@ class ForeignDataset:
             raise DatasetError(f"{camera} does not say its height and width; give --image-size") from None
 
 
-def _our_names(features: Mapping[str, LeRobotFeature], rename: Mapping[str, str]) -> dict[str, str]:
-    """Return our name of each feature to theirs."""
+def _names_in_source(features: Mapping[str, LeRobotFeature], rename: Mapping[str, str]) -> dict[str, str]:
+    """Return our name of each feature to its name in the source."""
     wrong = [name for name in rename if name not in features]
     if wrong:
         raise DatasetError(f"--rename: there is no {wrong[0]!r}; there are {', '.join(sorted(features))}")
     names: dict[str, str] = {}
     for theirs in features:
-        ours = rename.get(theirs, f"{IMAGE_PREFIX}image" if theirs == "observation.image" else theirs)
+        ours = rename.get(theirs, image_key("image") if theirs == "observation.image" else theirs)
         if ours in names:
             raise DatasetError(f"{names[ours]!r} and {theirs!r} would both be {ours!r}; rename one of them")
         names[ours] = theirs
@@ -176,9 +178,9 @@ def _our_names(features: Mapping[str, LeRobotFeature], rename: Mapping[str, str]
 
 
 def _flat_names(names: object) -> list[str]:
-    """Return the entries' names; some datasets keep them in a list, some in a dictionary of lists."""
+    """Return the names of the entries; some datasets store them in a list, some in a dictionary of lists."""
     if isinstance(names, Mapping):
-        return [text for part in names.values() for text in _flat_names(part)]
+        return [text for inner in names.values() for text in _flat_names(inner)]
     if isinstance(names, Iterable) and not isinstance(names, str):
         return [str(name) for name in names]
     return []

@@ -1,4 +1,4 @@
-"""Colour images as PNG and back: no pixel changes on the way."""
+"""Colour images as PNG, and back, without a change of any pixel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simscaleai.data.lerobot.layout import IMAGE_TYPE
 
-_FASTEST = 1  # of zlib's levels: twice as fast as the usual one, files a fifth larger
+_FASTEST = 1  # level of zlib: twice as fast as the default, files are a fifth larger
 
 
 def encode_images(images: NDArray[np.uint8], name: str) -> pa.Array:
@@ -27,7 +27,7 @@ def decode_images(column: pa.ChunkedArray, size: tuple[int, int] | None = None) 
     """Return the images in `column` as an array (T, H, W, 3), scaled to `size` (height, width) if given.
 
     Raises:
-        ValueError: If one is no image, lies outside the file, or differs in size from the others.
+        ValueError: If an entry is no image, is not in the file, or differs in size from the others.
     """
     return np.stack([_decode(row, size) for row in column.to_pylist()])
 

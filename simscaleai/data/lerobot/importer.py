@@ -1,20 +1,23 @@
-"""Reads a LeRobotDataset v3.0 into a dataset of ours: one that we exported, or one that others made."""
+"""Reads a LeRobotDataset v3.0 into a dataset of ours: one that we exported, or one from elsewhere."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from simscaleai.data.description import CONTRACT_FIELDS, REQUIRED_METADATA, Description, Feature
+from simscaleai.contract import Needs
+from simscaleai.data.description import ArrayType
 from simscaleai.data.episode_file import Arrays, DatasetError
+from simscaleai.data.episode_list import REQUIRED_METADATA
 from simscaleai.data.lerobot.exporter import OWN_FORMAT, OWN_FORMAT_VERSION
 from simscaleai.data.lerobot.foreign import ForeignDataset, ImportOptions
 from simscaleai.data.lerobot.layout import OWN_PATH, is_image
-from simscaleai.data.lerobot.source import DAMAGED, LeRobotSource
+from simscaleai.data.lerobot.source import READ_ERRORS, Episode, LeRobotSource
 from simscaleai.data.writer import DatasetWriter
 from simscaleai.files import new_folder
 
@@ -24,16 +27,16 @@ __all__ = ["ImportOptions", "import_lerobot"]
 def import_lerobot(source: Path, output: Path, options: ImportOptions | None = None) -> list[str]:
     """Make the new dataset `output`, which appears when it is complete, from the LeRobotDataset in `source`.
 
-    What `export_lerobot` wrote becomes the dataset that it was made of, to the last byte. For any other, a contract is
-    made of what LeRobot knows.
+    What `export_lerobot` wrote becomes the dataset from which it was made, to the last byte. For any other source, the
+    needs say what is known from LeRobot's files.
 
     Args:
         source: Folder with `meta/info.json`.
         output: Folder to write, new or empty.
-        options: How to read data that others made.
+        options: How to read data from elsewhere.
 
     Returns:
-        What the source does not say, one line each, and what was made of it.
+        What the source does not say, and what that means for training and evaluation, one line each.
 
     Raises:
         DatasetError: If the source is damaged, of another version, or lacks what training needs.
@@ -42,54 +45,79 @@ def import_lerobot(source: Path, output: Path, options: ImportOptions | None = N
     opened = LeRobotSource(source)
     with new_folder(output) as folder:
         if (source / OWN_PATH).exists() and options in (None, ImportOptions()):
-            return _import_own(opened, folder)
+            _import_own(opened, folder)
+            return []
         foreign = ForeignDataset(opened, options or ImportOptions())
-        with DatasetWriter(folder, foreign.contract(), provenance=foreign.provenance()) as writer:
+        with DatasetWriter(folder, foreign.needs(), provenance=foreign.provenance()) as writer:
             for episode in tqdm(opened.episodes, unit="ep", disable=None):
                 writer.write_episode(foreign.arrays(episode), foreign.metadata(episode), episode.index)
-        return foreign.gaps()
+        return foreign.notes()
 
 
-def _import_own(source: LeRobotSource, folder: Path) -> list[str]:
-    """Restore what we exported, and make sure that it is the same."""
+@dataclass(frozen=True)
+class _OwnRecord:
+    """The content of the file that `export_lerobot` adds to LeRobot's files."""
+
+    needs: Needs
+    provenance: dict[str, Any]
+    array_types: dict[str, ArrayType]
+    episodes: list[dict[str, Any]]
+    """`episode_index`, `sha256` and `metadata` of each episode."""
+    discarded: list[dict[str, Any]]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> _OwnRecord:
+        """Rebuild the record from its current form, or from that of version 1."""
+        version = data["format_version"]
+        if data["format"] != OWN_FORMAT or version not in range(1, OWN_FORMAT_VERSION + 1):
+            raise ValueError(f"it is {data['format']} version {version}")
+        needs, arrays = ("contract", "features") if version == 1 else ("needs", "arrays")
+        for entry in data["episodes"]:
+            _ = entry["episode_index"], entry["sha256"], [entry["metadata"][name] for name in REQUIRED_METADATA]
+        return cls(
+            Needs.from_json(data[needs]),
+            data["provenance"],
+            {key: ArrayType.from_json(entry) for key, entry in data[arrays].items()},
+            data["episodes"],
+            data["discarded"],
+        )
+
+
+def _import_own(source: LeRobotSource, folder: Path) -> None:
+    """Restore a dataset that we exported, and check that it is the same."""
     own = _read_own(source)
-    features = {key: Feature(**entry | {"shape": tuple(entry["shape"])}) for key, entry in own["features"].items()}
-    description = Description(contract=own["contract"], provenance=own["provenance"])
-    with DatasetWriter(folder, description.contract, provenance=description.provenance) as writer:
-        pairs = zip(source.episodes, own["episodes"], strict=True)
+    with DatasetWriter(folder, own.needs, provenance=own.provenance) as writer:
+        pairs = zip(source.episodes, own.episodes, strict=True)
         for episode, entry in tqdm(pairs, total=len(source.episodes), unit="ep", disable=None):
-            arrays: Arrays = {}
-            for key, feature in features.items():
-                dtype = np.uint8 if is_image(key, feature) else np.dtype(feature.dtype)
-                arrays[key] = source.read(episode, key).astype(dtype, copy=False).reshape(-1, *feature.shape)
-            record = writer.write_episode(arrays, entry["metadata"], entry["episode_index"])
-            if record.sha256 != entry["sha256"]:
+            arrays = _arrays(source, episode, own.array_types)
+            stored = writer.write_episode(arrays, entry["metadata"], entry["episode_index"])
+            if stored.sha256 != entry["sha256"]:
                 raise DatasetError(
                     f"{source.folder} was changed after the export: episode {episode.index} is not what "
                     f"{OWN_PATH} describes; remove that file to import it as data of unknown origin"
                 )
-        for discarded in own["discarded"]:
-            writer.discard_episode(
-                {key: value for key, value in discarded.items() if key != "episode_index"}, discarded["episode_index"]
-            )
-    return []
+        for discarded in own.discarded:
+            metadata = {key: value for key, value in discarded.items() if key != "episode_index"}
+            writer.discard_episode(metadata, discarded["episode_index"])
 
 
-def _read_own(source: LeRobotSource) -> dict[str, Any]:
+def _arrays(source: LeRobotSource, episode: Episode, array_types: dict[str, ArrayType]) -> Arrays:
+    """Return the arrays of one episode with the types and shapes that they had before the export."""
+    arrays: Arrays = {}
+    for key, array_type in array_types.items():
+        dtype = np.uint8 if is_image(key, array_type) else np.dtype(array_type.dtype)
+        arrays[key] = source.read(episode, key).astype(dtype, copy=False).reshape(-1, *array_type.shape)
+    return arrays
+
+
+def _read_own(source: LeRobotSource) -> _OwnRecord:
     path = source.folder / OWN_PATH
     try:
-        own: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if (own["format"], own["format_version"]) != (OWN_FORMAT, OWN_FORMAT_VERSION):
-            raise ValueError(f"it is {own['format']} version {own['format_version']}")
-        if len(own["episodes"]) != len(source.episodes):
-            raise ValueError(f"it lists {len(own['episodes'])} episodes, there are {len(source.episodes)}")
-        for name in CONTRACT_FIELDS:
-            own["contract"][name]
-        for entry in own["episodes"]:
-            _ = entry["episode_index"], entry["sha256"], [entry["metadata"][name] for name in REQUIRED_METADATA]
-        _ = own["provenance"], own["discarded"], own["features"].items()
+        own = _OwnRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+        if len(own.episodes) != len(source.episodes):
+            raise ValueError(f"it lists {len(own.episodes)} episodes, there are {len(source.episodes)}")
         return own
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise DatasetError(
             f"{path} does not fit the dataset: {type(error).__name__} {error}; remove it to import the dataset as "
             "data of unknown origin"

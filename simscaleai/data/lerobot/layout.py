@@ -1,4 +1,4 @@
-"""Names and shapes of a LeRobotDataset v3.0: where files lie, and how a feature is described there and in Arrow."""
+"""Layout of a LeRobotDataset v3.0: paths of the files, and how `info.json` and Arrow describe a feature."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from simscaleai.data.description import Feature
+from simscaleai.contract import Layout
+from simscaleai.data.description import ArrayType, Description
 from simscaleai.data.episode_file import DatasetError
+from simscaleai.data.keys import IMAGE_PREFIX
 
 VERSION = "v3.0"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -18,15 +20,14 @@ INFO_PATH = "meta/info.json"
 STATISTICS_PATH = "meta/stats.json"
 TASKS_PATH = "meta/tasks.parquet"
 OWN_PATH = "meta/simscaleai.json"
-"""Ours: contract, provenance, and what each episode says about itself."""
+"""Our own file: needs, provenance, and the metadata of each episode."""
 
 FILES_PER_CHUNK = 1000
 DATA_FILE_MEGABYTES = 100
 VIDEO_FILE_MEGABYTES = 200
 
-IMAGE_PREFIX = "observation.images."
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-"""How an embedded image stands in a Parquet file."""
+"""Type of an embedded image in a Parquet file."""
 
 FRAME_COLUMNS: dict[str, str] = {
     "timestamp": "float32",
@@ -35,54 +36,55 @@ FRAME_COLUMNS: dict[str, str] = {
     "index": "int64",
     "task_index": "int64",
 }
-"""Columns that every LeRobotDataset has: dtype of each, one number per frame."""
+"""Columns that every LeRobotDataset has, one number per frame: name to dtype."""
 
 LeRobotFeature = dict[str, Any]
-"""`dtype`, `shape` and `names`, as they stand in `info.json`."""
+"""`dtype`, `shape` and `names`, as in `info.json`."""
 
 
-def is_image(key: str, feature: Feature) -> bool:
+def is_image(key: str, array_type: ArrayType) -> bool:
     """Return whether the array `key` holds colour images."""
-    return key.startswith(IMAGE_PREFIX) and feature.dtype == "uint8" and len(feature.shape) == 3
+    return key.startswith(IMAGE_PREFIX) and array_type.dtype == "uint8" and len(array_type.shape) == 3
 
 
-def lerobot_features(features: Mapping[str, Feature]) -> dict[str, LeRobotFeature]:
+def lerobot_features(description: Description) -> dict[str, LeRobotFeature]:
     """Return the features of `info.json` for a dataset of ours.
 
     Raises:
-        DatasetError: If LeRobot has no form for one.
+        DatasetError: If LeRobot cannot hold one of the arrays.
     """
-    described = {key: _lerobot_feature(key, feature) for key, feature in features.items()}
-    own = {key: {"dtype": dtype, "shape": [1], "names": None} for key, dtype in FRAME_COLUMNS.items()}
-    return described | own
+    features = {
+        key: _lerobot_feature(key, array_type, description.layout(key))
+        for key, array_type in description.array_types.items()
+    }
+    columns = {key: {"dtype": dtype, "shape": [1], "names": None} for key, dtype in FRAME_COLUMNS.items()}
+    return features | columns
 
 
 def arrow_schema(features: Mapping[str, LeRobotFeature]) -> pa.Schema:
-    """Return the columns of a data file, with the note from which Hugging Face `datasets` learns what they mean."""
+    """Return the columns of a data file, with the metadata that Hugging Face `datasets` reads their types from."""
     fields = [pa.field(key, _arrow_type(feature)) for key, feature in features.items()]
     note = {"info": {"features": {key: _datasets_feature(feature) for key, feature in features.items()}}}
     return pa.schema(fields, metadata={"huggingface": json.dumps(note)})
 
 
-def _lerobot_feature(key: str, feature: Feature) -> LeRobotFeature:
+def _lerobot_feature(key: str, array_type: ArrayType, layout: Layout | None) -> LeRobotFeature:
     if "/" in key or key in FRAME_COLUMNS:
         raise DatasetError(f"LeRobot cannot hold a feature called {key!r}")
-    if is_image(key, feature):
-        return {"dtype": "image", "shape": list(feature.shape), "names": ["height", "width", "channels"]}
-    if len(feature.shape) > 1:
-        raise DatasetError(
-            f"{key!r} has shape {feature.shape} at each step; LeRobot gets vectors and colour images only"
-        )
-    return {"dtype": feature.dtype, "shape": list(feature.shape) or [1], "names": _entry_names(feature)}
+    shape = array_type.shape
+    if is_image(key, array_type):
+        return {"dtype": "image", "shape": list(shape), "names": ["height", "width", "channels"]}
+    if len(shape) > 1:
+        raise DatasetError(f"expected vectors and colour images to export, got {key!r} of shape {shape} at each step")
+    names = None if layout is None else _entry_names(layout)
+    return {"dtype": array_type.dtype, "shape": list(shape) or [1], "names": names}
 
 
-def _entry_names(feature: Feature) -> list[str] | None:
-    if feature.layout is None:
-        return None
+def _entry_names(layout: Layout) -> list[str]:
     return [
-        entry["name"] if entry["size"] == 1 else f"{entry['name']}.{number}"
-        for entry in feature.layout
-        for number in range(entry["size"])
+        feature.name if feature.size == 1 else f"{feature.name}.{number}"
+        for feature in layout.features
+        for number in range(feature.size)
     ]
 
 

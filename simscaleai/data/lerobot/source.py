@@ -1,4 +1,4 @@
-"""Reads the files of a LeRobotDataset v3.0, whoever wrote them, episode by episode."""
+"""Reads the files of any LeRobotDataset v3.0, episode by episode."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from simscaleai.data.episode_file import DatasetError
 from simscaleai.data.lerobot.images import decode_images
 from simscaleai.data.lerobot.layout import INFO_PATH, TASKS_PATH, VERSION, LeRobotFeature
 from simscaleai.data.lerobot.video import read_video
+from simscaleai.json_data import DAMAGE
 
-DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, SyntaxError, OSError, pa.ArrowException)
-"""What reading a damaged file may raise; a SyntaxError comes from a damaged PNG."""
+READ_ERRORS = (*DAMAGE, IndexError, SyntaxError, OSError, pa.ArrowException)
+"""What reading a damaged file may raise. A damaged PNG raises SyntaxError."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One line of the table of episodes."""
+    """One row of the table of episodes."""
 
     index: int
     length: int
     task: str
     row: dict[str, Any]
-    """All columns but the statistics."""
+    """All columns except the statistics."""
 
 
 class LeRobotSource:
-    """An opened LeRobotDataset: what it is, its episodes, and their arrays."""
+    """An opened LeRobotDataset: its description, its episodes, and their arrays."""
 
     def __init__(self, folder: Path) -> None:
         """Open `folder`.
@@ -51,18 +52,18 @@ class LeRobotSource:
         """Frames per second."""
         try:
             self.episodes = tuple(self._read_episodes(_read_tasks(folder)))
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise _damaged(folder / "meta", error) from None
-        """The episodes by their index."""
+        """The episodes in the order of their index."""
         self._read_data_file = lru_cache(maxsize=1)(pq.read_table)
 
     def read(self, episode: Episode, key: str, *, image_size: tuple[int, int] | None = None) -> NDArray[Any]:
-        """Return feature `key` of `episode`, its first dimension is time.
+        """Return feature `key` of `episode`. The first dimension is time.
 
         Args:
             episode: One of `episodes`.
             key: One of `features`.
-            image_size: Height and width that images are scaled to; None leaves them as they are.
+            image_size: Height and width that images are scaled to; None keeps their size.
 
         Raises:
             DatasetError: If a file is missing or damaged, or the feature is of an unknown kind.
@@ -74,7 +75,7 @@ class LeRobotSource:
             else:
                 column = self._table(episode).column(key)
                 values = decode_images(column, image_size) if feature["dtype"] == "image" else _to_array(column)
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise _damaged(self.folder, error, f"episode {episode.index}, {key}") from None
         if len(values) != episode.length:
             raise DatasetError(
@@ -86,11 +87,11 @@ class LeRobotSource:
         table = self._read_data_file(self._path("data_path", episode.row, "data"))
         rows = np.flatnonzero(table.column("episode_index").to_numpy() == episode.index)
         if len(rows) != episode.length or rows[-1] - rows[0] + 1 != episode.length:
-            raise ValueError(f"{len(rows)} frames, where the table of episodes says {episode.length}")
-        part = table.slice(int(rows[0]), episode.length)
-        if (part.column("frame_index").to_numpy() != np.arange(episode.length)).any():
+            raise ValueError(f"{len(rows)} frames, the table of episodes says {episode.length}")
+        frames = table.slice(int(rows[0]), episode.length)
+        if (frames.column("frame_index").to_numpy() != np.arange(episode.length)).any():
             raise ValueError("its frames are out of order")
-        return part
+        return frames
 
     def _read_video(self, episode: Episode, key: str, image_size: tuple[int, int] | None) -> NDArray[np.uint8]:
         path = self._path("video_path", episode.row, f"videos/{key}", video_key=key)
@@ -113,7 +114,7 @@ class LeRobotSource:
         for row in rows:
             texts = row.get("tasks") or [tasks[0]]
             if len(texts) > 1:
-                raise ValueError(f"episode {row['episode_index']} has {len(texts)} tasks; one each can be imported")
+                raise ValueError(f"episode {row['episode_index']} has {len(texts)} tasks, expected one")
             yield Episode(int(row["episode_index"]), int(row["length"]), str(texts[0]), row)
 
 
@@ -125,8 +126,8 @@ def _read_info(folder: Path) -> dict[str, Any]:
         info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if info["codebase_version"] != VERSION:
             raise DatasetError(
-                f"{folder} is a LeRobotDataset {info['codebase_version']}; this version reads {VERSION}, to which "
-                "lerobot converts older ones"
+                f"{folder} is a LeRobotDataset {info['codebase_version']}; this version reads {VERSION}; "
+                "the package lerobot converts older ones"
             )
         for feature in info["features"].values():
             feature["shape"] = tuple(feature["shape"])
@@ -134,11 +135,11 @@ def _read_info(folder: Path) -> dict[str, Any]:
         if info["total_episodes"] < 1:
             raise DatasetError(f"{folder} holds no episode")
         if info["fps"] != int(info["fps"]):
-            raise DatasetError(f"{folder} has {info['fps']} frames per second; whole numbers can be imported")
+            raise DatasetError(f"{folder} has {info['fps']} frames per second, expected a whole number")
         return info | {"fps": int(info["fps"])}
     except DatasetError:
         raise
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise _damaged(path, error) from None
 
 
@@ -157,7 +158,7 @@ def _without_statistics(path: Path) -> list[dict[str, Any]]:
 def _to_array(column: pa.ChunkedArray) -> NDArray[Any]:
     """Return a column of numbers (T,), or of lists of n numbers each (T, n)."""
     array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # an empty column, or one that does not fit into one chunk
+    if isinstance(array, pa.ChunkedArray):  # an empty column, or one too large for one chunk
         array = pa.concat_arrays(array.chunks)
     flat = array
     while pa.types.is_list(flat.type) or pa.types.is_large_list(flat.type) or pa.types.is_fixed_size_list(flat.type):

@@ -1,6 +1,6 @@
-"""The statistics that LeRobot keeps of every feature, for each episode and for all: exact, over every frame.
+"""The statistics that LeRobot stores of every feature, for each episode and for all episodes together.
 
-LeRobot itself estimates quantiles from histograms and looks at a sample of the images.
+They are exact and cover every frame. LeRobot itself estimates quantiles from histograms and samples the images.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Heads that turn features into actions."""
+"""Heads that map features to actions."""

@@ -17,14 +17,14 @@ from simscaleai.errors import SimScaleError, UnknownNameError
 from simscaleai.models.action_model import masked_mean
 
 TIME_FEATURES = 64
-"""Sines and cosines that describe a timestep."""
+"""Number of sines and cosines that encode a timestep."""
 
 BETA_SCHEDULES = ("linear", "squaredcos_cap_v2")
 
 
 @dataclass(frozen=True)
 class DenoisingStep:
-    """One reverse step from timestep t to the next visited one: x ← clean_scale · x̂₀ + noisy_scale · x + std · z."""
+    """One reverse step from timestep t to the next one used: x ← clean_scale · x̂₀ + noisy_scale · x + std · z."""
 
     timestep: int
     signal: float
@@ -36,14 +36,16 @@ class DenoisingStep:
 
 
 class DiffusionActionHead(nn.Module):
-    """Predicts the noise in a noisy action, given features; samples actions by removing it step by step.
+    """Predicts the noise in a noisy action from features, and samples actions by removing noise step by step.
 
-    Unlike regression it keeps several valid actions apart. Prefer `beta_schedule="squaredcos_cap_v2"`, the schedule of
-    Diffusion Policy: it ends in noise. The default linear one, with 100 steps up to β = 0.02, keeps 60 % of the
-    signal's amplitude at the last timestep, so sampling from pure noise starts off the trained distribution. Measured
-    on two modes with shares 0.70 and 0.30, ten denoising steps, 4096 samples: the cosine schedule gives 0.70 to 0.72
-    to the first, the linear one 0.60 to 0.63 (and no more with all 100 steps); 2 % and 0.5 % of the samples lie
-    between the modes (0.4 % and 0.2 % with 20 steps). Regression answers their mean every time.
+    Unlike regression, it can represent several valid actions. Prefer `beta_schedule="squaredcos_cap_v2"`, the schedule
+    of Diffusion Policy, which ends in pure noise. The default linear schedule, with 100 steps up to β = 0.02, keeps
+    60 % of the signal's amplitude at the last timestep. Sampling from pure noise then starts outside the trained
+    distribution.
+
+    Measured with two modes of shares 0.70 and 0.30, ten denoising steps and 4096 samples: the cosine schedule gives the
+    first mode a share of 0.70 to 0.72, the linear schedule 0.60 to 0.63 (also with all 100 steps). 2 % and 0.5 % of
+    the samples lie between the modes (0.4 % and 0.2 % with 20 steps). Regression always predicts the mean of the modes.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class DiffusionActionHead(nn.Module):
 
         Args:
             input_dim: Length of the backbone's features.
-            action_dim: Numbers to predict; for a chunk, horizon times dimensions.
+            action_dim: Number of numbers to predict; for a chunk, horizon times dimensions.
             hidden_dim: Width of the residual blocks.
             n_layers: Number of residual blocks.
             num_diffusion_steps: Timesteps of the noise schedule in training.
@@ -72,9 +74,9 @@ class DiffusionActionHead(nn.Module):
             beta_start: First β of the linear schedule.
             beta_end: Last β of the linear schedule.
             beta_schedule: "linear", or "squaredcos_cap_v2", which ignores `beta_start` and `beta_end`.
-            noise_samples: Timesteps and noises drawn per row in the training loss. The expectation is the same for
-                any number; more are nearly free beside a backbone that is evaluated once, and take out noise: a small
-                VLA learned to find a blob in 300 steps with 16, and had not in 800 with 1.
+            noise_samples: Timesteps and noises drawn per row in the training loss. The expectation of the loss is the
+                same for any number. More samples reduce its noise at little cost, because the backbone is evaluated
+                once: a small VLA learned to find a blob in 300 steps with 16, and not in 800 steps with 1.
 
         Raises:
             SimScaleError: If the schedule is unknown or the step counts do not fit.
@@ -114,8 +116,8 @@ class DiffusionActionHead(nn.Module):
             features: (B, input_dim).
             target_actions: (B, action_dim) in [-1, 1].
             valid: Entries of the targets that count in the loss, bool (B, action_dim); None means all.
-            noise: For sampling, (num_inference_steps + 1, B, action_dim) standard normal: the start, then one per
-                step. Without it torch's global generator is used.
+            noise: Standard normal numbers for sampling, (num_inference_steps + 1, B, action_dim): the start, then one
+                per step. Without `noise`, torch's global generator is used.
 
         Returns:
             With targets `loss`, the mean squared error of the predicted noise at `noise_samples` random timesteps per
@@ -147,7 +149,7 @@ class DiffusionActionHead(nn.Module):
         return actions.clamp(-1, 1)
 
     def denoise(self, noisy: Tensor, step: DenoisingStep, features: Tensor, fresh: Tensor) -> Tensor:
-        """Return a sample of the posterior one step nearer to the clean actions; `fresh` is new standard noise."""
+        """Return a sample of the posterior one step closer to the clean actions. `fresh` is standard normal noise."""
         timesteps = torch.full((len(noisy),), step.timestep, device=noisy.device)
         clean = _denoised(noisy, self.predict_noise(noisy, timesteps, features), step.signal)
         return step.clean_scale * clean + step.noisy_scale * noisy + step.std * fresh
@@ -166,7 +168,7 @@ class DiffusionActionHead(nn.Module):
 
 
 class _ResidualBlock(nn.Module):
-    """Residual MLP whose hidden units are shifted by the condition."""
+    """Residual MLP. The condition shifts its hidden units."""
 
     def __init__(self, hidden_dim: int) -> None:
         super().__init__()
@@ -183,9 +185,9 @@ class _ResidualBlock(nn.Module):
 def denoising_steps(alphas_cumprod: Tensor, num_steps: int) -> tuple[DenoisingStep, ...]:
     """Return the reverse process over `num_steps` of the timesteps, from the noisiest to the cleanest.
 
-    Skipped timesteps merge into one step: its α is the ratio of the cumulative products of the *visited* timesteps,
-    so that each step is the exact posterior of the forward process between them. The timesteps trail: the noisiest
-    is always visited, and the last visited one is denoised to the end.
+    Skipped timesteps are merged into one step. Its α is the ratio of the cumulative products of the *used* timesteps,
+    so each step is the exact posterior of the forward process between them. The noisiest timestep is always used, and
+    the last used one is denoised to the end.
     """
     total = len(alphas_cumprod)
     timesteps = [round(total - index * total / num_steps) - 1 for index in range(num_steps)]
@@ -207,7 +209,7 @@ def denoising_steps(alphas_cumprod: Tensor, num_steps: int) -> tuple[DenoisingSt
 
 
 def _betas(schedule: str, num_steps: int, start: float, end: float) -> Tensor:
-    """Return β, float64 (num_steps,), on the CPU even where models are built on the meta device."""
+    """Return β, float64 (num_steps,), on the CPU even if the model is built on the meta device."""
     if schedule == "linear":
         return torch.linspace(start, end, num_steps, dtype=torch.float64, device="cpu")
     if schedule == "squaredcos_cap_v2":
@@ -218,7 +220,7 @@ def _betas(schedule: str, num_steps: int, start: float, end: float) -> Tensor:
 
 
 def _time_features(timesteps: Tensor) -> Tensor:
-    """Return sines and cosines of `timesteps` (B,) at frequencies from 1 to 1/10000, (B, TIME_FEATURES)."""
+    """Return sines and cosines of `timesteps` (B,) at frequencies from 1 to 1/10000, shape (B, TIME_FEATURES)."""
     half = TIME_FEATURES // 2
     exponents = torch.arange(half, device=timesteps.device) / (half - 1)
     angles = timesteps.unsqueeze(-1) * 10_000.0**-exponents

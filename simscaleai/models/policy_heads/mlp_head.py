@@ -1,4 +1,4 @@
-"""The deterministic head: features to one action vector."""
+"""The deterministic head: a multi-layer perceptron."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from simscaleai.models.mlp import mlp_layers
 class MLPActionHead(nn.Module):
     """Multi-layer perceptron from features (B, input_dim) to actions (B, action_dim).
 
-    Hidden layers are normalised: with the small initial weights of the VLA, the signal of a plain stack vanishes, and
-    the whole network stays at the mean action for hundreds of steps.
+    Hidden layers are normalised. Without it, the signal would vanish because of the small initial weights of the VLA,
+    and the whole network would predict the mean action for hundreds of steps.
     """
 
     def __init__(

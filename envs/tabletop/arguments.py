@@ -1,0 +1,162 @@
+"""From the arguments of Gymnasium's interfaces to those of `TaskSlots`, with checks that say what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from envs.tabletop.names import ACTION, CAMERAS, ENVIRONMENT_STATE, STATE
+from envs.tabletop.registration import find_task
+from envs.tabletop.simulation import MAX_ARM_SPEED
+from envs.tabletop.task_slots import START_OPTIONS, TaskSlots, task_spec
+from simscaleai.contract import Observation
+from simscaleai.errors import SimScaleError, UnknownNameError
+
+MOST_PIXELS = 4096
+"""Largest height and width of an image; no GL driver draws much larger ones."""
+
+_REWARDS = ("sparse", "dense")
+_BOUNDS = {STATE: MAX_ARM_SPEED, ENVIRONMENT_STATE: 1000.0}
+"""Largest magnitude of each vector: a faster arm has diverged, and a fallen cube stays within 1 km."""
+
+
+def make_task_slots(
+    env_id: str,
+    num_envs: int,
+    *,
+    cameras: Sequence[str] = (),
+    image_size: tuple[int, int] = (128, 128),
+    environment_state: bool = False,
+    terminate_on_success: bool = True,
+    reward: str = "sparse",
+    max_episode_steps: int | None = None,
+    num_threads: int | None = None,
+) -> TaskSlots:
+    """Make the slots behind a Gymnasium environment; see `TaskVectorEnv` for the arguments."""
+    check_choice("reward", reward, _REWARDS)
+    check_cameras(cameras, image_size)
+    size = (int(image_size[0]), int(image_size[1]))
+    task_class = find_task(env_id)
+    vectors = (STATE, ENVIRONMENT_STATE) if environment_state else (STATE,)
+    return TaskSlots(
+        env_id,
+        task_class,
+        num_envs,
+        task_spec(env_id, task_class, max_episode_steps).needs(*vectors, cameras=dict.fromkeys(cameras, size)),
+        terminate_on_success=terminate_on_success,
+        max_episode_steps=max_episode_steps,
+        dense_reward=reward == "dense",
+        num_threads=num_threads,
+    )
+
+
+def action_space() -> gym.Space[NDArray[np.float32]]:
+    """Return the space of one action."""
+    low, high = np.array(ACTION.low, np.float32), np.array(ACTION.high, np.float32)
+    return cast("gym.Space[NDArray[np.float32]]", gym.spaces.Box(low, high, dtype=np.float32))
+
+
+def observation_space(slots: TaskSlots) -> gym.Space[Observation]:
+    """Return the space of one observation of `slots`: a key for each vector and each camera."""
+    spaces: dict[str, gym.Space[Any]] = {
+        key: gym.spaces.Box(-_BOUNDS[key], _BOUNDS[key], (layout.size,), np.float32)
+        for key, layout in slots.needs.vectors.items()
+    }
+    for key, size in slots.needs.cameras.items():
+        spaces[key] = gym.spaces.Box(0, 255, (*size, 3), np.uint8)
+    return cast("gym.Space[Observation]", gym.spaces.Dict(spaces))
+
+
+class SeedStream:
+    """Seeds for the episodes of one slot.
+
+    An episode without a given seed draws one from a random stream. The last seed that was given seeds that stream.
+    """
+
+    def __init__(self) -> None:
+        """Begin with a stream that the operating system seeds."""
+        self._source: np.random.Generator | int | None = None
+
+    def next(self, seed: int | None = None) -> int:
+        """Return the seed of the next episode: `seed`, or the next one of the stream."""
+        if seed is not None:
+            self._source = int(seed)
+            return self._source
+        if not isinstance(self._source, np.random.Generator):
+            self._source = np.random.default_rng(self._source)
+        return int(self._source.integers(2**31))
+
+
+def check_choice(kind: str, value: object, choices: Sequence[object]) -> None:
+    """Raise `UnknownNameError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise UnknownNameError(kind, value, choices)
+
+
+def check_cameras(cameras: Sequence[str], image_size: tuple[int, int]) -> None:
+    """Raise `SimScaleError` unless `cameras` are known names and `image_size` is a height and a width."""
+    if isinstance(cameras, str):
+        raise SimScaleError(f"cameras must be a sequence of names, for example ({cameras!r},), got a text")
+    for camera in cameras:
+        check_choice("camera", camera, CAMERAS)
+    if len(image_size) != 2 or min(image_size) < 1 or max(image_size) > MOST_PIXELS:
+        raise SimScaleError(f"image_size must be (height, width), each 1 to {MOST_PIXELS} px, got {image_size}")
+
+
+def find_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """Return the mode that `mode` is or names, as Gymnasium's own vector environments take it."""
+    try:
+        return AutoresetMode(mode)
+    except ValueError as error:
+        raise UnknownNameError("autoreset_mode", mode, [each.value for each in AutoresetMode]) from error
+
+
+def check_actions(actions: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    """Raise `SimScaleError` unless `actions` are a floating-point array of this shape."""
+    expected = f"expected actions of shape {shape} and a floating dtype"
+    if not isinstance(actions, np.ndarray):
+        raise SimScaleError(f"{expected}, got {type(actions).__name__}")
+    if actions.shape != shape or actions.dtype.kind != "f":
+        raise SimScaleError(f"{expected}, got shape {actions.shape} and dtype {actions.dtype}")
+
+
+def check_mask(name: str, mask: NDArray[np.bool_], num_envs: int) -> None:
+    """Raise `SimScaleError` unless `mask` is a bool array of shape (num_envs,)."""
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,):
+        came = f"shape {mask.shape} and dtype {mask.dtype}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise SimScaleError(f"{name} must be a bool array of shape ({num_envs},), got {came}")
+
+
+def per_slot_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> Sequence[int | None]:
+    """Return one seed per slot: s means s + i for slot i, None leaves a slot to its own stream."""
+    if seed is None:
+        return [None] * num_envs
+    seeds = range(seed, seed + num_envs) if isinstance(seed, int | np.integer) else seed
+    if not isinstance(seeds, Sequence) or len(seeds) != num_envs:
+        raise SimScaleError(f"expected an int or {num_envs} seeds, one per slot, got {seed!r}")
+    if any(each is not None and (not isinstance(each, int | np.integer) or each < 0) for each in seeds):
+        raise SimScaleError(f"a seed must be an integer of at least 0 or None, got {seed!r}")
+    return seeds
+
+
+def per_slot_options(options: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]:
+    """Spread the start options over the slots: one text for all, or a sequence with one per slot."""
+    rows: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+    for name in START_OPTIONS:
+        value = options.get(name)
+        if value is None:
+            continue
+        values = [value] * num_envs if isinstance(value, str) else value
+        proper = isinstance(values, Sequence) and all(isinstance(each, str | None) for each in values)
+        if not proper or len(values) != num_envs:
+            raise SimScaleError(
+                f"option {name!r} needs one text for all slots or {num_envs}, one per slot; got {value!r}"
+            )
+        for row, each in zip(rows, values, strict=True):
+            row[name] = each
+    return rows

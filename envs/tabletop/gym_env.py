@@ -1,0 +1,94 @@
+"""The single environment: one slot of a task as a `gymnasium.Env`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.slots import Start
+from envs.tabletop.arguments import (
+    SeedStream,
+    action_space,
+    check_actions,
+    check_choice,
+    make_task_slots,
+    observation_space,
+    per_slot_seeds,
+)
+from envs.tabletop.names import CONTROL_HZ, OVERVIEW
+from envs.tabletop.vector_env import VIDEO_SIZE
+from simscaleai.contract import Observation
+
+Info = dict[str, Any]
+
+_SLOT = np.zeros(1, dtype=np.intp)
+_WITH_IMAGES = np.ones(1, dtype=bool)
+
+
+class TaskEnv(gym.Env[Observation, NDArray[np.float32]]):
+    """One slot of a task.
+
+    The task's class says what is done, observed and drawn: `envs.tabletop.tasks.reach.Reach`,
+    `envs.tabletop.tasks.pick_place.PickPlace`, `envs.tabletop.tasks.pick_place_language.PickPlaceLanguage`. The same
+    seed and actions give the same episode, bit for bit, as in any slot of `TaskVectorEnv`.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}  # noqa: RUF012  Gymnasium's name and type
+
+    def __init__(self, env_id: str, *, render_mode: str | None = None, **options: Any) -> None:
+        """Make the environment.
+
+        `gym.make` keeps `max_episode_steps` to itself, as an outer limit: there it can only shorten episodes.
+
+        Args:
+            env_id: Registered id, for example "SimScale/PickPlace-v0".
+            render_mode: None or "rgb_array" (`render` gives a picture in the video profile).
+            **options: `cameras`, `image_size`, `environment_state`, `terminate_on_success`, `reward`,
+                `max_episode_steps` and `num_threads`, as for `TaskVectorEnv`.
+
+        Raises:
+            SimScaleError: If an argument is not among the possible ones.
+        """
+        check_choice("render_mode", render_mode, (None, "rgb_array"))
+        self.task_slots = make_task_slots(env_id, 1, **options)
+        """The slot, as a `SlotEnv`."""
+        self.render_mode = render_mode
+        self.action_space = action_space()
+        self.observation_space = observation_space(self.task_slots)
+        self._seeds = SeedStream()
+        self._episode: Info = {}
+        """Those entries of the info that stay the same during an episode."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """Begin an episode; see `TaskVectorEnv.reset`. Options: "target" and "instruction", where the task has them."""
+        super().reset(seed=seed)
+        (seed,) = per_slot_seeds([seed], 1)
+        (begun,) = self.task_slots.reset(_SLOT, [Start(self._seeds.next(seed), options or {})])
+        self._episode = {"instruction": begun.instruction, "target": begun.facts["target"]}
+        success = bool(self.task_slots.task.success()[0])
+        return self._observe(), self._make_info(success, begun.stage, "")
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, Info]:
+        """Advance by one control step; `action` has shape (4,). Values beyond ±1 are clipped."""
+        check_actions(action, (self.task_slots.spec.action.size,))
+        done = self.task_slots.step(_SLOT, action[None])
+        info = self._make_info(bool(done.success[0]), done.stage[0], done.failure[0])
+        return self._observe(), float(done.reward[0]), bool(done.terminated[0]), bool(done.truncated[0]), info
+
+    def _observe(self) -> Observation:
+        return {key: rows[0] for key, rows in self.task_slots.observe(_SLOT, _WITH_IMAGES).items()}
+
+    def _make_info(self, success: bool, stage: str, failure: str) -> Info:
+        distances = {name: values[0].item() for name, values in self.task_slots.task.distances().items()}
+        return {"success": success, "stage": stage, "failure": failure, **self._episode, **distances}
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Return a picture in the video profile (480, 480, 3), or None without a render mode."""
+        return None if self.render_mode is None else self.task_slots.frame(0, OVERVIEW, VIDEO_SIZE)
+
+    def close(self) -> None:
+        """Free the GL contexts."""
+        self.task_slots.close()

@@ -1,0 +1,202 @@
+"""N simulations of one scene, stepped together. This is the only file that touches `mujoco.batch`.
+
+All derived values of the batch are current after every call: `step` computes kinematics and sensors at the new state,
+and `reset` is followed by a forward pass. Rows outside the mask of a call do not change.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import math
+import os
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.tabletop.names import CONTROL_HZ
+from simscaleai.assets import asset_path
+from simscaleai.errors import SimScaleError
+
+
+def _choose_gl_backend() -> None:
+    """Set MUJOCO_GL to EGL, or else OSMesa, on a Linux machine without a display."""
+    if "MUJOCO_GL" in os.environ or not sys.platform.startswith("linux") or os.environ.get("DISPLAY"):
+        return
+    for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
+        if ctypes.util.find_library(library):
+            os.environ["MUJOCO_GL"] = backend
+            return
+
+
+_choose_gl_backend()  # mujoco reads MUJOCO_GL when it is imported
+try:
+    import mujoco
+    import mujoco.batch
+except (RuntimeError, AttributeError) as error:  # what mujoco and PyOpenGL raise for an unusable backend
+    raise SimScaleError(
+        f"cannot load the simulator ({error}); unset MUJOCO_GL, or set it to egl, osmesa or glfw, as installed"
+    ) from error
+
+MAX_ARM_SPEED = 100.0
+"""A simulation whose arm or fingers are faster than this [rad/s, m/s] has diverged."""
+
+_ARM_DOFS = 9  # seven joints and two fingers come first in every scene
+_NOTHING, _VELOCITIES = int(mujoco.mjtStage.mjSTAGE_NONE), int(mujoco.mjtStage.mjSTAGE_VEL)  # what a call computes
+_YZX, _ZXY = np.array([1, 2, 0]), np.array([2, 0, 1])
+
+
+@lru_cache(maxsize=8)
+def load_scene(name: str) -> mujoco.MjModel:
+    """Compile `assets/<name>.xml` once per process and return it; treat the model as read-only."""
+    _silence_engine()
+    return mujoco.MjModel.from_xml_path(str(asset_path(f"{name}.xml")))
+
+
+def _silence_engine() -> None:
+    """Stop the engine from writing to MUJOCO_LOG.TXT and stderr. Its warnings are read from the batch instead."""
+    config = mujoco.MjLogConfig.get()
+    config.logto_file = False
+    config.logto_console = False
+    mujoco.MjLogConfig.set(config)
+
+
+def _default_threads(num_slots: int) -> int:
+    """Return one thread for each 4 simulations, at most one per CPU, and at most OMP_NUM_THREADS."""
+    # A scheduler may have given this process only some of the machine's CPUs.
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    most = int(allowed) if allowed.isdecimal() else cpus
+    return max(1, min(cpus, most, num_slots // 4))
+
+
+class Simulation:
+    """N simulations of one scene with named, typed access to what controllers and tasks read and write.
+
+    Attributes:
+        scene: Stem of the scene's MJCF under assets/.
+        model: The compiled scene; read-only.
+        num_slots: Number of simulations, N.
+        qpos: Joint positions, (N, nq), live view of the state.
+        qvel: Joint velocities, (N, nv), live view.
+        ctrl: Actuator commands, (N, nu), live view.
+        marker_position: World position of the goal marker, (N, 3) [m], live view.
+        sensordata: Sensor readings, (N, number of readings), read-only; see `sensor_column`.
+        ee_position: World position of the point between the finger pads, (N, 3) [m], read-only.
+        ee_rotation: Rotation matrix of the end effector (site `tool`), columns are its axes, (N, 3, 3), read-only.
+    """
+
+    def __init__(self, scene: str, num_slots: int, num_threads: int | None = None) -> None:
+        """Compile `scene` and allocate the simulations.
+
+        Args:
+            scene: Stem of an MJCF under assets/, for example "reach".
+            num_slots: Number of simulations, at least 1.
+            num_threads: Threads that share the simulations; by default one for each 4 simulations, at most one per
+                CPU, and at most OMP_NUM_THREADS where that is set.
+
+        Raises:
+            SimScaleError: If there is no such scene, or `num_slots` is less than 1.
+        """
+        if num_slots < 1:
+            raise SimScaleError(f"expected at least 1 slot, got {num_slots}")
+        self.scene = scene
+        self.model = load_scene(scene)
+        self.num_slots = num_slots
+        threads = num_threads or _default_threads(num_slots)
+        self._batch = mujoco.batch.Batch(self.model, num_slots, nthread=threads, persistent=True)
+        self.num_substeps = self._count_substeps()
+        # A derived field that is bound after a call reads zero until the next call: bind everything here.
+        bind = self._batch.bind
+        self.qpos: NDArray[np.float64] = bind("qpos")
+        self.qvel: NDArray[np.float64] = bind("qvel")
+        self.ctrl: NDArray[np.float64] = bind("ctrl")
+        self.marker_position: NDArray[np.float64] = bind("mocap_pos")[:, 0]
+        site = int(self.model.site("tool").id)
+        self.ee_position: NDArray[np.float64] = bind("site_xpos")[:, site]
+        self.ee_rotation: NDArray[np.float64] = bind("site_xmat")[:, site].reshape(num_slots, 3, 3)
+        self._joint_axes, self._joint_anchors = bind("xaxis"), bind("xanchor")
+        self.sensordata: NDArray[np.float64] = bind("sensordata")
+        self._warning_counts: NDArray[np.int32] = self._batch.warning[:, :, 1]
+        self._state_rows: NDArray[np.float64] = self._batch.state
+
+    def _count_substeps(self) -> int:
+        timestep = float(self.model.opt.timestep)
+        substeps = 1.0 / (CONTROL_HZ * timestep)
+        if abs(substeps - round(substeps)) > 1e-9:
+            raise SimScaleError(
+                f"expected a physics step that divides a control step of {1 / CONTROL_HZ} s, got {timestep} s; "
+                f"change it in assets/{self.scene}.xml"
+            )
+        return round(substeps)
+
+    def step(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Advance the simulations in `mask` by one control step.
+
+        Returns:
+            Mask (N,) of the simulations that diverged. They are back in the state from before the call.
+        """
+        before = self._state_rows.copy()
+        failed = np.zeros(self.num_slots, dtype=bool)
+        try:
+            self._batch.step(ids=mask, nstep=self.num_substeps, stage=_VELOCITIES)
+        except mujoco.batch.SimulationError as error:
+            failed[error.ids] = True
+        if not self._all_healthy():
+            failed |= mask & self._diverged()
+        if failed.any():
+            self._state_rows[failed] = before[failed]
+            self._batch.forward(ids=failed)
+        return failed
+
+    def _all_healthy(self) -> bool:
+        """Return whether certainly no simulation has diverged. This is the usual case, and quicker than `_diverged`."""
+        slow = np.abs(self.qvel[:, :_ARM_DOFS]).max() < MAX_ARM_SPEED
+        finite = math.isfinite(self.qpos.sum() + self.qvel.sum())  # one NaN or infinity makes the sum one
+        return bool(slow and finite and not self._warning_counts.any())
+
+    def _diverged(self) -> NDArray[np.bool_]:
+        slow = (np.abs(self.qvel[:, :_ARM_DOFS]) < MAX_ARM_SPEED).all(axis=1)  # NaN is not below anything
+        finite = np.isfinite(self.qpos).all(axis=1) & np.isfinite(self.qvel).all(axis=1)
+        return np.asarray(~(slow & finite & (self._warning_counts.sum(axis=1) == 0)))
+
+    def reset(self, mask: NDArray[np.bool_]) -> None:
+        """Put the simulations in `mask` into the model's default state; write their state, then call `forward`."""
+        self._batch.reset(ids=mask, stage=_NOTHING)
+
+    def forward(self, mask: NDArray[np.bool_]) -> None:
+        """Compute everything that follows from the state of the simulations in `mask`."""
+        self._batch.forward(ids=mask)
+
+    def ee_jacobian(self, num_joints: int) -> NDArray[np.float64]:
+        """Return the end effector's Jacobian for the first hinges, (N, 6, num_joints): linear, then angular."""
+        axes, arms = self._joint_axes[:, :num_joints], self.ee_position[:, None] - self._joint_anchors[:, :num_joints]
+        columns = np.empty((self.num_slots, num_joints, 6))
+        # axis × arm, in a fifth of the time of np.cross
+        columns[..., :3] = axes.take(_YZX, 2) * arms.take(_ZXY, 2) - axes.take(_ZXY, 2) * arms.take(_YZX, 2)
+        columns[..., 3:] = axes
+        return columns.transpose(0, 2, 1)
+
+    def free_bodies(self, names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return live views of free bodies that follow one another in the scene.
+
+        Returns:
+            Poses (N, k, 7), position [m] then wxyz quaternion, and velocities (N, k, 6), linear then angular.
+        """
+        joints = [self.model.joint(name) for name in names]
+        if any(int(b.qposadr[0]) - int(a.qposadr[0]) != 7 for a, b in pairwise(joints)):
+            raise SimScaleError(f"bodies {list(names)} do not follow one another in the scene {self.scene!r}")
+        k, start, dof = len(names), int(joints[0].qposadr[0]), int(joints[0].dofadr[0])
+        poses, velocities = self.qpos[:, start : start + 7 * k], self.qvel[:, dof : dof + 6 * k]
+        return poses.reshape(self.num_slots, k, 7, copy=False), velocities.reshape(self.num_slots, k, 6, copy=False)
+
+    def sensor_column(self, name: str) -> int:
+        """Return the column of a scalar sensor in `sensordata`."""
+        return int(self.model.sensor(name).adr[0])
+
+    def copy_data(self, slot: int, data: mujoco.MjData) -> None:
+        """Copy simulation `slot` into `data`, for a renderer."""
+        self._batch.get_data(slot, data)

@@ -1,0 +1,268 @@
+"""TaskSlots: N slots of one tabletop task as a `SlotEnv`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from inspect import getdoc
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.slots import Begun, Slots, Start, Transition
+from envs.tabletop.controller import CartesianController
+from envs.tabletop.digests import profile_digest, scene_digest
+from envs.tabletop.names import ACTION, CAMERAS, CONTROL_HZ, ENVIRONMENT_STATE, FILM_CAMERAS, STATE
+from envs.tabletop.rendering import SceneRenderer
+from envs.tabletop.simulation import Simulation, load_scene
+from envs.tabletop.tasks.docstring import describe
+from envs.tabletop.tasks.task import Task
+from simscaleai.contract import EnvSpec, ImageSize, Needs, Observation, check_needs, union_of_needs
+from simscaleai.errors import SimScaleError, UnknownNameError
+
+START_OPTIONS = ("target", "instruction")
+"""Options of a `Start`: a text, or None to draw from the seed."""
+
+
+def task_spec(env_id: str, task_class: type[Task], max_episode_steps: int | None = None) -> EnvSpec:
+    """Return all that the task offers. The scene is compiled for its digest, but nothing is simulated.
+
+    Args:
+        env_id: Registered id.
+        task_class: The task.
+        max_episode_steps: Time limit in control steps; by default the task's.
+    """
+    scene, render_profile = _digests(task_class.scene)
+    return EnvSpec(
+        env_id=env_id,
+        digest=scene,
+        vectors={STATE: task_class.state_layout, ENVIRONMENT_STATE: task_class.environment_layout},
+        cameras=dict.fromkeys(CAMERAS),
+        render_profile=render_profile,
+        film_cameras=FILM_CAMERAS,
+        action=ACTION,
+        control_hz=CONTROL_HZ,
+        max_episode_steps=task_class.max_episode_steps if max_episode_steps is None else max_episode_steps,
+        success=describe(getdoc(task_class) or "").success,
+        has_instructions=True,
+    )
+
+
+@lru_cache(maxsize=8)
+def _digests(scene: str) -> tuple[str, str]:
+    model = load_scene(scene)
+    return scene_digest(model), profile_digest(model)
+
+
+class TaskSlots:
+    """N slots of one task, simulated together.
+
+    All computations run on all N rows, with masks, so that a row never depends on which other slots are stepped.
+
+    Attributes:
+        spec: All that the environment offers.
+        num_slots: Number of slots, N.
+        needs: What `observe` returns.
+        simulation: The simulations of the slots.
+        task: The task.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        task_class: type[Task],
+        num_slots: int,
+        needs: Needs | None = None,
+        *,
+        terminate_on_success: bool = True,
+        max_episode_steps: int | None = None,
+        dense_reward: bool = False,
+        num_threads: int | None = None,
+    ) -> None:
+        """Compile the scene and allocate the slots.
+
+        Args:
+            env_id: Registered id.
+            task_class: The task.
+            num_slots: Number of slots, N, at least 1.
+            needs: Vectors and cameras that `observe` returns; None for nothing.
+            terminate_on_success: Whether an episode ends at its first success.
+            max_episode_steps: Time limit in control steps; by default the task's.
+            dense_reward: Whether to reward as the task shapes it, instead of 1 at success and 0 otherwise.
+            num_threads: Threads that share the physics; see `Simulation`.
+
+        Raises:
+            MismatchError: If the task does not offer what `needs` ask for.
+            SimScaleError: If a number is out of range.
+        """
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise SimScaleError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
+        self.spec = task_spec(env_id, task_class, max_episode_steps)
+        self.num_slots = num_slots
+        self.needs = union_of_needs([needs] if needs else [])  # only what is observed: no time limit, no digests
+        check_needs(self.needs, self.spec)
+        self.simulation = Simulation(task_class.scene, num_slots, num_threads)
+        self._controller = CartesianController(self.simulation)
+        self.task = task_class(self.simulation, self._controller)
+        methods = {STATE: self.task.state_vector, ENVIRONMENT_STATE: self.task.environment_vector}
+        self._vectors = {key: methods[key] for key in self.needs.vectors}
+        self._terminate_on_success, self._dense_reward = terminate_on_success, dense_reward
+        self._renderers: dict[tuple[ImageSize, bool], SceneRenderer] = {}
+        self._elapsed = np.zeros(num_slots, dtype=np.int64)
+        self._running = np.zeros(num_slots, dtype=bool)
+
+    def _index(self, slots: Slots) -> Slots | slice:
+        """Return what selects the rows of `slots`: a slice if these are all rows, which is much quicker."""
+        return slice(None) if len(slots) == self.num_slots else slots
+
+    # Episodes
+
+    def reset(self, slots: Slots, starts: Sequence[Start]) -> list[Begun]:
+        """Begin an episode in each of `slots`. Options of a start: "target" and "instruction".
+
+        Raises:
+            SimScaleError: If an option is unknown or its value is impossible. Then no episode runs in `slots`.
+        """
+        for start in starts:
+            if start.options:
+                _check_options(start.options)
+        self._running[slots] = False
+        self.task.reset(slots, [start.seed for start in starts], [start.options for start in starts])
+        self._elapsed[slots] = 0
+        self._running[slots] = True
+        instructions, targets, stages = self.task.instructions, self.task.targets, self.task.stage()
+        return [Begun(instructions[slot], {"target": targets[slot]}, stages[slot]) for slot in slots.tolist()]
+
+    def step(self, slots: Slots, actions: NDArray[np.floating[Any]]) -> Transition:
+        """Advance `slots` by one control step.
+
+        An episode with an action that is not finite, or whose simulation diverges, ends in the state from before the
+        step. Other slots are not affected.
+
+        Args:
+            slots: Slots that run an episode, shape (n,).
+            actions: Shape (n, 4); values beyond ±1 are clipped.
+
+        Raises:
+            SimScaleError: If a slot runs no episode.
+        """
+        rows = self._index(slots)
+        self._check_running(slots, self._running[rows])
+        finite = np.isfinite(actions).all(axis=1)
+        executed = np.minimum(np.maximum(np.where(finite[:, None], actions, 0.0), -1.0), 1.0).astype(np.float32)
+        diverged = self._simulate(rows, finite, executed)[rows]
+        faulty = diverged | ~finite
+        success = self.task.success()[rows] & ~faulty
+        self._elapsed[rows] += 1
+        terminated = faulty | success if self._terminate_on_success else faulty
+        truncated = ~terminated & (self._elapsed[rows] >= self.spec.max_episode_steps)
+        ended = terminated | truncated
+        self._running[rows] = ~ended
+        reward = self.task.dense_reward()[rows] if self._dense_reward else success.astype(np.float64)
+        return Transition(
+            reward=np.where(faulty, 0.0, reward),
+            terminated=terminated,
+            truncated=truncated,
+            success=success,
+            executed=executed,
+            failure=self._failures(rows, ended & ~success, finite, diverged),
+            stage=self.task.stage()[rows].tolist(),
+        )
+
+    def _simulate(
+        self, rows: Slots | slice, finite: NDArray[np.bool_], executed: NDArray[np.float32]
+    ) -> NDArray[np.bool_]:
+        """Simulate those of `rows` whose action is `finite`; return which of all slots diverged, (N,)."""
+        if not finite.any():
+            return np.zeros(self.num_slots, dtype=bool)
+        mask = np.zeros(self.num_slots, dtype=bool)
+        actions = np.zeros((self.num_slots, ACTION.size), dtype=np.float32)
+        mask[rows], actions[rows] = finite, executed
+        self._controller.apply(actions, mask)
+        diverged = self.simulation.step(mask)
+        self.task.update(mask & ~diverged)
+        return diverged
+
+    def _failures(
+        self, rows: Slots | slice, lost: NDArray[np.bool_], finite: NDArray[np.bool_], diverged: NDArray[np.bool_]
+    ) -> list[str]:
+        """Return the class of failure of each episode that is `lost` now, "" for the others."""
+        failures = [""] * len(lost)
+        if lost.any():
+            classes = self.task.failure()[rows]
+            for row in np.flatnonzero(lost).tolist():
+                failures[row] = "diverged" if diverged[row] else classes[row] if finite[row] else "invalid_action"
+        return failures
+
+    def _check_running(self, slots: Slots, running: NDArray[np.bool_]) -> None:
+        if not running.all():
+            raise SimScaleError(f"slots {slots[~running].tolist()} run no episode; reset them before they are stepped")
+
+    # Observation
+
+    def observe(self, slots: Slots, with_images: NDArray[np.bool_]) -> Observation:
+        """Return fresh observations of `slots` with exactly the keys of the needs; see `SlotEnv.observe`.
+
+        Raises:
+            SimScaleError: If nothing can be rendered here.
+        """
+        rows = self._index(slots)
+        observation: Observation = {key: method()[rows] for key, method in self._vectors.items()}
+        if self.needs.cameras:
+            blank = np.empty if with_images.all() else np.zeros
+            images = {key: blank((len(slots), *size, 3), dtype=np.uint8) for key, size in self.needs.cameras.items()}
+            self._draw(slots, np.flatnonzero(with_images).tolist(), images)
+            observation |= images
+        return observation
+
+    def _draw(self, slots: Slots, rows: Sequence[int], images: Mapping[str, NDArray[np.uint8]]) -> None:
+        """Draw the slots at `rows` of `slots` into the same rows of `images`, all cameras of one size together."""
+        for size in dict.fromkeys(self.needs.cameras.values()) if rows else ():
+            renderer = self._renderer(size, video=False)
+            together = {key: pictures for key, pictures in images.items() if self.needs.cameras[key] == size}
+            for row in rows:
+                renderer.draw(int(slots[row]), {key: pictures[row] for key, pictures in together.items()})
+
+    def state(self, slots: Slots) -> list[bytes]:
+        """Return joint positions, then joint velocities, of each slot, as little-endian float64."""
+        states = np.concatenate([self.simulation.qpos, self.simulation.qvel], axis=1, dtype="<f8")[self._index(slots)]
+        data, size = states.tobytes(), states.shape[1] * states.itemsize
+        return [data[start : start + size] for start in range(0, len(data), size)]
+
+    def frame(self, slot: int, camera: str, size: ImageSize) -> NDArray[np.uint8]:
+        """Return a picture of `slot` in the video profile, (height, width, 3).
+
+        Raises:
+            UnknownNameError: If `camera` is not one of `spec.film_cameras`.
+        """
+        if camera not in FILM_CAMERAS:
+            raise UnknownNameError("camera", camera, FILM_CAMERAS)
+        picture = np.empty((*size, 3), dtype=np.uint8)
+        self._renderer(size, video=True).draw(slot, {camera: picture})
+        return picture
+
+    def _renderer(self, size: ImageSize, *, video: bool) -> SceneRenderer:
+        key = (size, video)
+        if key not in self._renderers:
+            self._renderers[key] = SceneRenderer(self.simulation, size, video=video)
+        return self._renderers[key]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the GL driver's name for what draws the observations; None if there is no camera."""
+        sizes = list(self.needs.cameras.values())
+        return {"gl_renderer": self._renderer(sizes[0], video=False).gl_name() if sizes else None}
+
+    def close(self) -> None:
+        """Free the GL contexts."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if name not in START_OPTIONS:
+            raise UnknownNameError("start option", name, START_OPTIONS)
+        if not isinstance(value, str | None):
+            raise SimScaleError(f"expected a text as start option {name!r}, got {value!r}")

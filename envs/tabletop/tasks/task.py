@@ -1,0 +1,158 @@
+"""What a task must define, and what all tasks share: random streams and the arm's part of the observation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.tabletop.controller import NUM_JOINTS, CartesianController
+from envs.tabletop.simulation import Simulation
+from simscaleai.contract import Feature, Layout
+
+_STREAMS = ("arm", "places", "yaws", "colours", "goal", "target", "phrasing")
+
+ARM_FEATURES = (
+    Feature("joint_positions", 7, "rad", "joint"),
+    Feature("joint_velocities", 7, "rad/s", "joint"),
+    Feature("ee_position", 3, "m", "world"),
+)
+
+
+def episode_stream(seed: int, name: str) -> np.random.Generator:
+    """Return the random stream `name` of the episode `seed`. The streams of one seed are independent of each other."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(_STREAMS.index(name),))))
+
+
+def draw_point(stream: np.random.Generator, box: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """Draw a point uniformly from `box`, the (lowest, highest) of each coordinate: (k,).
+
+    Draws the same numbers as `stream.uniform` between arrays of bounds, in less than half of its time.
+    """
+    return np.array([stream.uniform(low, high) for low, high in box])
+
+
+class Task(ABC):
+    """A task for N slots: what is drawn at reset, what is observed, what counts as success.
+
+    The environment calls `reset` for slots that begin an episode. It moves the arms and calls `update` once after each
+    control step. Both call `measure`, which computes everything that the other methods return, once per step. A task
+    never steps the simulation.
+
+    Attributes:
+        simulation: The simulations of the slots.
+        controller: Moves the arms.
+        num_slots: Number of slots, N.
+        instructions: Instruction of the episode in each slot, (N,) of str.
+        targets: Object to move in each slot, (N,) of str; None where the task has nothing to choose from.
+    """
+
+    scene: ClassVar[str]
+    """Stem of the MJCF under assets/."""
+    max_episode_steps: ClassVar[int]
+    """Time limit in control steps."""
+    state_layout: ClassVar[Layout]
+    """Layout of `state`: what a robot knows."""
+    environment_layout: ClassVar[Layout]
+    """Layout of `environment_state`: simulator truth."""
+
+    def __init__(self, simulation: Simulation, controller: CartesianController) -> None:
+        """Attach the task to the slots of `simulation`."""
+        self.simulation = simulation
+        self.controller = controller
+        self.num_slots = simulation.num_slots
+        self.instructions = np.full(self.num_slots, "", dtype=object)
+        self.targets = np.full(self.num_slots, None, dtype=object)
+
+    def reset(self, slots: NDArray[np.intp], seeds: Sequence[int], options: Sequence[Mapping[str, Any]]) -> None:
+        """Begin an episode in each of `slots`.
+
+        Args:
+            slots: Slots that begin an episode, shape (n,).
+            seeds: Episode seed of each; everything random about the episode follows from it.
+            options: Choices of each that replace a draw: "target" and "instruction", where the task has them.
+        """
+        mask = np.zeros(self.num_slots, dtype=bool)
+        mask[slots] = True
+        self.simulation.reset(mask)
+        for slot, seed, choices in zip(slots.tolist(), seeds, options, strict=True):
+            self.begin_episode(slot, seed, choices)
+        self.simulation.forward(mask)
+        self.clear_history(mask)
+        self.measure()
+
+    def update(self, mask: NDArray[np.bool_]) -> None:
+        """Evaluate the control step that the slots in `mask` have just taken."""
+        self.measure()
+        self.update_history(mask)
+
+    @abstractmethod
+    def begin_episode(self, slot: int, seed: int, options: Mapping[str, Any]) -> None:
+        """Draw the episode `seed` and write it into `slot`: arm, objects, goal, instruction."""
+
+    @abstractmethod
+    def clear_history(self, mask: NDArray[np.bool_]) -> None:
+        """Clear what the task has stored about the episodes in the slots of `mask`."""
+
+    @abstractmethod
+    def measure(self) -> None:
+        """Compute the present quantities of all slots that the other methods use, from the simulation alone."""
+
+    @abstractmethod
+    def update_history(self, mask: NDArray[np.bool_]) -> None:
+        """Store those of the measured quantities that matter later, for the slots of `mask`."""
+
+    @abstractmethod
+    def success(self) -> NDArray[np.bool_]:
+        """Return whether each slot is successful at this step, (N,)."""
+
+    @abstractmethod
+    def stage(self) -> NDArray[np.object_]:
+        """Return how far each episode has come, in one word, (N,)."""
+
+    @abstractmethod
+    def failure(self) -> NDArray[np.object_]:
+        """Return the class of failure of each episode if it ended now without success, (N,)."""
+
+    @abstractmethod
+    def dense_reward(self) -> NDArray[np.float64]:
+        """Return a shaped reward in [0, 1], 1 at success, (N,)."""
+
+    @abstractmethod
+    def distances(self) -> dict[str, NDArray[np.float64]]:
+        """Return named distances [m], each (N,)."""
+
+    @abstractmethod
+    def state_vector(self) -> NDArray[np.float32]:
+        """Return the observation `state`, a fresh array (N, D)."""
+
+    @abstractmethod
+    def environment_vector(self) -> NDArray[np.float32]:
+        """Return the observation `environment_state`, a fresh array (N, E)."""
+
+    def arm_state(self) -> list[NDArray[np.float64]]:
+        """Return the parts of `ARM_FEATURES`, each (N, size)."""
+        simulation = self.simulation
+        return [simulation.qpos[:, :NUM_JOINTS], simulation.qvel[:, :NUM_JOINTS], simulation.ee_position]
+
+
+def join_features(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
+    """Join feature arrays (N, size) into one float32 observation vector (N, sum of sizes)."""
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Euclidean distances between rows of `a` and `b`, (N, k) each."""
+    return row_lengths(a - b)
+
+
+def row_lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Euclidean length of each row of `rows` (N, k), summed in a fixed order."""
+    squares = rows * rows
+    total = squares[:, 0]
+    for axis in range(1, squares.shape[1]):
+        total = total + squares[:, axis]
+    return np.sqrt(total)

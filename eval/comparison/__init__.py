@@ -1,0 +1,1 @@
+"""Two runs of the same episodes: pairs, verdict, text, JSON."""

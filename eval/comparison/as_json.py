@@ -1,0 +1,78 @@
+"""A comparison of two runs as JSON data, whole and as a run keeps it in its record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eval.comparison.outcome import Comparison
+from eval.comparison.replay import replay_both
+from eval.runs.record import Findings
+from eval.statistics.rates import Interval
+
+
+def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
+    """Return everything that a comparison found as plain JSON data; rates and differences are fractions.
+
+    If a rule may have stopped a run early, figures for a fixed number of pairs are None (`p_value`, `newcombe_95`,
+    `wilson_95`, `smallest_difference`). Otherwise figures that are valid at every look are None (`inverse_e_value`,
+    `difference_sequence_95`, `confidence_sequence_95`).
+    """
+    conditions, sequential = comparison.a.conditions, comparison.sequential
+    seeds = [pair.a.seed for pair in comparison.discordant]
+    return {
+        "verdict": comparison.verdict.value,
+        "environment": conditions.environment,
+        "terminate_on_success": conditions.terminates_on_success,
+        "episodes": comparison.counts.n,
+        **_sides(comparison),
+        "pairs": comparison.counts._asdict(),
+        "difference": comparison.counts.difference,
+        **_interval("newcombe_95", "difference_sequence_95", comparison.interval, sequential=sequential),
+        "difference_had_errors_run": list(comparison.difference_had_errors_run),
+        "p_value": comparison.p_value,
+        "inverse_e_value": comparison.inverse_e_value if sequential else None,
+        "smallest_difference": comparison.smallest_difference,
+        "margin": comparison.margin,
+        "discordant": [
+            {"seed": pair.a.seed, "a": pair.a.to_json(), "b": pair.b.to_json()} for pair in comparison.discordant
+        ],
+        "replay": replay_both(comparison.a, comparison.b, seeds),
+        "warnings": list(comparison.warnings),
+    }
+
+
+def findings_of(comparison: Comparison) -> Findings:
+    """Return what the record of run B keeps of its comparison with its reference A."""
+    low, high, _ = comparison.interval
+    return Findings(
+        verdict=comparison.verdict.value,
+        pairs=comparison.counts._asdict(),
+        difference=comparison.counts.difference,
+        difference_sequence_95=(low, high),
+        inverse_e_value=comparison.inverse_e_value,
+    )
+
+
+def _sides(comparison: Comparison) -> dict[str, Any]:
+    counts = comparison.counts
+    successes = (counts.successes_a, counts.successes_b)
+    sides = zip("ab", (comparison.a, comparison.b), successes, comparison.errors, comparison.rates, strict=True)
+    return {
+        name: {
+            "folder": str(run.folder),
+            "model": run.record.policy.model,
+            "identity": run.record.policy.identity,
+            "interventions": list(run.interventions),
+            "successes": count,
+            "sequential": run.record.to_json()["sequential"],
+            "errors": errors,
+            "success_rate": count / counts.n,
+            **_interval("wilson_95", "confidence_sequence_95", interval, sequential=comparison.sequential),
+        }
+        for name, run, count, errors, interval in sides
+    }
+
+
+def _interval(fixed: str, anytime: str, interval: Interval, *, sequential: bool) -> dict[str, Any]:
+    ends = [interval.low, interval.high]
+    return {fixed: None if sequential else ends, anytime: ends if sequential else None}

@@ -1,0 +1,31 @@
+"""Commands that run episodes of a run again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from eval.runs.run import Run
+
+_PROGRAM = ["python", "-m", "eval.rollout"]
+
+
+def replay_command(run: Run, seeds: Sequence[int]) -> str:
+    """Return the command that runs the episodes with `seeds` as `run` did."""
+    policy, settings = run.record.policy, run.record.settings
+    words = [*_PROGRAM, "--model", policy.model]
+    if policy.checkpoint is not None:
+        words += ["--checkpoint", policy.checkpoint]
+    if settings.policy_option:
+        words += ["--policy-option", *settings.policy_option]
+    words += ["--env", settings.env]
+    if not settings.terminate_on_success:
+        words.append("--no-terminate-on-success")
+    if settings.intervene:
+        words += ["--intervene", *settings.intervene]
+    return shlex.join([*words, "--seeds", *map(str, seeds)])
+
+
+def replay_both(a: Run, b: Run, seeds: Sequence[int]) -> dict[str, str]:
+    """Return the commands, by "a" and "b", that run the episodes with `seeds` as both runs did; none without seeds."""
+    return {name: replay_command(run, seeds) for name, run in (("a", a), ("b", b))} if seeds else {}

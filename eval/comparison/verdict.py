@@ -1,0 +1,53 @@
+"""The verdict about two policies A and B on the same episodes, from counts of pairs.
+
+If the number of pairs was fixed in advance, it rests on the exact McNemar test and Newcombe's interval. If a rule may
+have stopped a run early ("sequential"), it rests on an e-value and an interval that are valid at every look.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import exp
+
+from eval.statistics.paired import PairedCounts, difference_sequence, log_e_value, mcnemar_exact, newcombe
+from eval.statistics.rates import LEVEL, Interval
+
+
+class Verdict(Enum):
+    """What a comparison says about B."""
+
+    BETTER = "better"
+    NON_INFERIOR = "within the margin"
+    WORSE = "worse"
+    UNDECIDED = "cannot tell"
+
+
+def verdict_of(counts: PairedCounts, margin: float | None, *, sequential: bool) -> Verdict:
+    """Return the verdict about B.
+
+    "Better" and "worse" have a type-I error of at most 5 %. "Within the margin" means that the whole interval of the
+    difference is above -`margin`, which includes a B that is worse by less. It has a type-I error of about 2.5 %.
+
+    Args:
+        counts: Outcomes of the pairs.
+        margin: How much lower the success probability of B may be, in (0, 1); None if it may not be lower.
+        sequential: Whether a rule may have stopped a run early.
+    """
+    decided = p_value_of(counts, sequential=sequential) <= 1 - LEVEL
+    if decided and counts.difference > 0:
+        return Verdict.BETTER
+    if margin is not None and difference_interval(counts, sequential=sequential).low > -margin:
+        return Verdict.NON_INFERIOR
+    return Verdict.WORSE if decided else Verdict.UNDECIDED
+
+
+def p_value_of(counts: PairedCounts, *, sequential: bool) -> float:
+    """Return the p-value of "A and B succeed equally often"; 1 / e, which may exceed 1, if `sequential`."""
+    if sequential:
+        return exp(-log_e_value(counts.only_a, counts.only_b))
+    return mcnemar_exact(counts.only_a, counts.only_b)
+
+
+def difference_interval(counts: PairedCounts, *, sequential: bool) -> Interval:
+    """Return the interval of the difference of the success probabilities, B minus A."""
+    return difference_sequence(counts) if sequential else newcombe(counts)

@@ -1,0 +1,1 @@
+"""Demonstrations: the labels of an expert, and the replay of a dataset."""

@@ -1,0 +1,115 @@
+"""Calls of a policy and of an environment, each with its faults booked to the party that caused them.
+
+What a policy raises, and an answer of another kind, shape or dtype, is the policy's failure. What a simulator raises,
+and a policy that is unavailable, is a fault of the infrastructure. A `SimScaleError` of the environment says that the
+set-up is wrong; it ends the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.slots import Begun, SlotEnv, SlotFault, Start, Transition
+from eval.episodes.pulse import ENVIRONMENT, POLICY, Pulse
+from eval.episodes.results import ENVIRONMENT_EXCEPTION, POLICY_EXCEPTION, POLICY_UNAVAILABLE, Status
+from policies.base import Policy
+from simscaleai.contract import Observation
+from simscaleai.errors import PolicyUnavailable, SimScaleError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Slots = NDArray[np.intp]
+
+
+class Fault(Exception):
+    """Something that ends an episode if it repeats while no other episode runs beside it."""
+
+    def __init__(self, status: Status, failure: str, slots: Sequence[int] | None = None) -> None:
+        """Book the fault.
+
+        Args:
+            status: What the episode then becomes: "failure" (the policy's doing) or "error" (infrastructure).
+            failure: Class of the failure or error.
+            slots: Slots that are known to be affected; None if that is not known.
+        """
+        super().__init__(failure)
+        self.status = status
+        self.failure = failure
+        self.slots = None if slots is None else frozenset(slots)
+
+
+class PolicyCalls:
+    """Asks one policy."""
+
+    def __init__(self, policy: Policy, action_size: int, pulse: Pulse) -> None:
+        """Ask `policy` for actions of `action_size` numbers, noting in `pulse` when it is to answer."""
+        self._policy, self._action_size, self._pulse = policy, action_size, pulse
+
+    def reset(self, slots: Slots, seeds: Sequence[int], instructions: Sequence[str]) -> None:
+        """Reset the policy in `slots`."""
+        self._call(slots, self._policy.reset, slots, seeds, instructions)
+
+    def predict(self, observation: Observation, slots: Slots) -> NDArray[np.float32]:
+        """Return the policy's chunks for `slots`, float32 (n, H, A)."""
+        chunks = self._call(slots, self._policy.predict, observation, slots)
+        problem = self._problem(chunks, len(slots))
+        if problem:
+            raise Fault("failure", POLICY_EXCEPTION) from TypeError(problem)
+        return chunks
+
+    def _call(self, slots: Slots, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            with self._pulse.waiting_for(POLICY, slots.tolist()):
+                return method(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise
+        except PolicyUnavailable as error:
+            raise Fault("error", POLICY_UNAVAILABLE) from error
+        except BaseException as error:  # SystemExit, too: research code calls sys.exit
+            raise Fault("failure", POLICY_EXCEPTION) from error
+
+    def _problem(self, chunks: object, n: int) -> str:
+        """Return what is wrong with an answer for `n` slots; "" if nothing is."""
+        expected = f"expected chunks as float32 array of shape ({n}, H, {self._action_size})"
+        if not isinstance(chunks, np.ndarray):
+            return f"{expected}, the policy gave {type(chunks).__name__}"
+        fits = chunks.ndim == 3 and chunks.shape[0] == n and chunks.shape[1] > 0
+        if fits and chunks.shape[2] == self._action_size and chunks.dtype == np.float32:
+            return ""
+        return f"{expected}, the policy gave {chunks.dtype} of shape {chunks.shape}"
+
+
+class EnvironmentCalls:
+    """Asks one environment."""
+
+    def __init__(self, env: SlotEnv, pulse: Pulse) -> None:
+        """Ask `env`, noting in `pulse` when it is to answer."""
+        self._env, self._pulse = env, pulse
+
+    def reset(self, slots: Slots, starts: Sequence[Start]) -> list[Begun]:
+        """Begin episodes in `slots`."""
+        return self._call(slots, self._env.reset, slots, starts)
+
+    def observe(self, slots: Slots, with_images: NDArray[np.bool_]) -> Observation:
+        """Return observations of `slots`."""
+        return self._call(slots, self._env.observe, slots, with_images)
+
+    def step(self, slots: Slots, actions: NDArray[np.float32]) -> tuple[Transition, list[bytes]]:
+        """Advance `slots` and return the transition and the state after it."""
+        transition = self._call(slots, self._env.step, slots, actions)
+        return transition, self._call(slots, self._env.state, slots)
+
+    def _call(self, slots: Slots, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            with self._pulse.waiting_for(ENVIRONMENT, slots.tolist()):
+                return method(*args, **kwargs)
+        except SimScaleError:
+            raise
+        except SlotFault as error:
+            raise Fault("error", ENVIRONMENT_EXCEPTION, error.slots) from error
+        except (Exception, SystemExit) as error:
+            raise Fault("error", ENVIRONMENT_EXCEPTION) from error

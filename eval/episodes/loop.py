@@ -1,0 +1,328 @@
+"""The rollout loop: runs every episode of a plan exactly once, in as many slots as the environment has.
+
+    results = rollout(env, policy, plan_episodes(50), observers=[EpisodeLog(path)])
+
+An episode is a function of policy, environment and start alone, so the results do not depend on the number of slots. A
+slot whose episode has ended begins the next episode of the plan. A fault counts against an episode only if it repeats
+while that episode runs alone; all other episodes that were running start again.
+
+The loop knows two protocols, `SlotEnv` and `Policy`. Outputs are observers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.slots import Begun, SlotEnv, Start, Transition
+from eval.episodes.action_execution import make_executor
+from eval.episodes.faults import EnvironmentCalls, Fault, PolicyCalls
+from eval.episodes.history import History
+from eval.episodes.observer import Observer, Probe, Step
+from eval.episodes.plan import EpisodeSpec
+from eval.episodes.pulse import Pulse
+from eval.episodes.results import PLACED_THEN_KNOCKED, EpisodeResult, Status
+from eval.episodes.tally import Tally
+from policies.base import Policy
+from simscaleai.contract import Observation, union_of_needs
+from simscaleai.errors import SimScaleError
+
+logger = logging.getLogger(__name__)
+
+Slots = NDArray[np.intp]
+
+
+def rollout(
+    env: SlotEnv,
+    policy: Policy,
+    plan: Iterable[EpisodeSpec],
+    observers: Sequence[Observer] = (),
+    *,
+    probes: Sequence[Probe] = (),
+    terminate_on_success: bool = True,
+    pulse: Pulse | None = None,
+) -> list[EpisodeResult]:
+    """Run each episode of `plan` once and return the results sorted by episode.
+
+    If an observer has seen enough, the run ends then: episodes that are running are abandoned, the rest is not begun.
+
+    Args:
+        env: Environment, made with the union of the needs of `policy` and `observers`.
+        policy: What is evaluated. It gets the observations that it needs and no other.
+        plan: Episodes with distinct indices; each is taken when a slot is free for it.
+        observers: Told in this order.
+        probes: Change what passes between environment and policy, in this order.
+        terminate_on_success: Whether `env` was made to end an episode at its first success.
+        pulse: Told who is to answer, for a watchdog.
+
+    Raises:
+        SimScaleError: If the environment finds the set-up wrong.
+    """
+    return _Loop(env, policy, plan, observers, probes, terminate_on_success, pulse or Pulse()).run()
+
+
+class _Loop:
+    """The state of one rollout."""
+
+    def __init__(
+        self,
+        env: SlotEnv,
+        policy: Policy,
+        plan: Iterable[EpisodeSpec],
+        observers: Sequence[Observer],
+        probes: Sequence[Probe],
+        terminate_on_success: bool,
+        pulse: Pulse,
+    ) -> None:
+        self._env, self._observers, self._probes = env, observers, probes
+        self._terminate_on_success = terminate_on_success
+        self._needs, self._observed = policy.needs, union_of_needs(observer.needs for observer in observers)
+        self._policy_calls = PolicyCalls(policy, env.spec.action.size, pulse)
+        self._environment_calls = EnvironmentCalls(env, pulse)
+        self._executor = make_executor(policy.options, env.num_slots, env.spec.action.size)
+        self._history = History(policy.needs.history) if policy.needs.history > 1 else None
+        self._tally = Tally(env.num_slots)
+        self._waiting = iter(plan)
+        self._restarted: deque[EpisodeSpec] = deque()
+        """Episodes to start again because of a fault elsewhere."""
+        self._suspects: deque[EpisodeSpec] = deque()
+        """Episodes that were running when a fault came. They run one at a time, the first being the current one."""
+        self._starting: dict[int, EpisodeSpec] = {}
+        self._running: dict[int, EpisodeSpec] = {}
+        self._begun: dict[int, Begun] = {}
+        self._unseen: set[int] = set()
+        """Slots whose episode has not been looked at."""
+        self._results: list[EpisodeResult] = []
+
+    def run(self) -> list[EpisodeResult]:
+        try:
+            return self._run()
+        finally:
+            self._abandon_running()
+            for observer in self._observers:
+                observer.close()
+
+    def _run(self) -> list[EpisodeResult]:
+        for observer in self._observers:
+            observer.on_run_start(self._env)
+        while not any(observer.has_seen_enough for observer in self._observers):
+            try:
+                if not self._start_next():
+                    break
+                self._advance()
+            except Fault as fault:
+                self._isolate(fault)
+        self._abandon_running()
+        results = sorted(self._results, key=lambda result: result.episode_index)
+        for observer in self._observers:
+            observer.on_run_end(results)
+        return results
+
+    # Beginning
+
+    def _start_next(self) -> bool:
+        """Fill the free slots from the plan; return whether any episode is running."""
+        self._starting = self._next_specs()
+        if self._starting:
+            self._begin(np.array(list(self._starting), dtype=np.intp), list(self._starting.values()))
+            started, self._starting = self._starting, {}
+            self._running.update(started)
+            for slot, spec in started.items():
+                for observer in self._observers:
+                    observer.on_episode_start(slot, spec, self._begun[slot])
+        return bool(self._running)
+
+    def _next_specs(self) -> dict[int, EpisodeSpec]:
+        if self._suspects:
+            return {} if self._running else {0: self._suspects[0]}
+        specs: dict[int, EpisodeSpec] = {}
+        for slot in range(self._env.num_slots):
+            if slot not in self._running:
+                spec = self._restarted.popleft() if self._restarted else next(self._waiting, None)
+                if spec is None:
+                    break
+                specs[slot] = spec
+        return specs
+
+    def _begin(self, slots: Slots, specs: Sequence[EpisodeSpec]) -> None:
+        self._tally.begin(slots)
+        self._executor.begin(slots)
+        if self._history:
+            self._history.begin(slots)
+        for slot in slots.tolist():
+            self._begun[slot] = Begun()
+        begun = self._environment_calls.reset(slots, [Start(spec.seed, spec.options) for spec in specs])
+        self._begun.update(zip(slots.tolist(), begun, strict=True))
+        self._unseen.update(slots.tolist())
+        seeds = [spec.seed for spec in specs]
+        self._check_instructions(specs, begun)
+        for probe in self._probes:
+            probe.begin(slots, seeds)
+        self._policy_calls.reset(slots, seeds, [each.instruction for each in begun])
+
+    def _check_instructions(self, specs: Sequence[EpisodeSpec], begun: Sequence[Begun]) -> None:
+        """Refuse an environment that gives no instruction to a policy that reads one, unless the plan wants it so."""
+        for spec, each in zip(specs, begun, strict=True):
+            if self._needs.instruction and not each.instruction.strip() and "instruction" not in spec.options:
+                raise SimScaleError(
+                    f"the policy follows instructions, but the episode of seed {spec.seed} has none; "
+                    "evaluate it in an environment that gives instructions"
+                )
+
+    # One control step
+
+    def _advance(self) -> None:
+        """Take one control step in every running slot and end the episodes that are over."""
+        slots = np.array(sorted(self._running), dtype=np.intp)
+        looking = self._executor.needs_look(slots)
+        observed, given = self._observe(slots, looking)
+        chunks = self._look(slots[looking], given) if looking.any() else {}
+        intended = self._executor.next_actions(slots)
+        actions = intended
+        for probe in self._probes:
+            actions = probe.act(actions, slots)
+        transition, states = self._environment_calls.step(slots, actions)
+        self._tally.add(slots, transition, states)
+        self._tell(slots, observed, chunks, intended, transition)
+        for row in np.flatnonzero(transition.terminated | transition.truncated).tolist():
+            slot = int(slots[row])
+            self._end(slot, *self._outcome(slot, transition.failure[row], timed_out=bool(transition.truncated[row])))
+
+    def _observe(self, slots: Slots, looking: NDArray[np.bool_]) -> tuple[Observation, Observation]:
+        """Return what observers see, rows of `slots`, and what the policy is given, rows of those that are `looking`.
+
+        Without observers that need observations, only the slots where the policy looks are observed. The policy's rows
+        are copies: it may change the arrays that it gets.
+        """
+        if not (self._observed.keys or self._history):
+            return {}, self._observe_asked(slots[looking])
+        every_image = bool(self._observed.cameras or self._history)
+        everything = self._environment_calls.observe(slots, looking | every_image)
+        given = {key: everything[key] for key in self._needs.keys}
+        observed = {key: everything[key] for key in self._observed.keys}
+        if self._history:
+            self._history.add(slots, given)
+            return observed, self._history.windows(slots[looking])
+        return observed, {key: rows[looking] for key, rows in given.items()}
+
+    def _observe_asked(self, asked: Slots) -> Observation:
+        if not (asked.size and self._needs.keys):
+            return {}
+        seen = self._environment_calls.observe(asked, np.ones(asked.size, dtype=bool))
+        return {key: seen[key] for key in self._needs.keys}
+
+    def _look(self, asked: Slots, given: Observation) -> dict[int, NDArray[np.float32]]:
+        """Ask the policy for new chunks in the slots `asked`; return the chunks by slot."""
+        self._check_images(asked, given)
+        for probe in self._probes:
+            given = probe.observe(given, asked)
+        for observer in self._observers:
+            observer.on_look(asked, given)
+        chunks = self._policy_calls.predict(given, asked)
+        self._executor.add(asked, chunks)
+        return dict(zip(asked.tolist(), chunks, strict=True))
+
+    def _check_images(self, slots: Slots, observation: Observation) -> None:
+        """Refuse, at the first look of an episode, an image of one colour: nothing was drawn."""
+        for row, slot in enumerate(slots.tolist()):
+            if slot not in self._unseen:
+                continue
+            self._unseen.discard(slot)
+            for camera in self._needs.cameras:
+                image = observation[camera][row]  # with a history, all of its images
+                if image.min() == image.max():
+                    raise SimScaleError(
+                        f"the image of camera {camera!r} is constant ({image.min()}), the policy would act blindly; "
+                        "check the rendering"
+                    )
+
+    def _tell(
+        self,
+        slots: Slots,
+        observed: Observation,
+        chunks: dict[int, NDArray[np.float32]],
+        intended: NDArray[np.float32],
+        transition: Transition,
+    ) -> None:
+        step = Step(
+            slots=slots,
+            observation=observed,
+            chunks=chunks,
+            intended=intended,
+            executed=transition.executed,
+            reward=transition.reward,
+            success=transition.success,
+            stage=transition.stage,
+        )
+        for observer in self._observers:
+            observer.on_step(step)
+
+    # Ending
+
+    def _outcome(self, slot: int, failure: str, *, timed_out: bool) -> tuple[Status, str | None]:
+        if self._tally.success[slot] and not failure:
+            return "success", None
+        if timed_out and self._tally.success_once[slot]:
+            return "failure", PLACED_THEN_KNOCKED
+        return "failure", failure
+
+    def _isolate(self, fault: Fault) -> None:
+        """Start the running episodes again, one at a time; end an episode that was alone already.
+
+        When one slot raises, the memory of the others may be half a step ahead, so only a fresh start gives the result
+        that they would have had without it.
+        """
+        involved = self._running | self._starting
+        if self._suspects:
+            spec = self._suspects[0]
+            text = f"episode {spec.episode_index} (seed {spec.seed}): {fault.failure}"
+            logger.error("%s", text, exc_info=fault.__cause__)
+            ((slot, _),) = involved.items()
+            self._running, self._starting = involved, {}
+            self._end(slot, fault.status, fault.failure)
+            return
+        ordered = sorted(involved.items(), key=lambda item: item[1].episode_index)
+        for slot, spec in ordered:
+            suspected = fault.slots is None or slot in fault.slots
+            (self._suspects if suspected else self._restarted).append(spec)
+        self._abandon_running()
+
+    def _end(self, slot: int, status: Status, failure: str | None) -> None:
+        spec = self._running.pop(slot)
+        if self._suspects:
+            self._suspects.popleft()
+        result = self._result(slot, spec, status, failure)
+        self._results.append(result)
+        for observer in self._observers:
+            observer.on_episode_end(slot, result)
+
+    def _result(self, slot: int, spec: EpisodeSpec, status: Status, failure: str | None) -> EpisodeResult:
+        tally, begun, runs_on = self._tally, self._begun[slot], not self._terminate_on_success
+        return EpisodeResult(
+            episode_index=spec.episode_index,
+            seed=spec.seed,
+            instruction=begun.instruction,
+            target=begun.facts.get("target"),
+            status=status,
+            success_once=bool(tally.success_once[slot]),
+            success_held=bool(tally.success_held[slot]) if runs_on else None,
+            success_at_end=bool(tally.success[slot]) if runs_on else None,
+            steps=int(tally.steps[slot]),
+            return_=float(tally.returns[slot]),
+            stage=tally.stage(slot) or begun.stage,
+            failure=failure,
+            digest=tally.digest(slot),
+            task=spec.task,
+            arm=spec.arm,
+            perturbation=spec.perturbation,
+        )
+
+    def _abandon_running(self) -> None:
+        for slot, spec in self._running.items():
+            for observer in self._observers:
+                observer.on_episode_abandoned(slot, spec)
+        self._running, self._starting = {}, {}

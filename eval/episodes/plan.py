@@ -1,0 +1,88 @@
+"""The plan of a run: which episodes, with which seeds, fixed before anything moves.
+
+The seed of an episode depends on the base seed and its index only, never on the number of slots or on when other
+episodes end. Purposes have disjoint ranges, so that no policy is scored on scenes that it was trained or chosen on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from simscaleai.errors import SimScaleError
+
+TEST_SEEDS = range(1_000_000)
+"""Users' evaluation runs."""
+
+PUBLISHED_SEEDS = range(900_000, 901_000)
+"""Numbers in the documentation, run once per frozen checkpoint."""
+
+DEMONSTRATION_SEEDS = range(1_000_000_000, 2_000_000_000)
+"""Demonstrations to learn from."""
+
+VALIDATION_SEEDS = range(2_000_000_000, 3_000_000_000)
+"""Choosing between checkpoints."""
+
+DEVELOPMENT_SEEDS = range(3_000_000_000, 4_000_000_000)
+"""Tuning experts and environments; tests."""
+
+
+class PlanError(SimScaleError):
+    """A plan that cannot be run or would not mean anything."""
+
+
+@dataclass(frozen=True)
+class EpisodeSpec:
+    """One planned episode."""
+
+    episode_index: int
+    """Place in the plan, from 0. It identifies the episode; seeds may repeat."""
+    seed: int
+    """The only source of randomness of environment and policy."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What is chosen instead of drawn from the seed, as options of the start: `target`, `instruction`, …"""
+    task: str | None = None
+    """Name of the task within a suite; None outside a suite."""
+    arm: str | None = None
+    """Name of the experimental arm; None for the nominal one."""
+    perturbation: Mapping[str, Any] | None = None
+    """What is changed in the scene or on the way to the policy, with magnitudes; None if nothing is."""
+
+
+def plan_episodes(episodes: int, seed: int = 0) -> tuple[EpisodeSpec, ...]:
+    """Plan `episodes` episodes with the seeds `seed`, `seed + 1` and so on.
+
+    Raises:
+        PlanError: If there is no episode or a seed is negative.
+    """
+    if episodes < 1:
+        raise PlanError(f"expected at least 1 episode, got {episodes}")
+    return plan_seeds(range(seed, seed + episodes))
+
+
+def plan_seeds(seeds: Sequence[int]) -> tuple[EpisodeSpec, ...]:
+    """Plan one episode for each of `seeds`, in that order.
+
+    Raises:
+        PlanError: If there is no seed, a seed is negative, or a seed comes twice: a repeat is no new evidence.
+    """
+    if not seeds:
+        raise PlanError("expected at least 1 seed, got none")
+    if min(seeds) < 0:
+        raise PlanError(f"expected seeds of at least 0, got {min(seeds)}")
+    repeated = sorted(seed for seed, times in Counter(seeds).items() if times > 1)
+    if repeated:
+        raise PlanError(f"expected each seed once, got {repeated[:10]} more than once; give other seeds")
+    return tuple(EpisodeSpec(index, seed) for index, seed in enumerate(seeds))
+
+
+def plan_text(plan: Sequence[EpisodeSpec]) -> str:
+    """Return how many episodes `plan` has and their seeds, in a few words."""
+    seeds = [spec.seed for spec in plan]
+    if len(seeds) == 1:
+        return f"1 episode, seed {seeds[0]}"
+    if seeds == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{len(seeds)} episodes, seeds {seeds[0]} to {seeds[-1]}"
+    return f"{len(seeds)} episodes, seeds {' '.join(map(str, seeds[:10]))}{' …' if len(seeds) > 10 else ''}"

@@ -1,0 +1,118 @@
+"""How an episode went: status, steps, return, failure class, digest.
+
+A result is a function of policy, environment and start alone: it holds no path, time or process id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_type_hints
+
+from simscaleai.errors import SimScaleError
+from simscaleai.json_data import is_of_type
+
+HELD_STEPS = 10
+"""Consecutive control steps of success after which an episode counts as *held*."""
+
+POLICY_EXCEPTION = "policy_exception"
+"""Failure class: the policy raised, or its answer had another kind, shape or dtype."""
+
+POLICY_TIMEOUT = "policy_timeout"
+"""Failure class: the policy did not answer, also when the episode ran with no other beside it."""
+
+INVALID_ACTION = "invalid_action"
+"""Failure class, as environments say it: an action that was not finite."""
+
+PLACED_THEN_KNOCKED = "placed_then_knocked"
+"""Failure class: the task was solved at some step, but not at the last one."""
+
+ENVIRONMENT_EXCEPTION = "environment_exception"
+"""Error class: the simulation raised, also when the episode ran with no other beside it."""
+
+ENVIRONMENT_TIMEOUT = "environment_timeout"
+"""Error class: the simulation did not answer, also when the episode ran with no other beside it."""
+
+POLICY_UNAVAILABLE = "policy_unavailable"
+"""Error class: the policy could not be asked, for example because its server was gone."""
+
+WORKER_DIED = "worker_died"
+"""Error class: the worker process exited twice, the second time with no other episode in it."""
+
+Status = Literal["success", "failure", "error"]
+
+_OPTIONAL = ("task", "arm", "perturbation")
+"""Keys that stand only where they are not None, so that a nominal line keeps its bytes."""
+
+
+class ResultsError(SimScaleError):
+    """Results that cannot be read or written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeResult:
+    """How one planned episode went."""
+
+    episode_index: int
+    seed: int
+    instruction: str
+    target: str | None
+    """Object to move, where the task has several."""
+    status: Status
+    """`success` if the success rule held at the last step, `failure` if not and that is the policy's doing, `error` if
+    the episode could not be run."""
+    success_once: bool
+    """Whether the success rule held at any step."""
+    success_held: bool | None
+    """Whether it held for `HELD_STEPS` consecutive steps; None if a success ends the episode."""
+    success_at_end: bool | None
+    """Whether it held at the last step; None if a success ends the episode."""
+    steps: int
+    """Control steps taken."""
+    return_: float
+    """Undiscounted sum of rewards (`return` in the file)."""
+    stage: str
+    """How far the episode came, in one word; "" where the environment does not say."""
+    failure: str | None
+    """Class of the failure or error; None for a success."""
+    digest: str
+    """SHA-256 of the executed action (float32) and the state of the environment after every control step."""
+    task: str | None = None
+    """Name of the task within a suite; None outside a suite."""
+    arm: str | None = None
+    """Name of the experimental arm; None for the nominal one."""
+    perturbation: Mapping[str, Any] | None = None
+    """What was changed, with magnitudes; None if nothing was."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain JSON data, in the order of the fields."""
+        return {
+            name.rstrip("_"): value for name, value in vars(self).items() if not (name in _OPTIONAL and value is None)
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> EpisodeResult:
+        """Rebuild a result from `to_json`.
+
+        Raises:
+            ResultsError: If keys are missing or unknown, or a value is of another type.
+        """
+        values = {"return_" if name == "return" else name: value for name, value in data.items()}
+        required = cls.__dataclass_fields__.keys() - set(_OPTIONAL)
+        wrong = (required - values.keys()) | (values.keys() - cls.__dataclass_fields__.keys())
+        if wrong:
+            raise ResultsError(f"an episode's line has missing or unknown keys: {', '.join(sorted(wrong))}")
+        for name, kind in _kinds().items():
+            if name in values and not is_of_type(values[name], kind):
+                raise ResultsError(f"expected {name.rstrip('_')} of another type, got {values[name]!r:.60}")
+        result = cls(**values)
+        if min(result.seed, result.episode_index, result.steps) < 0:
+            raise ResultsError("an episode has a negative seed, index or number of steps")
+        return result
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """Return the type of each field of `EpisodeResult`."""
+    return get_type_hints(EpisodeResult)

@@ -1,0 +1,139 @@
+"""Collecting demonstrations: who acts, who labels, where, and what is recorded; here or in each of several workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from envs.registration import find_environment
+from envs.slots import SlotEnv
+from eval.demonstrations.expert_labels import ExpertLabels
+from eval.episodes.loop import rollout
+from eval.episodes.observer import Observer
+from eval.episodes.plan import EpisodeSpec
+from eval.episodes.pulse import Pulse
+from eval.episodes.results import EpisodeResult
+from eval.execution.assembly import build_environment, build_policy, closing
+from eval.execution.worker import WorkerJob
+from eval.observers.dataset import EpisodeRecorder
+from eval.probing.action_noise import DisplacementNoise
+from policies.base import Policy
+from simscaleai.contract import EnvSpec, Needs
+from simscaleai.errors import SimScaleError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class Demonstrators:
+    """Who acts and who labels."""
+
+    policy: Policy
+    """Acts."""
+    expert: Policy | None
+    """Labels; None if what the policy does is the label."""
+
+    @property
+    def identities(self) -> dict[str, str | None]:
+        """The identity of each."""
+        return {"policy": self.policy.identity, "expert": self.expert.identity if self.expert else None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectJob(WorkerJob):
+    """Everything needed to record any episode of a plan."""
+
+    folder: Path
+    """Folder of the dataset."""
+    env_id: str
+    model: str
+    checkpoint: Path | None
+    expert: str | None
+    """Who labels; None for the policy that acts."""
+    action_noise: float
+    """Standard deviation of the noise on executed actions, in units of the action."""
+    recorded: Needs
+    """Vectors and cameras to store."""
+    keep_failures: bool
+    identities: Mapping[str, str | None] | None = None
+    """`Demonstrators.identities` at the start of the collection; every process must build the same policies."""
+
+    def build_demonstrators(self) -> Demonstrators:
+        """Return who acts and who labels.
+
+        Raises:
+            SimScaleError: If they are not the same as at the start of the collection.
+        """
+        spec = find_environment(self.env_id).offer()
+        expert = None if self.expert is None else build_policy(self.expert, None, spec)
+        demonstrators = Demonstrators(build_policy(self.model, self.checkpoint, spec), expert)
+        if self.identities not in (None, demonstrators.identities):
+            raise SimScaleError(
+                "the code or the weights of a policy have changed during the collection; start a new one"
+            )
+        return demonstrators
+
+    def build_environment(self, demonstrators: Demonstrators) -> SlotEnv:
+        """Return an environment that gives everyone the observations that they need."""
+        readers = [demonstrators.policy.needs, self.recorded]
+        if demonstrators.expert:
+            readers.append(demonstrators.expert.needs)
+        registration = find_environment(self.env_id)
+        return build_environment(registration, readers, self.num_envs, terminate_on_success=self.terminate_on_success)
+
+    def recorder(self, demonstrators: Demonstrators, action_size: int, pulse: Pulse | None = None) -> EpisodeRecorder:
+        """Return the observer that writes the files of the episodes that are worth keeping."""
+        labels = None
+        if demonstrators.expert and self.expert:
+            labels = ExpertLabels(demonstrators.expert, self.expert, action_size, pulse)
+        return EpisodeRecorder(self.folder, self.recorded, labels=labels, keep_failures=self.keep_failures)
+
+    def record(
+        self,
+        demonstrators: Demonstrators,
+        env: SlotEnv,
+        plan: Iterable[EpisodeSpec],
+        observers: Sequence[Observer],
+        pulse: Pulse | None = None,
+    ) -> list[EpisodeResult]:
+        """Run the episodes of `plan` with `observers`, of which the first is the recorder."""
+        probes = [DisplacementNoise(self.action_noise, env.spec.action)] if self.action_noise else []
+        return rollout(
+            env,
+            demonstrators.policy,
+            plan,
+            observers,
+            probes=probes,
+            terminate_on_success=self.terminate_on_success,
+            pulse=pulse,
+        )
+
+    def run(self, plan: Iterable[EpisodeSpec], reporter: Observer, pulse: Pulse) -> None:
+        """Record the episodes of `plan` in a worker."""
+        demonstrators = self.build_demonstrators()
+        with closing(self.build_environment(demonstrators)) as env:
+            recorder = self.recorder(demonstrators, env.spec.action.size, pulse)
+            self.record(demonstrators, env, plan, [recorder, reporter], pulse)
+
+
+def recorded_needs(spec: EnvSpec, cameras: Sequence[str] | None, image_size: int) -> Needs:
+    """Return what a dataset stores of an environment that offers `spec`: all vectors, and images.
+
+    Args:
+        spec: What the environment offers.
+        cameras: Cameras to store; None for all.
+        image_size: Height and width of the images [px], where the environment leaves the choice.
+
+    Raises:
+        UnknownNameError: If there is no such camera.
+        SimScaleError: If a camera is named twice, or the size is below 1.
+    """
+    chosen = tuple(spec.cameras) if cameras is None else tuple(cameras)
+    for camera in chosen:
+        if camera not in spec.cameras:
+            raise UnknownNameError("camera", camera, spec.cameras)
+    if len(set(chosen)) < len(chosen):
+        raise SimScaleError(f"expected each of --cameras once, got {' '.join(chosen)}")
+    if image_size < 1:
+        raise SimScaleError(f"expected an --image-size of at least 1 px, got {image_size}")
+    sizes = {camera: spec.cameras[camera] or (image_size, image_size) for camera in chosen}
+    return spec.needs(*spec.vectors, cameras=sizes, instruction=spec.has_instructions)

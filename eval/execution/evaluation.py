@@ -1,0 +1,105 @@
+"""The job of an evaluation: builds policy and environment, and runs episodes, in this process or in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eval.episodes.loop import rollout
+from eval.episodes.observer import Observer
+from eval.episodes.plan import EpisodeSpec
+from eval.episodes.pulse import Pulse
+from eval.execution.assembly import build_environment, build_policy, closing
+from eval.execution.worker import WorkerJob
+from eval.observers.receipts import ReceiptWriter
+from eval.observers.trace import TraceRecorder
+from eval.observers.video import VideoRecorder
+from eval.probing.interventions import Interventions
+from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER, trace_paths, video_paths
+from policies.base import Policy
+from simscaleai.contract import EnvSpec
+from simscaleai.errors import SimScaleError
+
+if TYPE_CHECKING:
+    from envs.registration import Registration
+    from envs.slots import SlotEnv
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationJob(WorkerJob):
+    """Everything needed to evaluate any episode of a plan."""
+
+    model: str
+    checkpoint: Path | None
+    options: Mapping[str, str]
+    """Name to value of `--policy-option`."""
+    env: str
+    """Name or id of the environment."""
+    interventions: Interventions
+    folder: Path
+    """Folder of the run."""
+    filmed: range
+    """Indices of the episodes to film and to trace."""
+    identity: str
+    """Identity of the policy that was checked at the start of the run; every process must build the same policy."""
+
+    @property
+    def registration(self) -> Registration:
+        """The environment."""
+        from envs.registration import find_environment
+
+        return find_environment(self.env)
+
+    def build_policy(self, spec: EnvSpec) -> Policy:
+        """Return the policy.
+
+        Raises:
+            SimScaleError: If it is another one than at the start of the run.
+        """
+        policy = build_policy(self.model, self.checkpoint, spec, self.options)
+        if policy.identity != self.identity:
+            raise SimScaleError(
+                f"policy {self.model!r} has changed since the run began (identity {self.identity[:12]}, now "
+                f"{policy.identity[:12]}); start a new run"
+            )
+        return policy
+
+    def build_environment(self, policy: Policy, num_slots: int) -> SlotEnv:
+        """Return an environment for `policy` and the observers."""
+        readers = [policy.needs, *(observer.needs for observer in self.observers(policy))]
+        return build_environment(self.registration, readers, num_slots, terminate_on_success=self.terminate_on_success)
+
+    def observers(self, policy: Policy) -> list[Observer]:
+        """Return the observers that write what belongs to an episode, which must be on disk before its line."""
+        return [
+            ReceiptWriter(self.folder, policy.needs),
+            VideoRecorder(video_paths(self.folder / VIDEOS_FOLDER, self.filmed)),
+            TraceRecorder(trace_paths(self.folder / TRACES_FOLDER, self.filmed), policy.needs),
+        ]
+
+    def run_here(
+        self,
+        env: SlotEnv,
+        policy: Policy,
+        plan: Iterable[EpisodeSpec],
+        observers: Sequence[Observer],
+        pulse: Pulse,
+    ) -> None:
+        """Evaluate the episodes of `plan` with what was built."""
+        rollout(
+            env,
+            policy,
+            plan,
+            [*self.observers(policy), *observers],
+            probes=self.interventions.probes(policy.needs, self.registration),
+            terminate_on_success=self.terminate_on_success,
+            pulse=pulse,
+        )
+
+    def run(self, plan: Iterable[EpisodeSpec], reporter: Observer, pulse: Pulse) -> None:
+        """Evaluate the episodes of `plan` in a worker."""
+        policy = self.build_policy(self.registration.offer())
+        with closing(self.build_environment(policy, self.num_envs)) as env:
+            self.run_here(env, policy, plan, [reporter], pulse)

@@ -1,0 +1,261 @@
+"""One invocation of a run: it starts a run or resumes one, runs the missing episodes, and writes the record.
+
+A run that was killed takes several invocations. Its result is the one that a single invocation gives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval.episodes.observer import Observer
+from eval.episodes.plan import PlanError
+from eval.episodes.pulse import Pulse
+from eval.episodes.results import EpisodeResult
+from eval.execution.assembly import closing
+from eval.execution.evaluation import EvaluationJob
+from eval.execution.planning import RunPlan
+from eval.execution.processes import run_in_workers
+from eval.execution.watchdog import Watchdog
+from eval.observers.log import EpisodeLog
+from eval.observers.stopping import Stopping
+from eval.observers.video_file import remove_partial_videos
+from eval.probing.instructions import choice_of_targets
+from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
+from eval.runs.episode_lines import episodes_digest
+from eval.runs.folder import check_same_run, earlier_record, earlier_results
+from eval.runs.provenance import fingerprint, source_state
+from eval.runs.reading import EpisodeConditions
+from eval.runs.receipts import collect_receipts
+from eval.runs.record import (
+    PolicyRecord,
+    Reference,
+    Resolved,
+    RunRecord,
+    SequentialRecord,
+    Timing,
+)
+from eval.runs.seed_overlap import seed_overlap
+from eval.runs.summary import summarise
+from policies.base import Policy
+
+if TYPE_CHECKING:
+    from envs.slots import SlotEnv
+
+# More slots share what a step costs outside physics. But a slow policy would show nothing for long and then everything
+# at once, and a run that may stop early would have begun many episodes in vain.
+_SLOTS, _SLOTS_WITH_IMAGES, _SLOTS_WITH_RULE = 256, 64, 16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one invocation came to."""
+
+    record: RunRecord
+    """The final record, as it is on disk."""
+    results: tuple[EpisodeResult, ...]
+    """Episodes that count, of all invocations."""
+    new_episodes: int
+    """Episodes that this invocation ran."""
+    seconds: float
+    """Time that this invocation took [s]."""
+
+
+@dataclass
+class Invocation:
+    """One invocation with policy and environment built."""
+
+    job: EvaluationJob
+    policy: Policy
+    env: SlotEnv | None
+    """The environment of this process; None if workers build their own."""
+    plan: RunPlan
+    workers: int
+    machine: dict[str, Any]
+    """What results are bit-identical on."""
+    folder: Path = Path()
+    config: dict[str, Any] = field(default_factory=dict)
+    earlier: list[EpisodeResult] = field(default_factory=list)
+    """Results of earlier invocations that need not be run again."""
+    is_resumed: bool = False
+    stopping: Stopping | None = None
+
+    def in_folder(self, folder: Path, config: dict[str, Any]) -> Invocation:
+        """Return this invocation with the folder of the run, which exists, and the configuration as JSON data."""
+        return replace(self, job=replace(self.job, folder=folder), folder=folder, config=config)
+
+    def begin(self) -> None:
+        """Start the run in the folder, or resume the one that is there, and write the record.
+
+        Raises:
+            ResultsError: If the run in the folder began under other conditions.
+        """
+        before = earlier_record(self.folder)
+        self.record = self._new_record()
+        if before is not None:
+            check_same_run(self.folder, before, self.record)
+            self.record = replace(self.record, timing=before.timing)
+            self.earlier, self.is_resumed = earlier_results(self.folder, self.plan.specs), True
+        self.stopping = Stopping(self.plan.rule, self.earlier) if self.plan.rule else None
+        self._log = EpisodeLog(self.folder, self.earlier, *([self.stopping.keeps] if self.stopping else []))
+        self._began = time.monotonic()
+        self.record.write(self.folder)
+
+    def run_episodes(self, observers: Sequence[Observer]) -> None:
+        """Run what is missing, here or in workers, until the stopping rule holds."""
+        done = {result.episode_index for result in self.earlier}
+        left = [spec for spec in self.plan.specs if spec.episode_index not in done]
+        listeners = [self._log, *([self.stopping] if self.stopping else []), *observers]
+        videos = self.folder / VIDEOS_FOLDER
+        remove_partial_videos(videos)
+        if self.env is not None:
+            pulse = Pulse()
+            with Watchdog(pulse, self.folder, self.job.timeout):
+                self.job.run_here(self.env, self.policy, left, listeners, pulse)
+            return
+        try:
+            run_in_workers(self.job, left, self.workers, listeners)
+        finally:
+            remove_partial_videos(videos)
+
+    def conclude(self) -> Outcome:
+        """Write the final record and return it with the episodes that count."""
+        seconds = time.monotonic() - self._began
+        results = self._log.results
+        done = {result.episode_index for result in self.earlier}
+        new = sum(result.episode_index not in done for result in results)
+        stopped = self.stopping is not None and self.stopping.has_seen_enough
+        planned = len(results) if stopped else len(self.plan.specs)
+        self.record = replace(
+            self.record,
+            timing=_timing(self.record.timing, results, seconds if new else 0.0),
+            sequential=self._sequential(),
+            summary=summarise(results, planned, sequential=self.stopping is not None),
+        )
+        self.record.write(self.folder)
+        if stopped:
+            self._remove_files_beyond(len(results))
+        collect_receipts(self.folder, len(results) if stopped else None)
+        return Outcome(self.record, tuple(results), new, seconds)
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether episodes have a choice of objects to move, and the instruction was changed."""
+        language = self.job.interventions.language
+        return language is not None and bool(choice_of_targets(self.record.resolved.environment))
+
+    # Records
+
+    def _new_record(self) -> RunRecord:
+        job, registration = self.job, self.job.registration
+        checkpoint = getattr(self.policy, "checkpoint", None)  # only learned policies have one
+        return RunRecord(
+            config=self.config,
+            resolved=Resolved(
+                environment=registration.env_id,
+                num_envs=job.num_envs,
+                workers=self.workers,
+                episodes=len(self.plan.specs),
+            ),
+            environment=registration.offer(),
+            policies=(
+                PolicyRecord(
+                    model=job.model,
+                    checkpoint=None if job.checkpoint is None else str(job.checkpoint),
+                    identity=self.policy.identity,
+                    options=dict(self.policy.options),
+                    needs=self.policy.needs,
+                ),
+            ),
+            source=source_state(),
+            fingerprint=self.machine,
+            timing=Timing(started=datetime.now(UTC).isoformat(timespec="seconds")),
+            interventions=self.job.interventions.meanings(),
+            seed_overlap=seed_overlap(checkpoint.training if checkpoint else None, self.plan.specs),
+            sequential=self._sequential(),
+        )
+
+    def _sequential(self) -> SequentialRecord | None:
+        """Return the stopping rule and how far the run has come; None if no rule may end the run."""
+        if self.plan.rule is None:
+            return None
+        n, limit = (self.stopping.n if self.stopping else 0), len(self.plan.specs)
+        decided = bool(self.stopping and self.stopping.has_seen_enough)
+        reference = self.plan.reference
+        return SequentialRecord(
+            rule=self.plan.rule.name,
+            threshold=self.plan.rule.threshold,
+            vs=None if reference is None else _reference(reference.folder),
+            limit=limit,
+            episodes=n,
+            decided=decided,
+            saved=limit - n if decided else 0,
+        )
+
+    def _remove_files_beyond(self, n: int) -> None:
+        """Remove videos and traces of episodes after the first `n`, which had begun before the run was stopped."""
+        for index in self.job.filmed[n:]:
+            video_path(self.folder / VIDEOS_FOLDER, index).unlink(missing_ok=True)
+            trace_path(self.folder / TRACES_FOLDER, index).unlink(missing_ok=True)
+
+
+@contextmanager
+def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> Iterator[Invocation]:
+    """Give an invocation whose environment is built, and close the environment at the end.
+
+    Args:
+        job: What to run. Its number of slots is what the user wants, 0 for the default.
+        policy: The policy, built.
+        plan: The episodes.
+        workers: Number of processes.
+
+    Raises:
+        SimScaleError: If policy, environment, interventions and plan do not fit each other, or nothing can be drawn.
+    """
+    registration = job.registration
+    spec = registration.offer()
+    job.interventions.check(policy.needs, spec.env_id)
+    plan = replace(plan, specs=job.interventions.planned(plan.specs, spec.env_id))
+    _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
+    slots = _slots(job.num_envs, plan, workers, looks=bool(policy.needs.cameras))
+    job = replace(job, identity=policy.identity, num_envs=slots)
+    # With workers, this environment only shows that it can be built, and what draws its images.
+    with closing(job.build_environment(policy, 1 if workers > 1 else slots)) as env:
+        machine = fingerprint(env.fingerprint())
+        if workers == 1:
+            yield Invocation(job, policy, env, plan, workers, machine)
+            return
+    yield Invocation(job, policy, None, plan, workers, machine)
+
+
+def _slots(wanted: int, plan: RunPlan, workers: int, *, looks: bool) -> int:
+    """Return how many episodes each worker simulates at the same time; no worker takes another's share."""
+    usual = _SLOTS_WITH_RULE if plan.rule else _SLOTS_WITH_IMAGES if looks else _SLOTS
+    return min(wanted or usual, ceil(len(plan.specs) / workers))
+
+
+def _check_reference(plan: RunPlan, conditions: EpisodeConditions) -> None:
+    """Refuse to run under other conditions than the run that this one is to be compared with."""
+    if plan.reference is None:
+        return
+    if differences := "; ".join(plan.reference.conditions.differences(conditions)):
+        raise PlanError(f"not comparable with {plan.reference.folder} (A) of --vs: {differences}")
+
+
+def _reference(folder: Path) -> Reference:
+    return Reference(folder=str(folder), episodes_sha256=episodes_digest(folder))
+
+
+def _timing(before: Timing, results: Sequence[EpisodeResult], seconds: float) -> Timing:
+    """Return the timing of all invocations together, the last of which took `seconds`."""
+    total = (before.seconds or 0.0) + seconds
+    if not results or not total:
+        return before
+    steps = sum(result.steps for result in results)
+    return replace(before, seconds=total, episodes_per_second=len(results) / total, steps_per_second=steps / total)

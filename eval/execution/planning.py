@@ -1,0 +1,143 @@
+"""From a user's request to the episodes of a run: which seeds, at most how many, and what may end the run sooner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.episodes.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds, plan_text
+from eval.observers.stopping import MOST_EPISODES, StoppingRule, UntilDecided, UntilWidth
+from eval.runs.reading import Run, read_run
+from eval.statistics.percentage import points_text
+from eval.statistics.power import MOST_PAIRS, independent_discordance, pairs_needed
+
+DEFAULT_EPISODES = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """What a user says about the episodes of a run; see the flags of `eval.rollout`."""
+
+    episodes: int | None = None
+    seed: int | None = None
+    seeds: tuple[int, ...] | None = None
+    detect: float | None = None
+    until_width: float | None = None
+    until_decided: bool = False
+    vs: Path | None = None
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The episodes of a run, and what may end it sooner."""
+
+    specs: tuple[EpisodeSpec, ...]
+    """Its episodes; the largest possible number if a rule may end the run sooner."""
+    rule: StoppingRule | None = None
+    """What ends the run sooner; None if nothing does."""
+    reference: Run | None = None
+    """The run of --vs."""
+    reason: str = ""
+    """Why there are so many episodes, for people; "" if the user gave the number."""
+
+    @property
+    def text(self) -> str:
+        """The episodes in a few words."""
+        if self.rule is None:
+            return plan_text(self.specs)
+        against = f" against {self.reference.folder}" if self.reference else ""
+        return f"at most {plan_text(self.specs)}, {self.rule.text()}{against}"
+
+
+def plan_run(request: PlanRequest) -> RunPlan:
+    """Return the plan for `request`.
+
+    Raises:
+        PlanError: If choices contradict each other or the run of --vs.
+        ResultsError: If the run of --vs cannot be read.
+    """
+    reference = None if request.vs is None else _read_reference(request.vs)
+    if request.until_width is not None:
+        return _until_width(request, request.until_width)
+    if reference is not None and request.until_decided:
+        return _until_decided(request, reference)
+    if request.detect is not None:
+        return _detecting(request, request.detect, reference)
+    return RunPlan(_specs(request, DEFAULT_EPISODES))
+
+
+def _read_reference(folder: Path) -> Run:
+    run = read_run(folder)
+    if not run.is_complete:
+        raise PlanError(f"expected a complete run with --vs, {folder} has {len(run.results)} of {run.planned} episodes")
+    return run
+
+
+def _specs(request: PlanRequest, episodes_by_default: int) -> tuple[EpisodeSpec, ...]:
+    if request.seeds is not None:
+        return plan_seeds(request.seeds)
+    return plan_episodes(episodes_by_default if request.episodes is None else request.episodes, request.seed or 0)
+
+
+def _until_width(request: PlanRequest, width: float) -> RunPlan:
+    rule = UntilWidth(width)
+    if rule.most_episodes is None and request.episodes is None and request.seeds is None:
+        raise PlanError(
+            f"{MOST_EPISODES} episodes may not suffice for a width of {points_text(width)} pp; give the largest number "
+            "of episodes with --episodes, or a larger --until-width"
+        )
+    return RunPlan(_specs(request, rule.most_episodes or MOST_EPISODES), rule)
+
+
+def _until_decided(request: PlanRequest, reference: Run) -> RunPlan:
+    if errors := sum(result.status == "error" for result in reference.results):
+        raise PlanError(
+            f"{errors} episodes of {reference.folder} are errors, and no decision may depend on them; run them again "
+            "with --resume, or compare whole runs with eval.compare"
+        )
+    available, asked = plan_seeds(reference.seeds), _specs(request, len(reference.results))
+    specs = available[: len(asked)]
+    own_seeds = request.seed is not None or request.seeds is not None
+    if len(asked) > len(available) or (own_seeds and asked != specs):
+        raise PlanError(
+            f"expected the episodes of {reference.folder}, {plan_text(available)}, or the first of them; "
+            f"got {plan_text(asked)}; leave out --episodes, --seed and --seeds"
+        )
+    return RunPlan(specs, UntilDecided(reference.successes), reference)
+
+
+def _detecting(request: PlanRequest, difference: float, reference: Run | None) -> RunPlan:
+    if reference is None:
+        rates, around = [(0.5 - difference / 2, 0.5 + difference / 2)], "whatever their rates, in the hardest case"
+    else:
+        rate = sum(reference.successes.values()) / len(reference.results)
+        rates = [(rate, other) for other in (rate - difference, rate + difference) if 0 <= other <= 1]
+        around = f"that succeeds like {reference.folder}, {points_text(rate)} %"
+    n = _pairs_for_all(difference, rates)
+    specs = plan_episodes(n, request.seed or 0)
+    seen = f"{n} episodes detect a difference of {points_text(difference)} pp with 80 % power"
+    reason = f"{seen}, paired with an independent policy {around}"
+    return RunPlan(specs, reference=reference, reason=reason + _missing_text(specs, reference))
+
+
+def _pairs_for_all(difference: float, rates: Sequence[tuple[float, float]]) -> int:
+    """Return how many pairs detect `difference` between the policies of each pair of `rates`."""
+    if not rates:
+        raise PlanError(f"no rate differs by {points_text(difference)} pp from that of --vs; give a smaller --detect")
+    needed = [pairs_needed(difference, independent_discordance(*pair)) for pair in rates]
+    enough = [n for n in needed if n is not None]
+    if len(enough) < len(needed):
+        raise PlanError(
+            f"{MOST_PAIRS} episodes do not suffice to detect a difference of {points_text(difference)} pp; "
+            "give a larger --detect"
+        )
+    return max(enough)
+
+
+def _missing_text(specs: Sequence[EpisodeSpec], reference: Run | None) -> str:
+    seeds = {spec.seed for spec in specs}
+    if reference is None or seeds == set(reference.seeds):
+        return ""
+    has = len(seeds.intersection(reference.seeds))
+    return f"; {reference.folder} has {has} of them, so run that policy on the same seeds before comparing"

@@ -1,0 +1,75 @@
+"""Watchdog: finds out that a policy or an environment does not answer.
+
+In this process a call that hangs cannot be interrupted. So the watchdog warns, and after the timeout it ends the
+process. Everything that was finished is on disk by then.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from eval.episodes.pulse import PARTY_NAMES, Pulse
+
+WARN_SECONDS = 60.0
+"""Time without an answer after which the watchdog warns [s]."""
+
+EXIT_CODE = 1
+"""Exit code of a run that ends because of a timeout: some episodes could not be run."""
+
+_SECONDS_BETWEEN_CHECKS = 0.5
+
+
+class Watchdog:
+    """Watches a `Pulse` from a thread of its own, for as long as the `with` block lasts."""
+
+    def __init__(self, pulse: Pulse, folder: Path, timeout: float, *, warn_after: float = WARN_SECONDS) -> None:
+        """Prepare to watch.
+
+        Args:
+            pulse: Says who is to answer.
+            folder: Folder of the run, for the message.
+            timeout: Time without an answer after which the process ends [s].
+            warn_after: Time without an answer after which a warning is printed [s].
+        """
+        self._pulse, self._folder, self._timeout, self._warn_after = pulse, folder, timeout, warn_after
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Watchdog:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        warned = False
+        while not self._ended.wait(min(_SECONDS_BETWEEN_CHECKS, self._timeout / 4)):
+            if self._pulse.overdue(self._timeout):
+                self._end_process()
+            late = bool(self._pulse.overdue(self._warn_after))
+            if late and not warned:
+                print(f"warning: {self._text(self._warn_after)}", file=sys.stderr, flush=True)
+            warned = late
+
+    def _text(self, seconds: float) -> str:
+        party = PARTY_NAMES.get(self._pulse.overdue(seconds), "policy")
+        slots = ", ".join(map(str, self._pulse.slots[:8])) + (", …" if len(self._pulse.slots) > 8 else "")
+        return f"the {party} has not answered for {seconds:g} s; slots {slots} wait"
+
+    def _end_process(self) -> None:
+        print(
+            f"error: {self._text(self._timeout)}. The run ends; finished episodes are in {self._folder}. "
+            "Add --resume to continue, and --workers 2 to have calls that hang killed and tried again",
+            file=sys.stderr,
+            flush=True,
+        )
+        sys.stdout.flush()
+        os._exit(EXIT_CODE)

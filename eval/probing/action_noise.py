@@ -1,0 +1,52 @@
+"""A probe that disturbs the actions of a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.episodes.observer import Probe
+from simscaleai.contract import ActionSpec
+
+_STREAM = 0x4E4F4953
+"""Makes the noise independent of the random stream of the environment, which starts from the same seed."""
+
+_UNDISTURBED = "gripper"
+
+
+class DisplacementNoise(Probe):
+    """Adds Gaussian noise to every number of an action but the gripper's, then clips to the range of actions.
+
+    The gripper stays as it is, since an object that is dropped at random teaches nothing. The noise of an episode
+    follows from its seed. A learner that gets the undisturbed actions as labels sees how to recover.
+
+    Source: Laskey et al. 2017, DART: Noise Injection for Robust Imitation Learning.
+    """
+
+    def __init__(self, standard_deviation: float, action: ActionSpec) -> None:
+        """Disturb actions that are as `action` says.
+
+        Args:
+            standard_deviation: Standard deviation of the noise, > 0, in units of the action.
+            action: What an action is.
+        """
+        self._standard_deviation = standard_deviation
+        self._disturbed = [index for index, name in enumerate(action.names) if name != _UNDISTURBED]
+        self._low, self._high = np.array(action.low, np.float32), np.array(action.high, np.float32)
+        self._streams: dict[int, np.random.Generator] = {}
+
+    def begin(self, slots: NDArray[np.intp], seeds: Sequence[int]) -> None:
+        """Start the noise of the new episodes in `slots`."""
+        for slot, seed in zip(slots.tolist(), seeds, strict=True):
+            self._streams[slot] = np.random.default_rng([seed, _STREAM])
+
+    def act(self, actions: NDArray[np.float32], slots: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return `actions` (n, A) with noise."""
+        noise = np.zeros_like(actions)
+        size = len(self._disturbed)
+        noise[:, self._disturbed] = [
+            self._streams[slot].normal(0, self._standard_deviation, size) for slot in slots.tolist()
+        ]
+        return np.asarray(np.clip(actions + noise, self._low, self._high))

@@ -1,0 +1,78 @@
+"""Other instructions and targets for the episodes of a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eval.episodes.plan import EpisodeSpec
+from eval.probing.other_seed import other_seed
+from simscaleai.errors import SimScaleError
+
+if TYPE_CHECKING:
+    from envs.tabletop.tasks.pick_place_language import PickPlaceLanguage
+
+TARGET = "{target}"
+"""Placeholder for the target in an instruction."""
+
+
+class InterventionError(SimScaleError):
+    """An intervention that does not exist, or that would change nothing."""
+
+
+def needs_targets(language: str) -> bool:
+    """Return whether the instruction that `language` stands for depends on a target."""
+    return language in ("shuffled", "held-out") or TARGET in language
+
+
+def changed_instruction(language: str, spec: EpisodeSpec, env_id: str) -> str:
+    """Return what the policy is told in the episode `spec`.
+
+    Args:
+        language: "empty", "shuffled", "held-out", or the instruction itself, with `TARGET` for the target.
+        spec: The episode. Its option `target` names the object to move; by default the seed does.
+        env_id: Full id of the environment.
+
+    Raises:
+        InterventionError: If the instruction depends on a target and the environment has no choice of targets.
+    """
+    if language == "empty":
+        return ""
+    if not needs_targets(language):
+        return language
+    task = task_with_targets(env_id, f"language={language}")
+    if language == "shuffled":
+        other = other_seed(spec.seed, "language")
+        return task.phrase(task.choose_target(other), other)
+    target = task.choose_target(spec.seed, spec.options.get("target"))
+    if language == "held-out":
+        return task.phrase_held_out(target, spec.seed)
+    return language.replace(TARGET, target)
+
+
+def choice_of_targets(env_id: str) -> tuple[str, ...]:
+    """Return the objects that an episode of the environment `env_id` may ask to move, as instructions name them.
+
+    The result is empty if the environment has no choice of targets.
+    """
+    task = _find_task_with_targets(env_id)
+    return () if task is None else task.colours
+
+
+def task_with_targets(env_id: str, text: str) -> type[PickPlaceLanguage]:
+    """Return the task of the environment `env_id`.
+
+    Raises:
+        InterventionError: If it has no choice of targets, which the intervention `text` needs.
+    """
+    task = _find_task_with_targets(env_id)
+    if task is None:
+        raise InterventionError(f"{text} needs a task with several targets, such as pick-place-language, not {env_id}")
+    return task
+
+
+def _find_task_with_targets(env_id: str) -> type[PickPlaceLanguage] | None:
+    from envs.tabletop.registration import find_task, is_task
+    from envs.tabletop.tasks.pick_place_language import PickPlaceLanguage
+
+    task = find_task(env_id) if is_task(env_id) else None
+    return task if task is not None and issubclass(task, PickPlaceLanguage) else None

@@ -1,0 +1,24 @@
+"""Another episode for each episode, drawn from its seed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from eval.episodes.plan import TEST_SEEDS
+
+_STREAMS = {"language": 0x4C414E47, "vision": 0x56495349}
+"""Makes the draws independent of each other and of the random streams of environment and policy."""
+
+
+def other_seed(seed: int, stream: Literal["language", "vision"], among: range = TEST_SEEDS) -> int:
+    """Return a seed that is not `seed`, drawn from it, uniform among seeds that no policy was trained on.
+
+    Args:
+        seed: Seed of the episode.
+        stream: What the other seed is for. Draws for different streams are independent.
+        among: Seeds to draw from, which start at 0.
+    """
+    draw = int(np.random.default_rng([seed, _STREAMS[stream]]).integers(len(among) - 1))
+    return draw + (draw >= seed)

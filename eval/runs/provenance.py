@@ -1,0 +1,76 @@
+"""Where numbers come from: the machine, the libraries and the source that produced a run.
+
+Results are bit-identical on one fingerprint. On another one they may differ in the last digits, and then an episode may
+end differently.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.runs.record import Source
+
+PROJECT = Path(__file__).resolve().parents[2]
+"""Folder that holds this project's packages."""
+
+_LIBRARIES = ("gymnasium", "mujoco", "numpy", "simscaleai", "torch")
+
+
+def fingerprint(simulator: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what results depend on: instruction set, system, library versions, and what the simulator adds.
+
+    Args:
+        simulator: What `SlotEnv.fingerprint` returns, for example `gl_renderer`. Its `libraries` join those of this
+            process; otherwise its entries replace equal ones.
+    """
+    return {
+        "machine": platform.machine(),
+        "cpu_features": _cpu_features(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "gl_renderer": None,
+        **simulator,
+        "libraries": {name: _version(name) for name in _LIBRARIES} | dict(simulator.get("libraries") or {}),
+    }
+
+
+def source_state(project: Path = PROJECT, *, besides: Path | None = None) -> Source | None:
+    """Return the git commit of the project and whether its files differ from the commit; None outside a checkout.
+
+    Args:
+        project: Root of the checkout.
+        besides: A file that may differ, because it is being written; relative to the root.
+    """
+    top = _git(project, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != project.resolve():
+        return None
+    left_out = [] if besides is None else [f":(exclude){besides}"]
+    changes = _git(project, "status", "--porcelain", "--", ".", *left_out)
+    return Source(commit=_git(project, "rev-parse", "HEAD"), dirty=bool(changes))
+
+
+def _cpu_features() -> list[str]:
+    extensions = np.show_config(mode="dicts")["SIMD Extensions"]
+    return [*extensions["baseline"], *extensions["found"]]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

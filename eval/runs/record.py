@@ -1,0 +1,357 @@
+"""The record of a run, `run.json`: everything needed to believe, repeat or compare the run, besides its episodes.
+
+The dataclasses here are the schema of the file: `RunRecord.read` checks every entry against their annotations.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from eval.episodes.results import ResultsError
+from eval.runs.version_1 import converted_record
+from eval.statistics.rates import LEVEL, Interval
+from simscaleai.contract import EnvSpec, Needs
+from simscaleai.errors import SimScaleError
+from simscaleai.files import replace_file
+from simscaleai.json_data import DAMAGE, parse_json, plain, read_checked
+
+RECORD_FILE = "run.json"
+"""Name of the file in the folder of a run."""
+
+SCHEMA_VERSION = 2
+"""Version of the run folder. It counts up when a key changes its meaning; older versions stay readable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What the configuration came to."""
+
+    environment: str
+    """Full id of the environment."""
+    num_envs: int
+    """Slots of each worker."""
+    workers: int
+    """Processes that run episodes."""
+    episodes: int
+    """Episodes in the plan, the most there may be if a rule stops the run."""
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that cannot be."""
+        if self.episodes < 0:
+            raise SimScaleError(f"expected at least 0 planned episodes, got {self.episodes}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyRecord:
+    """One policy of a run."""
+
+    model: str
+    """What the user named."""
+    checkpoint: str | None = None
+    """Folder of the weights, where the user named one."""
+    identity: str = ""
+    """Digest of what the policy is: its weights, its code, its server; "" if unknown."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options with their values."""
+    needs: Needs
+    """What the policy needs of the environment."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The checkout that the run was made with."""
+
+    commit: str | None
+    """Git commit."""
+    dirty: bool
+    """Whether files differed from the commit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """When the run began and how fast it was. The speed covers the episodes since the run was last resumed."""
+
+    started: str | None = None
+    """Start in UTC, ISO 8601."""
+    seconds: float | None = None
+    episodes_per_second: float | None = None
+    steps_per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedRange:
+    """Seeds that a checkpoint was trained on, as far as it records them."""
+
+    first: int
+    """Lowest seed."""
+    last: int
+    """Highest seed."""
+    count: int
+    """Number of seeds. If it is less than the range has, the checkpoint does not record which ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedOverlap:
+    """Seeds of the run that lie in the range of seeds that the checkpoint was trained on."""
+
+    seeds: tuple[int, ...]
+    """Those seeds of the run, at least one."""
+    trained_on: SeedRange
+    """The range."""
+    is_certain: bool
+    """Whether every seed of the range was trained on."""
+
+    def __post_init__(self) -> None:
+        """Refuse an overlap without seeds."""
+        if not self.seeds:
+            raise SimScaleError("expected at least 1 seed in seed_overlap, got none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The run to compare with, as `--vs` named it."""
+
+    folder: str
+    episodes_sha256: str
+    """Digest of its `episodes.jsonl`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a run until decided found about its policy (B) and that of the reference (A)."""
+
+    verdict: str
+    """As `eval.comparison.verdict.Verdict` has it."""
+    pairs: Mapping[str, int]
+    """Pairs by outcome: `both`, `only_a`, `only_b`, `neither`."""
+    difference: float
+    """Success rate of B minus success rate of A."""
+    difference_sequence_95: tuple[float, float]
+    """Interval of the difference, valid at every look."""
+    inverse_e_value: float
+    """1 / e of the e-value against equality."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequentialRecord:
+    """The stopping rule of a run and how far the run came."""
+
+    rule: str
+    """Name of the rule: `until_width` or `until_decided`."""
+    threshold: float
+    """Interval width or test level to reach."""
+    vs: Reference | None = None
+    """The run to compare with, if there is one."""
+    limit: int
+    """Most episodes that there may be."""
+    episodes: int
+    """Episodes that count: the first of the plan."""
+    decided: bool
+    """Whether the rule held after them."""
+    saved: int
+    """Episodes that the rule made unnecessary."""
+    findings: Findings | None = None
+    """What the comparison with the reference found; None before the run is complete, and without a reference."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovedObjects:
+    """Episodes in which an object was lifted, at least one. A random choice among k objects is right in 1/k of them."""
+
+    right: int
+    """Episodes in which the target was lifted, also if another object was lifted, too."""
+    wrong: int
+    """Episodes in which only other objects were lifted."""
+    right_share_95: tuple[float, float]
+    """Interval at 95 % of the probability that a lifted object is the target."""
+
+    @property
+    def n(self) -> int:
+        """Episodes in which any object was lifted."""
+        return self.right + self.wrong
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Figures of one run."""
+
+    planned: int
+    """Episodes in the plan; for a run that was stopped by its rule, episodes up to there."""
+    episodes: int
+    """Episodes that have ended."""
+    successes: int
+    """Episodes that were successes at their last step."""
+    errors: int
+    """Episodes that could not be run. They count as not successful."""
+    success_rate: float
+    """Share of successes among the episodes that have ended."""
+    wilson_95: tuple[float, float] | None
+    """Wilson interval of the success probability at 95 %; None if a rule may stop the run early."""
+    confidence_sequence_95: tuple[float, float] | None = None
+    """Interval that is valid at every look; None if the number of episodes was fixed in advance."""
+    at_least_95: float | None
+    """Lower end of the exact (Clopper-Pearson) interval at 95 %, for guarantees; None if a rule may stop the run."""
+    rate_if_errors_succeeded: float
+    """Success rate if every error had been a success: the upper bound to what errors may hide."""
+    success_once: int
+    """Episodes with a success at any step."""
+    success_held: int | None
+    """Episodes with a success that held for a while; None if a success ends the episode."""
+    mean_steps: float
+    """Mean number of control steps of an episode."""
+    smallest_difference: float | None = None
+    """Smallest difference of success rates that as many pairs detect with 80 % power, against an equally good policy
+    with independent outcomes; None if there are too few pairs for any, or if a rule may stop the run."""
+    failures: Mapping[str, int]
+    """Failure or error class to the number of episodes, the most frequent first."""
+    moved_object: MovedObjects | None = None
+    """Which object was lifted; None if none was."""
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether a rule may stop the run early, so that intervals must be valid at every look."""
+        return self.wilson_95 is None
+
+    @property
+    def interval(self) -> Interval:
+        """Interval of the success probability: Wilson's, or the one that is valid at every look."""
+        low, high = self.wilson_95 or self.confidence_sequence_95 or (0.0, 1.0)
+        return Interval(low, high, LEVEL)
+
+    @property
+    def method(self) -> str:
+        """Name of that interval."""
+        return "confidence sequence, valid under stopping" if self.is_sequential else "Wilson"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain JSON data."""
+        data: dict[str, Any] = plain(asdict(self))
+        return data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Entries of the configuration that comparisons and reports use."""
+
+    env: str
+    """Environment as the user named it."""
+    terminate_on_success: bool = True
+    """Whether a success ends the episode."""
+    intervene: tuple[str, ...] = ()
+    """What the policy was given instead of what the scene shows, each `kind=value`."""
+    policy_option: tuple[str, ...] = ()
+    """Options of the policy, each `NAME=VALUE`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The record of one run."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of the file that was read; what is written has the current one."""
+    config: Mapping[str, Any]
+    """The configuration as passed."""
+    resolved: Resolved
+    """What it came to."""
+    environment: EnvSpec
+    """All that the environment offered."""
+    policies: tuple[PolicyRecord, ...]
+    """The policies, the evaluated one first."""
+    source: Source | None = None
+    """The project's checkout; None outside a checkout."""
+    fingerprint: Mapping[str, Any]
+    """On what results are bit-identical: CPU instruction set, library versions, GL renderer."""
+    timing: Timing = Timing()
+    """When the run began and how fast it was."""
+    interventions: Mapping[str, str] = field(default_factory=dict)
+    """Each of `config.intervene` with its meaning in words."""
+    seed_overlap: SeedOverlap | None = None
+    """Seeds that the checkpoint was trained on; None if none is known."""
+    sequential: SequentialRecord | None = None
+    """The stopping rule and how far the run came; None if the number of episodes was fixed in advance."""
+    summary: Summary | None = None
+    """Figures; None until the run ends."""
+
+    def __post_init__(self) -> None:
+        """Refuse a run of nothing."""
+        if not self.policies:
+            raise SimScaleError("expected at least 1 entry in policies, got none")
+
+    @property
+    def policy(self) -> PolicyRecord:
+        """The policy that was evaluated."""
+        return self.policies[0]
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The entries of `config` that comparisons and reports use."""
+        names = Settings.__dataclass_fields__
+        known = {name: value for name, value in self.config.items() if name in names}
+        return read_checked(Settings, known, "config")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON data of the current schema version."""
+        environment = self.environment.to_json()
+        environment["action"] |= {side: _finite(environment["action"][side]) for side in ("low", "high")}
+        policies = [vars(policy) | {"needs": policy.needs.to_json()} for policy in self.policies]
+        values = {"schema_version": SCHEMA_VERSION, "environment": environment, "policies": policies}
+        data: dict[str, Any] = plain(asdict(self) | values)
+        return data
+
+    def write(self, folder: Path) -> Path:
+        """Write the record into `folder` atomically and return its path.
+
+        Raises:
+            WriteError: If it cannot be written.
+        """
+        path = folder / RECORD_FILE
+        replace_file(path, json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        return path
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read the record in `folder`, of this or an older schema version.
+
+        Raises:
+            ResultsError: If there is none, it is damaged, or a newer version wrote it.
+        """
+        data = read_record_data(folder)
+        version = data.get("schema_version")
+        if version not in (1, SCHEMA_VERSION):
+            raise ResultsError(
+                f"{folder / RECORD_FILE} has schema version {version}, expected at most {SCHEMA_VERSION}; "
+                "read it with the version that wrote it"
+            )
+        try:
+            record = read_checked(cls, converted_record(data) if version == 1 else data)
+            _ = record.settings  # checks the entries
+        except DAMAGE as error:
+            raise ResultsError(f"{folder / RECORD_FILE}: {error}; restore it or run it again") from error
+        return record
+
+
+def read_record_data(folder: Path) -> dict[str, Any]:
+    """Return the JSON data of the record in `folder`, unchecked.
+
+    Raises:
+        ResultsError: If there is none, or it is no JSON object.
+    """
+    path = folder / RECORD_FILE
+    if not path.exists():
+        raise ResultsError(f"expected a run folder with {RECORD_FILE}, got {folder}; run `eval.rollout --output`")
+    try:
+        return dict(parse_json(path.read_bytes()))
+    except DAMAGE as error:
+        raise ResultsError(f"{path} is no record of a run ({error}); restore it or run it again") from error
+
+
+def _finite(bounds: list[float]) -> list[float]:
+    """Return `bounds` of an action with the largest finite number for infinity, which JSON does not have."""
+    most = sys.float_info.max
+    return [min(max(bound, -most), most) for bound in bounds]

@@ -1,0 +1,113 @@
+"""A run that was read from its folder: record, episodes, receipts, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.episodes.plan import EpisodeSpec, plan_text
+from eval.episodes.results import EpisodeResult
+from eval.runs.receipts import Receipt
+from eval.runs.record import RunRecord
+from simscaleai.contract import EnvSpec
+
+
+@dataclass(frozen=True)
+class EpisodeConditions:
+    """What decides the meaning of a success, besides the seed.
+
+    Success rates under different conditions cannot be compared.
+    """
+
+    environment: str
+    """Full id of the environment."""
+    digest: str
+    """Digest of what the environment simulates."""
+    terminates_on_success: bool
+    """Whether an episode ends at its first success. If so, a success that would not have lasted counts."""
+    max_episode_steps: int
+    """Time limit in control steps."""
+
+    @classmethod
+    def of(cls, environment: EnvSpec, *, terminates_on_success: bool) -> EpisodeConditions:
+        """Return the conditions of episodes in `environment`."""
+        return cls(
+            environment.env_id,
+            environment.digest,
+            terminates_on_success,
+            max_episode_steps=environment.max_episode_steps,
+        )
+
+    def differences(self, b: EpisodeConditions) -> Iterator[str]:
+        """Yield one line for each condition in which these, those of A, differ from those of `b`."""
+        names = {
+            "environment": "environment",
+            "digest": "environment digest",
+            "terminates_on_success": "success ends the episode",
+            "max_episode_steps": "max episode steps",
+        }
+        for attribute, name in names.items():
+            of_a, of_b = getattr(self, attribute), getattr(b, attribute)
+            if of_a != of_b:
+                yield f"{name}: A has {of_a}, B has {of_b}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that was read."""
+
+    folder: Path
+    record: RunRecord
+    results: tuple[EpisodeResult, ...]
+    """Episodes that have ended, sorted by `episode_index`, each at most once."""
+    receipts: tuple[Receipt, ...] = ()
+    """What the policy was given at the first step of the first episodes, and what it answered."""
+
+    @property
+    def conditions(self) -> EpisodeConditions:
+        """Conditions of its episodes."""
+        record = self.record
+        return EpisodeConditions.of(record.environment, terminates_on_success=record.settings.terminate_on_success)
+
+    @property
+    def interventions(self) -> tuple[str, ...]:
+        """What the policy was given instead of what the scene shows, each `kind=value`."""
+        return self.record.settings.intervene
+
+    @property
+    def interventions_text(self) -> str:
+        """The interventions with their meanings in words; "" if there are none."""
+        return "; ".join(self.record.interventions.get(text, text) for text in self.interventions)
+
+    @property
+    def planned(self) -> int:
+        """Number of planned episodes; for a run that was stopped by its rule, the number up to there."""
+        sequential = self.record.sequential
+        return sequential.episodes if sequential and sequential.decided else self.record.resolved.episodes
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all planned episodes have ended and the record sums them up."""
+        return bool(self.results) and len(self.results) == self.planned and self.record.summary is not None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds in the order of the plan."""
+        return tuple(result.seed for result in self.results)
+
+    @property
+    def successes(self) -> dict[int, bool]:
+        """Seed to whether the episode was a success."""
+        return {result.seed: result.status == "success" for result in self.results}
+
+    @property
+    def seeds_text(self) -> str:
+        """Number of episodes and their seeds, in a few words; "no episode" if there are none."""
+        return seeds_text(self.results)
+
+
+def seeds_text(results: Iterable[EpisodeResult]) -> str:
+    """Return the number of episodes in `results` and their seeds, in a few words."""
+    specs = [EpisodeSpec(result.episode_index, result.seed) for result in results]
+    return plan_text(specs) if specs else "no episode"

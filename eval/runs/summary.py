@@ -1,0 +1,46 @@
+"""Computes the figures of a run from its episodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from eval.episodes.results import EpisodeResult
+from eval.runs.moved_object import moved_objects
+from eval.runs.record import Summary
+from eval.statistics.power import independent_discordance, smallest_difference
+from eval.statistics.rates import clopper_pearson
+from eval.statistics.sequential import rate_interval
+
+
+def summarise(results: Sequence[EpisodeResult], planned: int, *, sequential: bool = False) -> Summary:
+    """Return the figures of the episodes in `results`.
+
+    Args:
+        results: Finished episodes.
+        planned: Number of planned episodes, at least as many as have finished.
+        sequential: Whether a rule may stop the run early. Then only figures that are valid at every look are given.
+    """
+    n = len(results)
+    successes = sum(result.status == "success" for result in results)
+    errors = sum(result.status == "error" for result in results)
+    held = [result.success_held for result in results]
+    low, high, _ = rate_interval(successes, n, sequential=sequential)
+    rate = successes / max(n, 1)
+    return Summary(
+        planned=planned,
+        episodes=n,
+        successes=successes,
+        errors=errors,
+        success_rate=rate,
+        wilson_95=None if sequential else (low, high),
+        confidence_sequence_95=(low, high) if sequential else None,
+        at_least_95=None if sequential else clopper_pearson(successes, n).low,
+        rate_if_errors_succeeded=(successes + errors) / max(n, 1),
+        success_once=sum(result.success_once for result in results),
+        success_held=None if not held or None in held else sum(map(bool, held)),
+        mean_steps=sum(result.steps for result in results) / max(n, 1),
+        smallest_difference=None if sequential else smallest_difference(n, independent_discordance(rate, rate)),
+        failures=dict(Counter(result.failure for result in results if result.failure).most_common()),
+        moved_object=moved_objects(results, sequential=sequential),
+    )

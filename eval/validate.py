@@ -1,0 +1,283 @@
+"""Chooses the best of several checkpoints, and estimates its success rate without bias from the choice.
+
+    python -m eval.validate checkpoints/a checkpoints/b --env pick-place
+
+The best of K scores is too high: the choice favours luck as well as skill. So all checkpoints run on the same
+validation seeds, the best of them runs again on fresh seeds, and only the fresh score estimates its success rate. The
+difference of the two scores is the *optimism* of the first.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from eval.comparison.outcome import Comparison
+from eval.comparison.pairing import compare
+from eval.episodes.plan import VALIDATION_SEEDS, PlanError, plan_episodes
+from eval.execution.assembly import build_policy
+from eval.execution.planning import DEFAULT_EPISODES
+from eval.rollout import RolloutConfig, run
+from eval.runs.folder import check_output, check_same_conditions, next_free_folder
+from eval.runs.reading import Run, read_run
+from eval.runs.seed_overlap import seed_overlap
+from eval.statistics.percentage import points_text
+from eval.statistics.rates import Interval, wilson
+from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
+from eval.terminal.console import Console, rows_text
+from eval.terminal.flags import command_line
+from simscaleai.files import locked, replace_file
+
+VALIDATION_FILE = "validation.json"
+PROGRAM = "python -m eval.validate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateConfig:
+    """Choose the best of several checkpoints on validation seeds, then score it on fresh ones."""
+
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL MODEL [MODEL …]")]
+    """What to choose from: anything that --model of eval.rollout takes."""
+    env: str = "pick-place"
+    """Environment: a short name or a full id."""
+    episodes: int = DEFAULT_EPISODES
+    """Number of episodes of each run."""
+    num_envs: int | None = None
+    """Episodes simulated at the same time. Changes the speed, never a result."""
+    workers: int = 1
+    """Processes that run episodes. Changes the speed, never a result."""
+    output: Path | None = None
+    """Folder for all runs and validation.json, new or empty. Default: the next free runs/validation-<env>-<number>."""
+    resume: bool = False
+    """Continue the choice in --output: only missing episodes are run."""
+    quiet: bool = False
+    """Print nothing but warnings and errors, and no progress."""
+    json: bool = False
+    """Print the result as one JSON object instead of text."""
+    terminate_on_success: bool = True
+    """End an episode at its first success."""
+
+    def check(self) -> None:
+        """Refuse a choice between fewer than two checkpoints, and numbers that cannot run anything.
+
+        Raises:
+            PlanError: Saying what was expected.
+        """
+        names = self.checkpoints
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise PlanError(f"expected at least 2 different checkpoints, got {' '.join(names) or 'none'}")
+        plan_episodes(self.episodes)
+        if self.resume and self.output is None:
+            raise PlanError("expected --output with --resume: the folder of the choice to continue")
+
+    def of_run(self, model: str, seed: int, output: Path) -> RolloutConfig:
+        """Return the configuration of one run."""
+        return RolloutConfig(
+            model=model,
+            env=self.env,
+            episodes=self.episodes,
+            seed=seed,
+            num_envs=self.num_envs,
+            workers=self.workers,
+            output=output,
+            resume=output.exists(),
+            quiet=self.quiet or self.json,
+            terminate_on_success=self.terminate_on_success,
+        )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How the choice between checkpoints went."""
+
+    candidates: tuple[Run, ...]
+    """A run of each checkpoint on the same seeds, in the order in which they were named."""
+    fresh: Run
+    """The run of the best checkpoint on fresh seeds."""
+
+    @cached_property
+    def best(self) -> Run:
+        """The run with most successes; the first that was named if several have as many."""
+        return max(self.candidates, key=_rate)
+
+    @property
+    def optimism(self) -> float:
+        """The best score on the first seeds minus the score on fresh seeds."""
+        return _rate(self.best) - _rate(self.fresh)
+
+    @property
+    def optimism_interval(self) -> Interval:
+        """The first score minus the interval of the success probability.
+
+        The first score is a fixed number when the fresh episodes run, and they do not depend on the choice. So the
+        coverage is that of the Wilson interval of the fresh score.
+        """
+        low, high, level = _interval(self.fresh)
+        return Interval(_rate(self.best) - high, _rate(self.best) - low, level)
+
+    @property
+    def errors(self) -> int:
+        """Episodes that could not be run, of all runs. They count as not successful."""
+        return sum(result.status == "error" for run in (*self.candidates, self.fresh) for result in run.results)
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Yield the comparison of each checkpoint (B) with the best one (A), on the same seeds."""
+        return (compare(self.best, run) for run in self.candidates)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all results as plain JSON data; rates and differences are fractions."""
+        return {
+            "candidates": [
+                _run_to_json(comparison.b)
+                | {"less_best": comparison.counts.difference, "less_best_newcombe_95": list(comparison.interval[:2])}
+                for comparison in self.comparisons()
+            ],
+            "best": self.best.record.policy.model,
+            "fresh": _run_to_json(self.fresh),
+            "optimism": self.optimism,
+            "optimism_95": list(self.optimism_interval[:2]),
+        }
+
+
+def validate(config: ValidateConfig) -> Validation:
+    """Choose between `config.checkpoints`, print the result and write it to `validation.json`.
+
+    Raises:
+        SimScaleError: If the configuration is wrong, or the checkpoints do not do the same task.
+        KeyboardInterrupt: If interrupted, after the finished episodes are on disk.
+    """
+    from envs.registration import find_environment
+
+    config.check()
+    registration = find_environment(config.env)
+    spec = registration.offer()
+    policies = {model: build_policy(model, None, spec) for model in config.checkpoints}
+    if config.output is not None and not config.resume:
+        check_output(config.output, resume=False)
+    folder = config.output or next_free_folder(f"validation-{Path(config.env).name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    conditions = {
+        "checkpoints": {model: policy.identity for model, policy in policies.items()},
+        "environment": registration.env_id,
+        "episodes": config.episodes,
+        "terminate_on_success": config.terminate_on_success,
+    }
+    with locked(folder):
+        _begin(folder, conditions, resume=config.resume)
+        console = Console(config.quiet, config.json)
+        try:
+            validation = _run_all(config, folder, console)
+        except KeyboardInterrupt:
+            again = command_line(PROGRAM, replace(config, output=folder, resume=True))
+            console.say(rows_text([("continue all with", again)]))
+            raise
+        found = conditions | validation.to_json()
+        _write(folder, found)
+    console.say("")
+    console.conclude(_rows(validation, folder), lambda: {"folder": str(folder), **found})
+    return validation
+
+
+def _begin(folder: Path, conditions: dict[str, Any], *, resume: bool) -> None:
+    """Start a choice under these `conditions` in `folder`, or continue the one that began there."""
+    path = folder / VALIDATION_FILE
+    if resume and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        check_same_conditions(folder, {name: before.get(name) for name in conditions}, conditions)
+        return
+    check_output(folder, resume=False)
+    _write(folder, conditions)
+
+
+def _run_all(config: ValidateConfig, folder: Path, console: Console) -> Validation:
+    """Run every checkpoint on the first validation seeds and the best on fresh ones, each in a folder of its own."""
+
+    def run_in(part: str, model: str, seed: int) -> Run:
+        console.say("", f"{part}: {model}")
+        run(config.of_run(model, seed, folder / part))
+        return read_run(folder / part)
+
+    first = VALIDATION_SEEDS.start
+    candidates = tuple(run_in(str(number), model, first) for number, model in enumerate(config.checkpoints, start=1))
+    best = max(candidates, key=_rate).record.policy.model
+    return Validation(candidates, run_in("fresh", best, _fresh_seed(config, best)))
+
+
+def _fresh_seed(config: ValidateConfig, model: str) -> int:
+    """Return the first of as many seeds on which `model` was neither chosen nor trained, as far as it records that."""
+    from envs.registration import find_environment
+
+    first = VALIDATION_SEEDS.start + config.episodes
+    checkpoint = getattr(build_policy(model, None, find_environment(config.env).offer()), "checkpoint", None)
+    training = checkpoint.training if checkpoint else None
+    while overlap := seed_overlap(training, plan_episodes(config.episodes, first)):
+        first = overlap.trained_on.last + 1
+    if first + config.episodes > VALIDATION_SEEDS.stop:
+        raise PlanError(f"expected {config.episodes} validation seeds that {model} was not trained on; there are fewer")
+    return first
+
+
+def _rate(run: Run) -> float:
+    return sum(run.successes.values()) / len(run.results)
+
+
+def _interval(run: Run) -> Interval:
+    return wilson(sum(run.successes.values()), len(run.results))
+
+
+def _run_to_json(run: Run) -> dict[str, Any]:
+    return {
+        "model": run.record.policy.model,
+        "folder": run.folder.name,
+        "identity": run.record.policy.identity,
+        "first_seed": run.seeds[0],
+        "episodes": len(run.results),
+        "successes": sum(run.successes.values()),
+        "success_rate": _rate(run),
+        "wilson_95": list(_interval(run)[:2]),
+    }
+
+
+def _write(folder: Path, data: dict[str, Any]) -> None:
+    replace_file(folder / VALIDATION_FILE, json.dumps(data, indent=2) + "\n")
+
+
+def _rows(validation: Validation, folder: Path) -> Iterator[tuple[str, str]]:
+    best, fresh = validation.best, validation.fresh
+    yield "chosen", best.record.policy.model
+    yield "chosen on", best.seeds_text
+    for comparison in validation.comparisons():
+        candidate, (low, high) = comparison.b, (points_text(end, sign=True) for end in comparison.interval[:2])
+        difference = f"{points_text(comparison.counts.difference, sign=True)} pp [{low}, {high}] to the best"
+        text = "the best" if candidate is best else difference
+        yield candidate.folder.name, f"{_score_text(candidate)}; {text}: {candidate.record.policy.model}"
+    yield "fresh", f"{_score_text(fresh)} (Wilson), {fresh.seeds_text}: the estimate without bias from the choice"
+    low, high = (points_text(end, sign=True) for end in validation.optimism_interval[:2])
+    optimism = points_text(validation.optimism, sign=True)
+    yield "optimism", f"{optimism} pp [{low}, {high}]: the best score minus the fresh one"
+    yield "record", str(folder / VALIDATION_FILE)
+
+
+def _score_text(run: Run) -> str:
+    low, high = (points_text(end) for end in _interval(run)[:2])
+    return f"{sum(run.successes.values())}/{len(run.results)} {points_text(_rate(run))} % [{low}, {high}]"
+
+
+def _run_and_judge(config: ValidateConfig) -> int:
+    return EPISODE_ERRORS if validate(config).errors else COMPLETE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` and return the exit code."""
+    return run_command(ValidateConfig, _run_and_judge, PROGRAM, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Identity of a policy that is code: a digest of the files that it is made of."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+_OWN_PACKAGES = ("envs", "eval", "policies", "simscaleai")
+_LIBRARY_FOLDERS = ("site-packages", "dist-packages")
+
+
+def code_identity(module_name: str) -> str:
+    """Return the SHA-256 of a module's file and of all files that it imports from its own package or folder.
+
+    Imports are followed through the source, so the digest does not depend on what else a process has loaded.
+    Libraries do not count, and neither do packages of this project that somebody else's policy imports.
+
+    Args:
+        module_name: Name of a module that has been imported.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted(_files(module_name).items()):
+        digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(module_name: str) -> dict[str, Path]:
+    """Return name and file of the module and of what it imports from its own package or folder."""
+    file = getattr(sys.modules[module_name], "__file__", None)
+    if file is None:  # it was made by a running program, or is a package without a file
+        return {}
+    root, counts = _scope(module_name, Path(file).resolve())
+    files = {module_name: Path(file).resolve()}
+    waiting = [*_parents(module_name), *_imports(module_name, files[module_name])]
+    while waiting:
+        name = waiting.pop()
+        path = _source(root, name) if name not in files and counts(name.partition(".")[0]) else None
+        if path is not None:
+            files[name] = path
+            waiting.extend(_imports(name, path))
+    return files
+
+
+def _scope(module_name: str, file: Path) -> tuple[Path, Callable[[str], bool]]:
+    """Return the folder from which module names lead to files, and which top-level names count as the module's own."""
+    top, *inner = module_name.split(".")
+    if inner or file.name == "__init__.py":
+        depth = len(inner) + (file.name == "__init__.py")
+        return file.parents[depth], lambda name: name == top
+    if file.parent.name in _LIBRARY_FOLDERS:
+        return file.parent, lambda name: name == top
+    return file.parent, lambda name: name not in _OWN_PACKAGES
+
+
+def _source(root: Path, name: str) -> Path | None:
+    """Return the file of the module `name` below `root`; None if there is none."""
+    place = root.joinpath(*name.split("."))
+    choices = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+    return next((path for path in choices if path.is_file()), None)
+
+
+def _parents(name: str) -> list[str]:
+    """Return the module `name` and all packages above it; importing it runs them all."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+
+
+def _imports(name: str, path: Path) -> Iterator[str]:
+    """Yield the name of each module that the source of the module `name` imports, with all packages above it."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = importlib.util.resolve_name("." * node.level + base, package)
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        for module in names:
+            yield from _parents(module)

@@ -1,0 +1,1 @@
+"""Learned policies: checkpoints of ours."""

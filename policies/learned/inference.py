@@ -1,0 +1,201 @@
+"""Runs a model on rows of observations so that no row's result depends on the others.
+
+Matrix products round differently for different batch sizes, and rows on the border between two threads round
+differently from other rows. So rows run in padded tiles of one fixed size, on one thread. A probe at load time checks
+that the rows of a tile are independent; a model whose rows are not runs one row per call. `--workers` uses more cores.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simscaleai.errors import SimScaleError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+TILE = 8
+"""Rows of one call."""
+
+_NOISE_STREAM = 0x504F4C
+"""Keeps the stream of the noise apart from the environment's streams, which start from the same episode seed."""
+
+Observations = Mapping[str, "torch.Tensor"]
+
+
+class EpisodeNoise:
+    """Random numbers of one episode, drawn from its seed; one draw for each call of the model."""
+
+    def __init__(self, seed: int) -> None:
+        """Start the stream of the episode `seed`."""
+        self._rng = np.random.default_rng([seed, _NOISE_STREAM])
+
+    def normal(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return one row (steps + 1, H · A) of the noise that a tile of `shape` (steps + 1, TILE, H · A) needs."""
+        return self._rng.standard_normal((shape[0], shape[2]), dtype=np.float32)
+
+    def integer(self) -> int:
+        """Return a seed for a generator."""
+        return int(self._rng.integers(2**63 - 1))
+
+
+class RowInference:
+    """Calls `model.predict` so that a row's chunk is a function of its inputs, its seed and the number of the call."""
+
+    def __init__(self, model: nn.Module, *, uses_language: bool, probe: Observations) -> None:
+        """Probe `model` and choose how to run it.
+
+        Args:
+            model: Has `predict(obs, ...)`, with `language` if `uses_language`, with `noise` if `noise_shape` says so.
+            uses_language: Whether to hand the instructions on.
+            probe: Observations of `TILE` rows, to check whether the rows of a tile are independent.
+
+        Raises:
+            SimScaleError: If the model takes no instructions but should, or answers the same input differently each time.
+        """
+        self._model = model
+        self._uses_language = uses_language
+        remember: Callable[[], None] | None = getattr(model, "remember_texts", None)
+        if remember is not None:
+            remember()
+        self._noise_shape = _noise_shape(model)
+        if uses_language and "language" not in inspect.signature(model.predict).parameters:  # type: ignore[arg-type]
+            raise SimScaleError(f"the policy needs instructions, but {type(model).__name__}.predict takes no 'language'")
+        self.runs_tiles = self._has_independent_rows(probe)
+        if not (self.runs_tiles or self._repeats_itself(probe)):
+            raise SimScaleError(
+                f"{type(model).__name__}.predict gives another answer for the same input, so no episode could be "
+                "repeated; keep no memory between calls, and draw from `noise` or torch's own generator"
+            )
+
+    def predict(
+        self, observations: Observations, texts: Sequence[str], streams: Sequence[EpisodeNoise]
+    ) -> NDArray[Any]:
+        """Return one chunk for each row, (n, H, A), in model space.
+
+        Args:
+            observations: Tensors with n rows.
+            texts: Instruction of each row.
+            streams: Noise stream of each row; advanced by one call.
+        """
+        import torch
+
+        size = TILE if self.runs_tiles else 1
+        run = self._run_tile if self.runs_tiles else self._run_single
+        chunks = [
+            run(
+                {key: rows[start : start + size] for key, rows in observations.items()},
+                texts[start : start + size],
+                streams[start : start + size],
+            )
+            for start in range(0, len(texts), size)
+        ]
+        return np.asarray(torch.cat(chunks).numpy())
+
+    def _run_tile(
+        self, observations: Observations, texts: Sequence[str], streams: Sequence[EpisodeNoise]
+    ) -> torch.Tensor:
+        rows = len(texts)
+        padded = {key: _pad(values) for key, values in observations.items()}
+        noise = None
+        if self._noise_shape is not None:
+            noise = _pad_noise([stream.normal(self._noise_shape) for stream in streams])
+        return self._call(padded, [*texts, *[texts[0]] * (TILE - rows)], noise)[:rows]
+
+    def _run_single(
+        self, observations: Observations, texts: Sequence[str], streams: Sequence[EpisodeNoise]
+    ) -> torch.Tensor:
+        """Run one row on its own, with torch's generator seeded by the row's stream for models that sample."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(streams[0].integer())
+            return self._call(observations, texts, None)
+
+    def _call(self, observations: Observations, texts: Sequence[str], noise: torch.Tensor | None) -> torch.Tensor:
+        keywords: dict[str, Any] = {"language": list(texts)} if self._uses_language else {}
+        if noise is not None:
+            keywords["noise"] = noise
+        with _one_thread():
+            actions: torch.Tensor = self._model.predict(dict(observations), **keywords)  # type: ignore[operator]
+        rows = len(next(iter(observations.values())))
+        if actions.ndim not in (2, 3) or len(actions) != rows:
+            raise SimScaleError(
+                f"predict returned shape {tuple(actions.shape)}, expected ({rows}, A) or ({rows}, H, A)"
+            )
+        return actions.detach().float().cpu().reshape(rows, -1, actions.shape[-1])
+
+    def _has_independent_rows(self, probe: Observations) -> bool:
+        """Return whether permuted rows give the permuted result, and equal rows equal results, to the last bit."""
+        import torch
+
+        texts = [f"probe {row}" for row in range(TILE)]
+        order = torch.tensor([3, 7, 0, 5, 1, 6, 2, 4])
+        noise = None if self._noise_shape is None else _probe_noise(self._noise_shape)
+        moved = {key: values[order] for key, values in probe.items()}
+        alone = {key: values[:1].expand_as(values).contiguous() for key, values in probe.items()}
+        same_noise = None if noise is None else noise[:, :1].expand_as(noise).contiguous()
+        with torch.random.fork_rng(devices=[]):
+            plain = self._call(probe, texts, noise)
+            permuted = self._call(moved, [texts[row] for row in order], None if noise is None else noise[:, order])
+            repeated = self._call(alone, texts[:1] * TILE, same_noise)
+        return bool(torch.equal(plain[order], permuted) and torch.equal(repeated, plain[:1].expand_as(repeated)))
+
+    def _repeats_itself(self, probe: Observations) -> bool:
+        """Return whether a row alone gives the same result again, to the last bit, after another row was run."""
+        first, _, again = (
+            self._run_single({key: values[row : row + 1] for key, values in probe.items()}, [text], [EpisodeNoise(row)])
+            for row, text in ((0, "probe"), (1, "another"), (0, "probe"))
+        )
+        return first.numpy().tobytes() == again.numpy().tobytes()  # bytes: NaN equals NaN
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute on one thread within the block."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _noise_shape(model: nn.Module) -> tuple[int, ...] | None:
+    """Return the shape (steps + 1, TILE, H · A) of the noise that `model.predict` takes, None if it takes none."""
+    ask = getattr(model, "noise_shape", None)
+    shape = None if ask is None else ask(TILE)
+    if shape is not None and (len(shape) != 3 or shape[1] != TILE):
+        name = type(model).__name__
+        raise SimScaleError(f"{name}.noise_shape({TILE}) is {tuple(shape)}, expected (steps + 1, {TILE}, H · A)")
+    return None if shape is None else tuple(shape)
+
+
+def _pad(values: torch.Tensor) -> torch.Tensor:
+    """Fill a tile with copies of its first row."""
+    import torch
+
+    missing = TILE - len(values)
+    return values if missing == 0 else torch.cat([values, values[:1].expand(missing, *values.shape[1:])])
+
+
+def _pad_noise(rows: list[NDArray[np.float32]]) -> torch.Tensor:
+    import torch
+
+    filled = rows + rows[:1] * (TILE - len(rows))
+    return torch.from_numpy(np.stack(filled, axis=1))
+
+
+def _probe_noise(shape: tuple[int, ...]) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))

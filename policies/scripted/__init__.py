@@ -1,0 +1,1 @@
+"""Policies without weights: scripted experts, and controls that must not succeed."""

@@ -1,0 +1,141 @@
+"""Scripted experts for the tabletop tasks: they read observations, keep no memory, and see nothing else.
+
+An expert's action is a function of the current observation: it has no phases and no clock. So a policy that sees the
+same can imitate it. An expert moves less the nearer it is to contact.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.tabletop.names import METRES_PER_STEP
+from policies.base import Chunks, EnvSpec, Observation, Policy, Slots
+from simscaleai.errors import SimScaleError
+
+Actions = NDArray[np.float32]
+"""One action for each slot, shape (n, 4)."""
+
+_GAIN = 0.7  # share of the way covered per control step, up to full speed
+_CARRY_HEIGHT = 0.11  # end effector above a cube that is approached or carried [m]
+CUBE_HALF = 0.02  # half of a cube's edge, the height of its centre at rest [m]
+_GRASP_HEIGHT = 0.019  # end effector at the middle of a cube on the table [m]
+_RELEASE_HEIGHT = 0.0215  # a little above, so that the carried cube touches down without being pressed
+_ALIGNED = 0.006  # horizontal error below which the end effector may go all the way down [m]
+_FUNNEL = 3.0  # metres of height gained per metre of horizontal error beyond _ALIGNED
+_CLOSED_ON_CUBE = 0.060  # the opening is at most this when the pads hold a cube, even across its diagonal [m]
+_DELIVERED = 0.012  # a cube on the table this near the goal is let go [m]
+_OVER_GOAL = 0.03  # nearer to the goal than this, a carried cube may be low [m]
+_LIFT_STEP = 0.010  # rise aimed at while the cube is on the table: the fingers may still be closing [m]
+_OPEN, _CLOSE = 1.0, -1.0
+
+
+class Expert(Policy):
+    """What the experts share: no memory, vectors only, one action per look."""
+
+    def __init__(self, spec: EnvSpec) -> None:
+        """Act in an environment that offers `state` and `environment_state`."""
+        if "environment_state" not in spec.vectors:
+            raise SimScaleError(f"a scripted expert reads environment_state, which {spec.env_id} does not offer")
+        self.needs = spec.needs("state", "environment_state")
+        self._state, self._truth = spec.vectors["state"], spec.vectors["environment_state"]
+
+    def predict(self, observation: Observation, slots: Slots) -> Chunks:
+        """Return the next action of each slot, shape (n, 1, 4)."""
+        return self.act(observation)[:, None]
+
+    @abstractmethod
+    def act(self, observation: Observation) -> Actions:
+        """Return the next action for each row of `observation`."""
+
+
+class ReachExpert(Expert):
+    """Moves straight to the goal."""
+
+    def act(self, observation: Observation) -> Actions:
+        """Return the next action for each row of `observation`."""
+        ee = self._state.get(observation["state"], "ee_position")
+        goal = self._truth.get(observation["environment_state"], "goal_position")
+        return _move(goal - ee, np.full(len(ee), _OPEN))
+
+
+class PickPlaceExpert(Expert):
+    """Grasps the cube to move from above, carries it over the goal, puts it down, opens, and rises.
+
+    The allowed height has the shape of a funnel: the end effector is low only where it is nearly above the cube or the
+    goal. The next move follows from three things alone: the positions of the cube and the end effector, and the opening
+    of the gripper.
+    """
+
+    def act(self, observation: Observation) -> Actions:
+        """Return the next action for each row of `observation`."""
+        ee = self._state.get(observation["state"], "ee_position").astype(np.float64)
+        opening = self._state.get(observation["state"], "gripper_opening")[:, 0]
+        cube = self._truth.get(observation["environment_state"], "cube_position").astype(np.float64)
+        goal = self._truth.get(observation["environment_state"], "goal_position").astype(np.float64)
+        around = (np.abs(ee - cube) < (0.012, 0.02, 0.015)).all(axis=1)
+        gripped = around & (opening < _CLOSED_ON_CUBE)
+        on_table = cube[:, 2] < CUBE_HALF + 0.006
+        delivered = on_table & (_horizontal(cube - goal) < _DELIVERED)
+        carrying = gripped & ~delivered
+        place = np.where(carrying[:, None], goal, cube)
+        away = _horizontal(place - ee)
+        height = _funnel(away, np.where(carrying, _RELEASE_HEIGHT, _GRASP_HEIGHT))
+        # Up before sideways: a cube that is carried low would push its neighbours away, or turn in the gripper.
+        low = carrying & (away > _OVER_GOAL)
+        sideways = np.where(low, np.clip((ee[:, 2] - 0.045) / 0.025, 0.0, 1.0), 1.0)
+        height = np.where(low & on_table, ee[:, 2] + _LIFT_STEP, height)
+        height = np.where(delivered & (opening > _CLOSED_ON_CUBE), _CARRY_HEIGHT, height)
+        motion = np.column_stack([sideways[:, None] * (place - ee)[:, :2], height - ee[:, 2]])
+        ready = around & ~gripped & ~delivered & (np.abs(motion[:, 2]) < 0.004)
+        motion[ready] = 0.0
+        return _move(motion, np.where(carrying | ready, _CLOSE, _OPEN))
+
+
+class Pusher(PickPlaceExpert):
+    """A control: pushes the target to the goal with a closed gripper, which must not count as success."""
+
+    def act(self, observation: Observation) -> Actions:
+        """Return the next action for each row of `observation`."""
+        ee = self._state.get(observation["state"], "ee_position").astype(np.float64)
+        cube = self._truth.get(observation["environment_state"], "cube_position").astype(np.float64)
+        goal = self._truth.get(observation["environment_state"], "goal_position").astype(np.float64)
+        heading = (goal - cube)[:, :2] / np.maximum(_horizontal(goal - cube), 1e-6)[:, None]
+        behind = cube[:, :2] - 0.05 * heading
+        away = _horizontal(behind - ee[:, :2])
+        pushing = (away < 0.03) & (ee[:, 2] < 0.06)
+        place = np.where(pushing[:, None], goal[:, :2], behind)
+        motion = np.column_stack([place - ee[:, :2], _funnel(away, np.full(len(away), _GRASP_HEIGHT)) - ee[:, 2]])
+        motion[pushing, 2] = _GRASP_HEIGHT - ee[pushing, 2]
+        arrived = _horizontal(cube - goal) < 0.01
+        motion[arrived] = (0.0, 0.0, 0.05)
+        return _move(motion, np.full(len(ee), _CLOSE))
+
+
+EXPERTS: dict[str, type[ReachExpert] | type[PickPlaceExpert]] = {
+    "SimScale/Reach-v0": ReachExpert,
+    "SimScale/PickPlace-v0": PickPlaceExpert,
+    "SimScale/PickPlaceLanguage-v0": PickPlaceExpert,
+}
+"""Environment id to its expert."""
+
+PUSHERS: dict[str, type[Pusher]] = {"SimScale/PickPlace-v0": Pusher, "SimScale/PickPlaceLanguage-v0": Pusher}
+"""Environment id to the control that only pushes."""
+
+
+def _horizontal(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.hypot(vectors[:, 0], vectors[:, 1])
+
+
+def _funnel(away: NDArray[np.float64], lowest: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the height allowed at the horizontal distance `away` from the place below."""
+    return np.minimum(lowest + _FUNNEL * np.maximum(away - _ALIGNED, 0.0), _CARRY_HEIGHT)
+
+
+def _move(motion: NDArray[np.float64], gripper: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return actions that cover `_GAIN` of `motion` (n, 3) [m], scaled down together where one axis is too fast."""
+    steps = _GAIN * motion / METRES_PER_STEP
+    fastest = np.maximum(np.abs(steps).max(axis=1, keepdims=True), 1.0)
+    return np.column_stack([steps / fastest, gripper]).astype(np.float32)

@@ -1,0 +1,20 @@
+"""Where the scenes and the shipped checkpoints are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simscaleai.errors import SimScaleError
+
+
+def asset_path(name: str) -> Path:
+    """Return the path of `assets/<name>`, in a checkout or in an installed wheel.
+
+    Raises:
+        SimScaleError: If the installation lacks it.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "assets", package.parent / "assets"):
+        if (folder / name).exists():
+            return folder / name
+    raise SimScaleError(f"asset {name!r} is missing in {package.parent / 'assets'}; install simscaleai again")

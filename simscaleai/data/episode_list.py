@@ -1,0 +1,103 @@
+"""`episodes.jsonl` and `discarded.jsonl`: which episodes a dataset holds, and which were run but not kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simscaleai.data.episode_file import DatasetError
+from simscaleai.files import complete_lines, replace_file
+from simscaleai.json_data import DAMAGE, is_of_type
+
+EPISODES_FILE = "episodes.jsonl"
+DISCARDED_FILE = "discarded.jsonl"
+
+REQUIRED_METADATA = ("seed", "environment", "instruction", "success")
+"""What the metadata of every episode must say."""
+WRITER_FIELDS = ("episode_index", "file", "length", "sha256")
+"""What the writer adds to the metadata of every episode."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEpisode:
+    """One line of `episodes.jsonl`."""
+
+    episode_index: int
+    file: str
+    """Path below the dataset folder."""
+    length: int
+    """Number of steps."""
+    sha256: str
+    """SHA-256 of the file."""
+    metadata: dict[str, Any]
+    """Seed, environment, instruction, success, and all else that the writer was given."""
+
+    def to_line(self) -> str:
+        """Return the episode as one line of JSON."""
+        fields = {"episode_index": self.episode_index, "file": self.file, "length": self.length}
+        return json.dumps(fields | self.metadata | {"sha256": self.sha256}) + "\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> StoredEpisode:
+        """Rebuild an episode from `to_line`.
+
+        Raises:
+            ValueError: If the line is damaged. Another of the errors in `json_data.DAMAGE` may come instead.
+        """
+        values = json.loads(line)
+        fields = {name: values.pop(name) for name in WRITER_FIELDS}
+        if not is_of_type([fields["episode_index"], fields["length"]], list[int]) or fields["length"] < 1:
+            raise ValueError("episode_index and length must be whole numbers")
+        if Path(fields["file"]).is_absolute() or ".." in Path(fields["file"]).parts:
+            raise ValueError(f"file {fields['file']!r} lies outside the dataset")
+        missing = [name for name in REQUIRED_METADATA if name not in values]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        return cls(**fields, metadata=values)
+
+
+def episode_file_name(episode_index: int) -> str:
+    """Return the path of an episode's file below the dataset folder."""
+    return f"episodes/episode_{episode_index:06d}.safetensors"
+
+
+def read_episode_list(folder: Path) -> list[StoredEpisode]:
+    """Return the finished episodes in the order of their index. An incomplete last line is ignored.
+
+    Raises:
+        DatasetError: If another line is damaged, or an episode is listed twice.
+    """
+    path = folder / EPISODES_FILE
+    episodes: dict[int, StoredEpisode] = {}
+    for number, line in enumerate(complete_lines(path), start=1):
+        try:
+            episode = StoredEpisode.from_line(line)
+        except DAMAGE as error:
+            raise DatasetError(f"{path} line {number} is damaged: {type(error).__name__} {error}") from None
+        if episode.episode_index in episodes:
+            raise DatasetError(f"{path} line {number} lists episode {episode.episode_index} again")
+        episodes[episode.episode_index] = episode
+    return [episodes[index] for index in sorted(episodes)]
+
+
+def read_discarded(folder: Path) -> list[dict[str, Any]]:
+    """Return the metadata of the episodes that were run but not kept, in the order of their `episode_index`.
+
+    Raises:
+        DatasetError: If a line other than an incomplete last one is damaged.
+    """
+    path = folder / DISCARDED_FILE
+    try:
+        return sorted(map(json.loads, complete_lines(path)), key=lambda entry: int(entry["episode_index"]))
+    except DAMAGE as error:
+        raise DatasetError(f"{path} is damaged: {type(error).__name__} {error}") from None
+
+
+def remove_incomplete_line(path: Path) -> None:
+    """Remove a last line without a newline, which a process leaves that dies while it writes."""
+    if path.exists():
+        complete = b"".join(line + b"\n" for line in complete_lines(path))
+        if path.stat().st_size != len(complete):
+            replace_file(path, complete)

@@ -1,0 +1,19 @@
+"""Names of the arrays of an episode. They are those of LeRobot, so an export keeps them."""
+
+from __future__ import annotations
+
+ACTION = "action"
+"""Array of the actions to imitate."""
+
+IMAGE_PREFIX = "observation.images."
+"""Beginning of the name of every array of images."""
+
+
+def vector_key(observation: str) -> str:
+    """Return the name of the array that holds the vector `observation`, for example "observation.state"."""
+    return f"observation.{observation}"
+
+
+def image_key(camera: str) -> str:
+    """Return the name of the array that holds the images of `camera`, for example "observation.images.front"."""
+    return IMAGE_PREFIX + camera

@@ -1,0 +1,42 @@
+"""Entry points: what other installed packages add to this one, by name.
+
+A package declares them in its `pyproject.toml`::
+
+    [project.entry-points."simscaleai.policies"]
+    my-policy = "my_package.policies:MyPolicy"
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from simscaleai.errors import SimScaleError
+
+
+def entry_point_names(group: str) -> dict[str, str]:
+    """Return name of each entry point of `group` to where it points, without loading anything."""
+    return {point.name: point.value for point in _points(group)}
+
+
+def load_entry_point(group: str, name: str) -> Any:
+    """Load and return what the entry point `name` of `group` points to.
+
+    Raises:
+        SimScaleError: If two packages declare the name, or loading fails; the text says why.
+    """
+    found = [point for point in _points(group) if point.name == name]
+    if len(found) != 1:
+        places = ", ".join(point.value for point in found) or "none"
+        raise SimScaleError(f"expected one entry point {name!r} of group {group}, got {places}; uninstall the others")
+    try:
+        return found[0].load()
+    except (Exception, SystemExit) as error:
+        raise SimScaleError(
+            f"cannot load {name!r} from {found[0].value}: {type(error).__name__}: {error}; mend or uninstall that package"
+        ) from error
+
+
+def _points(group: str) -> list[EntryPoint]:
+    unique = {(point.name, point.value): point for point in entry_points(group=group)}
+    return sorted(unique.values(), key=lambda point: point.name)

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simscaleai.data import Dataset, DatasetError, reader
+
+
+def test_frames_run_through_all_episodes(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    dataset = Dataset(make_dataset(tmp_path, make_needs(cameras=("front",)), episodes=4))
+    assert dataset.num_frames == 5 + 6 + 7 + 5
+    key = "observation.images.front"
+    table = np.concatenate([dataset.episode(number)[key] for number in range(4)])
+    frames = np.array([22, 0, 5, 4, 5, 17])
+    np.testing.assert_array_equal(dataset.gather(key, frames), table[frames])
+    states = np.concatenate([dataset.episode(number)["observation.state"] for number in range(4)])
+    np.testing.assert_array_equal(dataset.vectors("observation.state"), states)
+    np.testing.assert_array_equal(dataset.frames_of([3, 1]), [5, 6, 7, 8, 9, 10, 18, 19, 20, 21, 22])
+
+
+def test_few_open_maps_suffice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_needs: Any, make_dataset: Any
+) -> None:
+    folder = make_dataset(tmp_path, make_needs(cameras=("front",)), episodes=6)
+    frames = np.random.default_rng(0).integers(0, Dataset(folder).num_frames, 50)
+    expected = Dataset(folder).gather("observation.images.front", frames)
+    monkeypatch.setattr(reader, "_most_open_maps", lambda: 1)
+    np.testing.assert_array_equal(Dataset(folder).gather("observation.images.front", frames), expected)
+
+
+def test_arrays_are_read_only(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    action = Dataset(make_dataset(tmp_path, make_needs())).episode(0)["action"]
+    with pytest.raises(ValueError, match="read-only"):
+        action[0] = 0
+
+
+def test_a_dataset_whose_writer_died_is_readable(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    folder = make_dataset(tmp_path, make_needs())
+    closed = Dataset(folder).statistics
+    path = folder / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"statistics": {}}))
+    with (folder / "episodes.jsonl").open("a") as file:
+        file.write('{"episode_index": 9')
+    dataset = Dataset(folder)
+    assert len(dataset.episodes) == 4
+    assert dataset.statistics == closed
+
+
+def test_stale_statistics_are_not_believed(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    folder = make_dataset(tmp_path, make_needs())
+    index = folder / "episodes.jsonl"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:2]))
+    assert Dataset(folder).statistics["action"]["count"] == 5 + 6
+
+
+def test_joined_datasets_read_as_one(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    first = make_dataset(tmp_path / "first", make_needs(), episodes=2)
+    other = make_needs(environments={"SimScale/Toy-v1": "d"}, environment_state=None, language=False)
+    second = make_dataset(tmp_path / "second", other, episodes=3, first_seed=50)
+    joined = Dataset([first, second])
+    assert joined.needs == make_needs(
+        environments={"SimScale/Toy-v0": "scene-digest", "SimScale/Toy-v1": "d"}, environment_state=None, language=False
+    )
+    assert joined.num_frames == 5 + 6 + 5 + 6 + 7
+    np.testing.assert_array_equal(joined.episode(2)["action"], Dataset(second).episode(0)["action"])
+    actions = joined.vectors("action").astype(np.float64)
+    np.testing.assert_allclose(joined.statistics["action"]["std"], actions.std(0), rtol=1e-12)
+    assert "observation.environment_state" not in joined.statistics
+    with pytest.raises(DatasetError, match=r"no 'observation.environment_state' in every episode"):
+        joined.vectors("observation.environment_state")
+
+
+def test_truth_of_another_layout_is_left_out(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    other = make_needs(environment_state=[{"name": "obstacle", "size": 2, "unit": "m", "frame": "world"}])
+    folders = [make_dataset(tmp_path / "a", make_needs()), make_dataset(tmp_path / "b", other)]
+    joined = Dataset(folders)
+    assert joined.needs["environment_state"] is None
+    assert joined.features.keys() == {"observation.state", "action", "executed_action"}
+    assert joined.statistics.keys() == joined.features.keys()
+
+
+def test_positions_are_those_that_all_folders_name_alike(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    def metres(name: str, unit: str = "m") -> dict[str, Any]:
+        return {"name": name, "size": 1, "unit": unit, "frame": "world"}
+
+    layouts = [[metres("yaw", "rad"), metres("cube")], [metres("cube"), metres("goal")], [metres("cube", "cm")] * 2]
+    folders = [
+        make_dataset(tmp_path / str(number), make_needs(environment_state=layout))
+        for number, layout in enumerate(layouts)
+    ]
+    joined, (first, second) = Dataset(folders[:2]), map(Dataset, folders[:2])
+    of_first, of_second = (dataset.vectors("observation.environment_state") for dataset in (first, second))
+    np.testing.assert_array_equal(joined.positions, np.concatenate([of_first[:, 1:], of_second[:, :1]]))
+    np.testing.assert_array_equal(second.positions, of_second)
+    assert Dataset(folders).positions.shape == (Dataset(folders).num_frames, 0)
+
+
+def test_the_digest_covers_arrays_instructions_and_contract(
+    tmp_path: Path, make_needs: Any, make_dataset: Any
+) -> None:
+    folders = [
+        make_dataset(tmp_path / "a", make_needs()),
+        make_dataset(tmp_path / "b", make_needs()),
+        make_dataset(tmp_path / "c", make_needs(), first_seed=9),
+        make_dataset(tmp_path / "d", make_needs(), instruction="go"),
+        make_dataset(tmp_path / "e", make_needs(control_hz=10)),
+    ]
+    first, same, *others = (Dataset(folder).digest for folder in folders)
+    assert first == same
+    assert len({first, *others}) == 4
+
+
+def test_equal_truth_survives_joining(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    folders = [make_dataset(tmp_path / name, make_needs(), episodes=1) for name in ("a", "b")]
+    assert Dataset(folders).needs == make_needs()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"control_hz": 10}, "control_hz is 20 and 10"),
+        ({"action": "torque"}, "action is 'displacement' and 'torque'"),
+        ({"render_profile": "other"}, "render_profile"),
+        (
+            {"state": [{"name": "velocity", "size": 3, "unit": "m/s", "frame": "world"}]},
+            r"state is position\(3\) and velocity\(3\)",
+        ),
+        ({"environments": {"SimScale/Toy-v0": "moved"}}, "another scene of SimScale/Toy-v0"),
+    ],
+)
+def test_what_means_something_else_does_not_join(
+    tmp_path: Path, make_needs: Any, make_dataset: Any, changes: Any, text: str
+) -> None:
+    first = make_dataset(tmp_path / "first", make_needs())
+    second = make_dataset(tmp_path / "second", make_needs(**changes))
+    with pytest.raises(DatasetError, match=text):
+        Dataset([first, second])
+
+
+def spoil(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
+    def apply(folder: Path) -> Path:
+        path = folder / name
+        path.write_bytes(change(path.read_bytes()))
+        return path
+
+    return apply
+
+
+def edit(name: str, **changes: Any) -> Callable[[Path], Path]:
+    def change(data: bytes) -> bytes:
+        lines = data.decode().splitlines()
+        lines[1] = json.dumps(json.loads(lines[1]) | changes)
+        return ("\n".join(lines) + "\n").encode()
+
+    return spoil(name, change)
+
+
+EPISODE = "episodes/episode_000001.safetensors"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        spoil(EPISODE, lambda data: b""),
+        spoil(EPISODE, lambda data: data[:5]),
+        spoil(EPISODE, lambda data: data[:-1]),
+        spoil(EPISODE, lambda data: data + b"x"),
+        spoil(EPISODE, lambda data: b"\xff" * len(data)),
+        spoil(EPISODE, lambda data: b"PK\x03\x04" + data[4:]),
+        spoil(EPISODE, lambda data: data.replace(b'"F32"', b'"F99"')),
+        spoil(EPISODE, lambda data: data.replace(b"[6,3]", b"[5,3]")),
+        spoil(EPISODE, lambda data: data.replace(b'"shape"', b'"shapf"')),
+        spoil(EPISODE, lambda data: data.replace(b'"action"', b'"actiom"')),
+        spoil("dataset.json", lambda data: data[:100]),
+        spoil("dataset.json", lambda data: b"[]"),
+        spoil("dataset.json", lambda data: data.replace(b'"format_version": 1', b'"format_version": 2')),
+        spoil("dataset.json", lambda data: data.replace(b'"features"', b'"featurez"')),
+        spoil("dataset.json", lambda data: data.replace(b'"environments"', b'"environmentz"')),
+        spoil("episodes.jsonl", lambda data: data.replace(b"{", b"", 1)),
+        spoil("episodes.jsonl", lambda data: data + data.splitlines(keepends=True)[0]),
+        edit("episodes.jsonl", length=7),
+        edit("episodes.jsonl", length=-1),
+        edit("episodes.jsonl", file="../../secret.safetensors"),
+        edit("episodes.jsonl", file="/etc/passwd"),
+        edit("episodes.jsonl", file=3),
+    ],
+)
+def test_damage_is_one_error_that_names_the_file(
+    tmp_path: Path, make_needs: Any, make_dataset: Any, damage: Any
+) -> None:
+    folder = make_dataset(tmp_path, make_needs())
+    path = damage(folder)
+    with pytest.raises(DatasetError) as caught:
+        Dataset(folder)
+    assert path.name in str(caught.value) or EPISODE in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_things_are_named(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    with pytest.raises(DatasetError, match=r"nothing is no dataset"):
+        Dataset(tmp_path / "nothing")
+    folder = make_dataset(tmp_path / "data", make_needs())
+    (folder / EPISODE).unlink()
+    with pytest.raises(DatasetError, match=r"episode_000001.safetensors is missing"):
+        Dataset(folder)
+    (folder / "episodes.jsonl").write_text("")
+    with pytest.raises(DatasetError, match="holds no finished episode"):
+        Dataset(folder)
+
+
+@pytest.mark.slow
+def test_reading_64_random_images_takes_about_a_millisecond(
+    tmp_path: Path, make_needs: Any, make_dataset: Any
+) -> None:
+    dataset = Dataset(make_dataset(tmp_path, make_needs(cameras=("front",), size=128), episodes=100))
+    rng = np.random.default_rng(0)
+    times = []
+    for _ in range(50):
+        frames = rng.integers(0, dataset.num_frames, 64)
+        start = time.perf_counter()
+        dataset.gather("observation.images.front", frames)
+        times.append(time.perf_counter() - start)
+    assert np.median(times) < 2e-3
