@@ -31,6 +31,7 @@ from eval.probing.interventions import parse_interventions
 from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER
 from eval.runs.episode_lines import EPISODES_FILE
 from eval.runs.folder import check_output, next_free_folder
+from eval.runs.reading import read_run
 from eval.runs.record import RECORD_FILE, RunRecord
 from eval.runs.run import Run
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command, shape_text
@@ -150,7 +151,7 @@ class RolloutConfig:
         return PlanRequest(**{field.name: getattr(self, field.name) for field in fields(PlanRequest)})
 
 
-_PLAN = tuple(field.name for field in fields(PlanRequest))
+_PLAN = (*(field.name for field in fields(PlanRequest)), "vs")
 _ONE_EPISODE: dict[str, Any] = {
     name: getattr(RolloutConfig, name)
     for name in (*_PLAN, "num_envs", "workers", "timeout", "output", "resume", "video", "quiet", "json")
@@ -167,7 +168,7 @@ def run(config: RolloutConfig) -> RunRecord:
     """
     config.check()
     model = config.model or ""
-    plan = plan_run(config.request())
+    plan = plan_run(config.request(), None if config.vs is None else read_run(config.vs))
     if config.output is not None:
         check_output(config.output, resume=config.resume)  # before time is spent on loading
     job = EvaluationJob(

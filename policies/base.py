@@ -45,7 +45,7 @@ class Policy:
     needs: Needs
     """What the policy needs of the environment. It gets these observations and no other."""
     identity: str = ""
-    """Digest of what the policy is: its weights, its code, its server. Filled in from the code's files if empty."""
+    """Digest of what the policy is: its weights, its code, its server. `make_policy` adds the files of its code."""
     options: Mapping[str, Any] = {}
     """Options with their values, as `--policy-option NAME=VALUE` sets them. The evaluator reads `n_action_steps` (how
     many actions of a chunk to execute) and `ensemble_decay` (average overlapping chunks instead)."""
@@ -63,7 +63,7 @@ class Policy:
         """Return the next actions of each slot, float32 (n, H, A).
 
         Args:
-            observation: Arrays whose row i belongs to `slots[i]`, with the keys of `needs`.
+            observation: Arrays whose row i belongs to `slots[i]`, with the keys of `needs`; must not be changed.
             slots: Slots that need actions, shape (n,).
         """
         raise NotImplementedError
@@ -86,26 +86,23 @@ def check_policy(policy: Policy, spec: EnvSpec, *, rows: int = 3) -> None:
         MismatchError: If the environment does not offer what the policy needs.
         ConformanceError: Naming the first promise that is broken.
     """
+    if rows < 2:
+        raise ConformanceError(f"expected at least 2 rows to check a policy with, got {rows}")
     check_needs(policy.needs, spec)
-    _require(isinstance(policy.identity, str), "identity is a text")
+    _require(isinstance(getattr(policy, "identity", ""), str), "identity is a text")
     slots = np.arange(rows)
     observation = _random_observation(policy.needs, rows)
     given = {key: values.copy() for key, values in observation.items()}
-    together = _answers(policy, given, slots)
-    _require(
-        all((given[key] == observation[key]).all() for key in given), "predict leaves the observations as they are"
-    )
-    shape = together.shape
-    _require(together.dtype == np.float32, "predict returns float32")
-    _require(len(shape) == 3 and shape[0] == rows and shape[1] > 0, f"predict returns shape ({rows}, H, A)")
-    _require(shape[2] == spec.action.size, f"predict returns {spec.action.size} numbers per action, got {shape[2]}")
-    _require(bool(np.isfinite(together).all()), "actions are finite")
-    again = _answers(policy, observation, slots)
-    _require(again.tobytes() == together.tobytes(), "reset clears the memory: the same seeds give the same actions")
+    together = _answer(policy, given, slots)
+    same = given.keys() == observation.keys() and all((given[key] == observation[key]).all() for key in observation)
+    _require(same, "predict leaves the observations as they are")
+    _check_chunks(together, rows, spec.action.size)
+    again = _answer(policy, observation, slots)
+    _require(_equal(again, together), "reset clears the memory: the same seeds and observations give the same actions")
     for row in range(rows):
         one = {key: values[row : row + 1] for key, values in observation.items()}
-        alone = _answers(policy, one, slots[row : row + 1], seeds=[row])
-        _require(alone.tobytes() == together[row : row + 1].tobytes(), "a slot's actions do not depend on other slots")
+        alone = _answer(policy, one, slots[row : row + 1], seeds=[row])
+        _require(_equal(alone, together[row : row + 1]), "a slot's actions do not depend on other slots")
 
 
 def _require(holds: bool, promise: str) -> None:
@@ -113,11 +110,24 @@ def _require(holds: bool, promise: str) -> None:
         raise ConformanceError(f"broken promise: {promise}")
 
 
-def _answers(policy: Policy, observation: Observation, slots: Slots, seeds: Sequence[int] | None = None) -> Chunks:
+def _equal(chunks: Chunks, others: Chunks) -> bool:
+    return chunks.shape == others.shape and chunks.tobytes() == others.tobytes()
+
+
+def _check_chunks(chunks: Chunks, rows: int, action_size: int) -> None:
+    came, shape = f"got {chunks.dtype} of shape {chunks.shape}", chunks.shape
+    _require(chunks.dtype == np.float32, f"predict returns float32; {came}")
+    fits = len(shape) == 3 and shape[0] == rows and shape[1] > 0 and shape[2] == action_size
+    _require(fits, f"predict returns shape ({rows}, H, {action_size}); {came}")
+    _require(bool(np.isfinite(chunks).all()), "actions are finite")
+
+
+def _answer(policy: Policy, observation: Observation, slots: Slots, seeds: Sequence[int] | None = None) -> Chunks:
+    """Return the chunks of `slots` at the first look of new episodes, by default of the seeds 0, 1, …."""
     policy.reset(slots, list(range(len(slots))) if seeds is None else seeds, ["do it"] * len(slots))
     chunks = policy.predict(observation, slots)
-    _require(isinstance(chunks, np.ndarray), "predict returns a NumPy array")
-    return chunks
+    _require(isinstance(chunks, np.ndarray), f"predict returns a NumPy array; got {type(chunks).__name__}")
+    return chunks.copy()  # a policy may write its next answer into the same array
 
 
 def _random_observation(needs: Needs, rows: int) -> Observation:

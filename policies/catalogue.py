@@ -61,10 +61,10 @@ def _entry(folder: Path, ledger: Mapping[tuple[str, str], Measurement]) -> Check
     digest = checkpoint_digest((folder / CONFIG_FILE).read_bytes(), weights)
     return CheckpointEntry(
         name=folder.name,
-        model=config.model_name,
+        model=config.model.name,
         parameters=_count_numbers(weights),
         needs=config.needs,
-        action_horizon=config.model_arguments.get("action_horizon", 1),
+        action_horizon=config.model.arguments.get("action_horizon", 1),
         n_action_steps=config.n_action_steps,
         measured={env_id: ledger.get((digest, env_id)) for env_id in config.needs.environments or ()},
     )

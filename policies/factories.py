@@ -111,7 +111,9 @@ def _set(name: str, policy: Policy, attribute: str, value: object) -> None:
         setattr(policy, attribute, value)
     except (AttributeError, TypeError) as error:
         reason = _reason(error)
-        raise SimScaleError(f"policy {name!r} does not let its {attribute} be set ({reason}); make it writable") from error
+        raise SimScaleError(
+            f"policy {name!r} does not let its {attribute} be set ({reason}); make it writable"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:

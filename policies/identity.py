@@ -33,8 +33,8 @@ def _files(module_name: str) -> dict[str, Path]:
     file = getattr(sys.modules[module_name], "__file__", None)
     if file is None:  # it was made by a running program, or is a package without a file
         return {}
-    root, counts = _scope(module_name, Path(file).resolve())
-    files = {module_name: Path(file).resolve()}
+    files = {module_name: Path(file).absolute()}
+    root, counts = _scope(module_name, files[module_name])
     waiting = [*_parents(module_name), *_imports(module_name, files[module_name])]
     while waiting:
         name = waiting.pop()
@@ -72,14 +72,23 @@ def _parents(name: str) -> list[str]:
 def _imports(name: str, path: Path) -> Iterator[str]:
     """Yield the name of each module that the source of the module `name` imports, with all packages above it."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        names: list[str] = []
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError, RecursionError):  # not Python source, for example a compiled module
+        return
+    for node in nodes:
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            for alias in node.names:
+                yield from _parents(alias.name)
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                base = importlib.util.resolve_name("." * node.level + base, package)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        for module in names:
-            yield from _parents(module)
+            base = _absolute_name(node, package)
+            for alias in node.names:
+                yield from _parents(f"{base}.{alias.name}" if base else alias.name)
+
+
+def _absolute_name(node: ast.ImportFrom, package: str) -> str:
+    """Return the module that `from … import` names; "" for an import that would fail."""
+    try:
+        return importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+    except ImportError:
+        return ""

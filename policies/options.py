@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from contextlib import suppress
 from math import isfinite
 from typing import Any
 
 from simscaleai.errors import SimScaleError
 
-EXECUTION_OPTIONS: Mapping[str, type] = {"n_action_steps": int, "ensemble_decay": float}
+EXECUTION_OPTIONS: Mapping[str, type[int] | type[float]] = {"n_action_steps": int, "ensemble_decay": float}
 """Options that every policy has: how the evaluator executes its chunks."""
 
 
@@ -19,14 +20,13 @@ def option_value(name: str, text: str) -> Any:
     Raises:
         SimScaleError: If the option is one that every policy has, and `text` is no such number.
     """
-    try:
+    value: Any = text
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):  # then it stays a text
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        value = text
-    kind = EXECUTION_OPTIONS.get(name)
-    if kind is None:
+    if name not in EXECUTION_OPTIONS:
         return value if isinstance(value, int | float | bool) else text
-    if isinstance(value, bool) or not isinstance(value, int | kind) or not isfinite(value):
+    kind = EXECUTION_OPTIONS[name]
+    if isinstance(value, bool) or not isinstance(value, (int, kind)) or not isfinite(value):
         raise SimScaleError(f"expected the policy option {name} as {kind.__name__}, got {text!r}")
     return value
 

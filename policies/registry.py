@@ -142,7 +142,7 @@ def _shipped_checkpoint(model: str, env_id: str) -> Path:
         raise UnknownNameError("policy", model, [*BUILT_IN, *entry_point_names(ENTRY_POINTS), *list_models(), *names])
     for folder in shipped_checkpoints():
         config = read_checkpoint_config(folder)
-        if config.model_name == model and env_id in (config.needs.environments or ()):
+        if config.model.name == model and env_id in (config.needs.environments or ()):
             return folder
     raise SimScaleError(f"no shipped {model!r} checkpoint serves {env_id}; train one and name it with --checkpoint")
 

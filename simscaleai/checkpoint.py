@@ -16,14 +16,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simscaleai.contract import Needs
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
-from simscaleai.json_data import DAMAGE
+from simscaleai.json_data import DAMAGE, damage_text, is_of_type, parse_json, plain, read_checked
 from simscaleai.models.registry import create_model, list_models
 from simscaleai.processing import CHANNELS, Processor
 
@@ -38,48 +38,103 @@ INFERENCE_VERSION = 1
 """Version of the computation. It is raised when the same weights would give other actions, for example because of
 another attention, precision or sampling procedure."""
 
-_CONFIG_TYPES = {
-    "inference_version": int, "model": dict, "n_action_steps": int, "needs": dict, "processor": dict,
-    "training": dict, "weights": dict,
-}  # fmt: skip
-
 
 class CheckpointError(SimScaleError):
     """A checkpoint that cannot be used. The text names the folder and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
-    """The content of `config.json`."""
+class ModelConfig:
+    """How to build the model."""
 
-    model_name: str
+    name: str
     """Registered name, or `package.module:Class`."""
-    model_arguments: dict[str, Any]
-    """Arguments that the model was built with."""
-    module: str | None
+    arguments: dict[str, Any]
+    """Arguments of the constructor."""
+    module: str | None = None
     """`package.module:Class` of a model that is not registered; None for one that is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsConfig:
+    """What is known of the weights file."""
+
+    precision: str
+    """Type of the stored numbers: "float32" or "float16"."""
+    sha256: str
+    """SHA-256 of the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """The content of `config.json`, in the order of the file."""
+
+    config_version: int = CONFIG_VERSION
+    inference_version: int = INFERENCE_VERSION
+    """Version of the computation with which it was made."""
+    model: ModelConfig
+    n_action_steps: int
+    """Number of actions of a chunk that are executed before the model predicts the next chunk."""
     needs: Needs
     """What the policy needs of an environment."""
     processor: Processor
     """Conversions between environment and model."""
-    n_action_steps: int
-    """Number of actions of a chunk that are executed before the model predicts the next chunk."""
     training: dict[str, Any]
     """How it was trained: configuration, dataset digest, seeds, steps, minutes, versions."""
-    inference_version: int
-    """Version of the computation of actions from weights with which it was made."""
-    weights_sha256: str
-    """SHA-256 of the weights file."""
+    weights: WeightsConfig
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("config_version", "inference_version", "n_action_steps"):
+            if getattr(self, name) < 1:
+                raise SimScaleError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def model_name(self) -> str:
+        """Registered name of the model, or `package.module:Class`."""
+        return self.model.name
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """Arguments of the model's constructor."""
+        return self.model.arguments
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint(CheckpointConfig):
+class Checkpoint:
     """A loaded checkpoint."""
 
     model: nn.Module
     """The network in eval mode, float32, on the CPU."""
+    config: CheckpointConfig
+    """The content of `config.json`."""
     digest: str
     """Identity of the checkpoint; see `checkpoint_digest`."""
+
+    @property
+    def model_name(self) -> str:
+        """Registered name of the model, or `package.module:Class`."""
+        return self.config.model.name
+
+    @property
+    def needs(self) -> Needs:
+        """What the policy needs of an environment."""
+        return self.config.needs
+
+    @property
+    def processor(self) -> Processor:
+        """Conversions between environment and model."""
+        return self.config.processor
+
+    @property
+    def n_action_steps(self) -> int:
+        """Number of actions of a chunk that are executed before the model predicts the next chunk."""
+        return self.config.n_action_steps
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """How it was trained: configuration, dataset digest, seeds, steps, minutes, versions."""
+        return self.config.training
 
 
 def checkpoint_digest(config_bytes: bytes, weights_bytes: bytes) -> str:
@@ -138,17 +193,15 @@ def save_checkpoint(
     tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
     _check_finite(folder, tensors)
     weights = save(tensors)
-    config = {
-        "config_version": CONFIG_VERSION,
-        "inference_version": INFERENCE_VERSION,
-        "model": {"name": model_name, "arguments": dict(model_arguments), "module": module},
-        "n_action_steps": n_action_steps,
-        "needs": needs.to_json(),
-        "processor": processor.to_config(),
-        "training": dict(training),
-        "weights": {"precision": "float16" if half else "float32", "sha256": hashlib.sha256(weights).hexdigest()},
-    }
-    text = json.dumps(config, indent=1, allow_nan=False) + "\n"
+    config = CheckpointConfig(
+        model=ModelConfig(name=model_name, arguments=dict(model_arguments), module=module),
+        n_action_steps=n_action_steps,
+        needs=needs,
+        processor=processor,
+        training=dict(training),
+        weights=WeightsConfig(precision="float16" if half else "float32", sha256=hashlib.sha256(weights).hexdigest()),
+    )
+    text = json.dumps(plain(asdict(config)), indent=1, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / WEIGHTS_FILE, weights)
     replace_file(folder / CONFIG_FILE, text)
@@ -168,11 +221,11 @@ def load_checkpoint(folder: str | Path, *, module: str | None = None) -> Checkpo
     folder = Path(folder)
     config_bytes, weights = _read(folder, CONFIG_FILE), _read(folder, WEIGHTS_FILE)
     config = _parse_config(folder, config_bytes)
-    if hashlib.sha256(weights).hexdigest() != config.weights_sha256:
+    if hashlib.sha256(weights).hexdigest() != config.weights.sha256:
         raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is not the file that {CONFIG_FILE} was written with")
-    model = _build_model(folder, config, module)
+    model = _build_model(folder, config.model, module)
     _load_weights(folder, model, weights)
-    return Checkpoint(**vars(config), model=model.eval(), digest=checkpoint_digest(config_bytes, weights))
+    return Checkpoint(model=model.eval(), config=config, digest=checkpoint_digest(config_bytes, weights))
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -184,73 +237,38 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def _parse_config(folder: Path, data: bytes) -> CheckpointConfig:
-    config = _read_object(folder, data)
+    try:
+        config = parse_json(data)
+        if not isinstance(config, dict):
+            raise SimScaleError(f"expected an object, got {type(config).__name__}")
+        _check_versions(config)
+        return read_checked(CheckpointConfig, config if "config_version" in config else _from_version_1(config))
+    except DAMAGE as error:
+        raise CheckpointError(f"{folder}: cannot use {CONFIG_FILE}: {damage_text(error)}") from error
+
+
+def _check_versions(config: Mapping[str, Any]) -> None:
     for name, newest in {"config_version": CONFIG_VERSION, "inference_version": INFERENCE_VERSION}.items():
-        _check_version(folder, name, config.get(name, 1), newest)
-    if "config_version" not in config:
-        config = config | {"needs": config.get("contract")}
-    for name, kind in _CONFIG_TYPES.items():
-        _require(folder, config, name, kind)
-    _require(folder, config["weights"], "sha256", str)
-    _require(folder, config["model"], "name", str)
-    _require(folder, config["model"], "arguments", dict)
-    if config["n_action_steps"] < 1:
-        raise CheckpointError(f"{folder}: n_action_steps must be at least 1, got {config['n_action_steps']}")
-    try:
-        return _config_from_json(config)
-    except DAMAGE as error:
-        raise CheckpointError(f"{folder}: {error}") from error
+        version = config.get(name, 1)
+        if is_of_type(version, int) and version > newest:
+            raise SimScaleError(
+                f"it has {name} {str(version)[:20]}, this installation knows {newest}; update simscaleai"
+            )
 
 
-def _read_object(folder: Path, data: bytes) -> dict[str, Any]:
-    try:
-        config = json.loads(data)
-    except DAMAGE as error:
-        raise CheckpointError(f"{folder}: {CONFIG_FILE} is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{folder}: {CONFIG_FILE} must hold an object, got {type(config).__name__}")
-    return config
-
-
-def _check_version(folder: Path, name: str, version: object, newest: int) -> None:
-    if type(version) is not int or version < 1:
-        raise CheckpointError(f"{folder}: {name} must be a whole number of at least 1, got {version!r:.60}")
-    if version > newest:
-        raise CheckpointError(f"{folder} has {name} {version}, this installation knows {newest}; update simscaleai")
-
-
-def _require(folder: Path, values: Mapping[str, Any], name: str, kind: type) -> None:
-    if type(values.get(name)) is not kind:
-        found = repr(values[name]) if name in values else "nothing"
-        raise CheckpointError(f"{folder}: expected {name!r} in {CONFIG_FILE} as {kind.__name__}, got {found[:60]}")
-
-
-def _config_from_json(config: Mapping[str, Any]) -> CheckpointConfig:
-    needs = Needs.from_json(config["needs"])
-    stored = config["processor"]
-    return CheckpointConfig(
-        model_name=config["model"]["name"],
-        model_arguments=config["model"]["arguments"],
-        module=config["model"].get("module"),
-        needs=needs,
-        processor=Processor.from_config(stored if "config_version" in config else _from_version_1(stored, needs)),
-        n_action_steps=config["n_action_steps"],
-        training=config["training"],
-        inference_version=config["inference_version"],
-        weights_sha256=config["weights"]["sha256"],
-    )
-
-
-def _from_version_1(processor: Mapping[str, Any], needs: Needs) -> dict[str, Any]:
-    """Return the processor of a configuration of version 1 as version 2 stores it."""
-    shape = processor.get("image_shape")
-    if shape is not None and shape[2:] != [CHANNELS * len(needs.cameras)]:
-        raise SimScaleError(f"the stored normalisation is damaged: images of {shape} from {len(needs.cameras)} cameras")
+def _from_version_1(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration of version 1 as version 2 stores it."""
+    needs, processor = Needs.from_json(config["contract"]), dict(config["processor"])
+    shape = processor.pop("image_shape")
     cameras = [] if shape is None else list(needs.cameras)
-    return dict(processor) | {"cameras": cameras, "image_size": None if shape is None else shape[:2]}
+    if shape is not None and shape[2] != CHANNELS * len(cameras):
+        raise SimScaleError(f"expected images of {len(cameras)} cameras, got the shape {shape}")
+    processor |= {"cameras": cameras, "image_size": None if shape is None else shape[:2]}
+    values = {name: value for name, value in config.items() if name != "contract"}
+    return values | {"config_version": CONFIG_VERSION, "needs": needs.to_json(), "processor": processor}
 
 
-def _build_model(folder: Path, config: CheckpointConfig, module: str | None) -> nn.Module:
+def _build_model(folder: Path, config: ModelConfig, module: str | None) -> nn.Module:
     """Build the untrained network without a change to the caller's random numbers."""
     import torch
 
@@ -258,16 +276,16 @@ def _build_model(folder: Path, config: CheckpointConfig, module: str | None) -> 
         raise CheckpointError(
             f"{folder} was made by model {config.module!r}; pass exactly that name to allow its import"
             if config.module is not None
-            else f"{folder} was made by the registered model {config.model_name!r}, not by {module!r}"
+            else f"{folder} was made by the registered model {config.name!r}, not by {module!r}"
         )
-    if config.module is None and config.model_name not in list_models():
+    if config.module is None and config.name not in list_models():
         known = ", ".join(list_models())
-        raise CheckpointError(f"{folder}: unknown model {config.model_name[:60]!r}; registered are {known}")
+        raise CheckpointError(f"{folder}: unknown model {config.name[:60]!r}; registered are {known}")
     try:
         with torch.random.fork_rng(devices=[]):
-            return create_model(config.module or config.model_name, **config.model_arguments)
+            return create_model(config.module or config.name, **config.arguments)
     except (SimScaleError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{folder}: model {config.model_name!r} cannot be built: {error}") from error
+        raise CheckpointError(f"{folder}: model {config.name!r} cannot be built: {error}") from error
 
 
 def _load_weights(folder: Path, model: nn.Module, data: bytes) -> None:

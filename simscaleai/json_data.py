@@ -20,6 +20,13 @@ T = TypeVar("T")
 DAMAGE = (KeyError, TypeError, AttributeError, ValueError, RecursionError)
 """What reading JSON data raises if the data is damaged or of another kind."""
 
+
+def damage_text(error: BaseException) -> str:
+    """Return why reading data failed, in one line, where `error` is one of `DAMAGE`."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, SimScaleError) else f"{type(error).__name__} {text}"
+
+
 _MOST_SHOWN = 80  # characters of a value in a message
 
 

@@ -1,7 +1,7 @@
 """Conversion of an environment's arrays to a model's tensors, and of a model's actions to an environment's.
 
 Training (through `simscaleai.training.windows`) and evaluation (through the policy adapter) use the same `Processor`,
-so a model never sees inputs that were prepared in two ways. Reading a stored `Processor` needs no torch.
+so a model never sees inputs that were prepared in two ways. Importing this module does not import torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from simscaleai.contract import ImageSize, Needs
 from simscaleai.data.keys import ACTION, vector_key
 from simscaleai.errors import SimScaleError
-from simscaleai.json_data import DAMAGE, is_of_type
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +44,11 @@ class Affine:
     scale: tuple[float, ...]
     """Number by which each entry is then divided, > 0."""
 
+    def __post_init__(self) -> None:
+        """Check that the map can be inverted."""
+        if len(self.offset) != len(self.scale) or min(self.scale, default=1) <= 0:
+            raise SimScaleError("expected a normalisation with as many offsets as scales, and scales above 0")
+
     def forward(self, values: ArrayLike) -> NDArray[np.float32]:
         """Map `values` (..., n) from environment to model space."""
         return ((np.asarray(values, np.float64) - self.offset) / self.scale).astype(np.float32)
@@ -67,27 +71,13 @@ class Affine:
             tuple((high - low) / 2 if high > low else 1.0 for low, high in bounds),
         )
 
-    def to_config(self) -> dict[str, list[float]]:
-        """Return the map as plain JSON data."""
-        return {"offset": list(self.offset), "scale": list(self.scale)}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Affine:
-        """Rebuild a map from `to_config`.
-
-        Raises:
-            SimScaleError: If the numbers are not those of an invertible map.
-        """
-        offset, scale = np.asarray(config["offset"], np.float64), np.asarray(config["scale"], np.float64)
-        finite = np.isfinite(offset).all() and np.isfinite(scale).all()
-        if offset.ndim != 1 or offset.shape != scale.shape or not finite or not (scale > 0).all():
-            raise SimScaleError("a normalisation needs as many finite offsets as positive finite scales")
-        return cls(tuple(offset.tolist()), tuple(scale.tolist()))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Processor:
-    """All conversions between the arrays of an environment and the tensors of one model."""
+    """All conversions between the arrays of an environment and the tensors of one model.
+
+    A checkpoint stores its fields as JSON.
+    """
 
     vectors: Mapping[str, Affine]
     """Normalisation of each vector observation, in the order in which they are joined to the model's `state`."""
@@ -179,33 +169,6 @@ class Processor:
         values = actions.detach().to("cpu", torch.float32).numpy()
         return values.copy() if self.action is None else self.action.inverse(values)
 
-    def to_config(self) -> dict[str, Any]:
-        """Return the processor as plain JSON data."""
-        return {
-            "vectors": {key: affine.to_config() for key, affine in self.vectors.items()},
-            "cameras": list(self.cameras),
-            "image_size": None if self.image_size is None else list(self.image_size),
-            "action": None if self.action is None else self.action.to_config(),
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Processor:
-        """Rebuild a processor from `to_config`.
-
-        Raises:
-            SimScaleError: If the data is damaged.
-        """
-        try:
-            size, action = config["image_size"], config["action"]
-            return cls(
-                vectors={key: Affine.from_config(value) for key, value in config["vectors"].items()},
-                cameras=_names(config["cameras"]),
-                image_size=None if size is None else _image_size(size),
-                action=None if action is None else Affine.from_config(action),
-            )
-        except DAMAGE as error:
-            raise SimScaleError(f"the stored normalisation is damaged: {error}") from error
-
     def _vector(self, arrays: Mapping[str, NDArray[Any]], key: str) -> NDArray[Any]:
         size, values = len(self.vectors[key].offset), _require(arrays, key)
         if values.ndim != 2 or values.shape[1] != size:
@@ -236,14 +199,3 @@ def _require(arrays: Mapping[str, NDArray[Any]], key: str) -> NDArray[Any]:
     if key not in arrays:
         raise SimScaleError(f"the policy needs observation {key!r}; the environment gives {sorted(arrays)}")
     return arrays[key]
-
-
-def _names(values: Any) -> tuple[str, ...]:
-    if not is_of_type(values, list[str]):
-        raise ValueError(f"expected names of cameras, got {values!r:.60}")
-    return tuple(values)
-
-
-def _image_size(values: Any) -> ImageSize:
-    height, width = (int(value) for value in values)
-    return height, width

@@ -31,7 +31,6 @@ from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, vi
 from eval.runs.episode_lines import episodes_digest
 from eval.runs.folder import check_same_run, earlier_record, earlier_results
 from eval.runs.provenance import fingerprint, source_state
-from eval.runs.reading import EpisodeConditions
 from eval.runs.receipts import collect_receipts
 from eval.runs.record import (
     PolicyRecord,
@@ -41,6 +40,7 @@ from eval.runs.record import (
     SequentialRecord,
     Timing,
 )
+from eval.runs.run import EpisodeConditions
 from eval.runs.seed_overlap import seed_overlap
 from eval.runs.summary import summarise
 from policies.base import Policy

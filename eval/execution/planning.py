@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from eval.episodes.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds, plan_text
 from eval.observers.stopping import MOST_EPISODES, StoppingRule, UntilDecided, UntilWidth
-from eval.runs.reading import Run, read_run
+from eval.runs.run import Run
 from eval.statistics.percentage import points_text
 from eval.statistics.power import MOST_PAIRS, independent_discordance, pairs_needed
 
@@ -25,7 +24,6 @@ class PlanRequest:
     detect: float | None = None
     until_width: float | None = None
     until_decided: bool = False
-    vs: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,14 +48,19 @@ class RunPlan:
         return f"at most {plan_text(self.specs)}, {self.rule.text()}{against}"
 
 
-def plan_run(request: PlanRequest) -> RunPlan:
+def plan_run(request: PlanRequest, reference: Run | None = None) -> RunPlan:
     """Return the plan for `request`.
 
+    Args:
+        request: What the user wants.
+        reference: The run of --vs, if there is one.
+
     Raises:
-        PlanError: If choices contradict each other or the run of --vs.
-        ResultsError: If the run of --vs cannot be read.
+        PlanError: If choices contradict each other or the reference.
     """
-    reference = None if request.vs is None else _read_reference(request.vs)
+    if reference is not None and not reference.is_complete:
+        n, planned = len(reference.results), reference.planned
+        raise PlanError(f"expected a complete run with --vs, {reference.folder} has {n} of {planned} episodes")
     if request.until_width is not None:
         return _until_width(request, request.until_width)
     if reference is not None and request.until_decided:
@@ -65,13 +68,6 @@ def plan_run(request: PlanRequest) -> RunPlan:
     if request.detect is not None:
         return _detecting(request, request.detect, reference)
     return RunPlan(_specs(request, DEFAULT_EPISODES))
-
-
-def _read_reference(folder: Path) -> Run:
-    run = read_run(folder)
-    if not run.is_complete:
-        raise PlanError(f"expected a complete run with --vs, {folder} has {len(run.results)} of {run.planned} episodes")
-    return run
 
 
 def _specs(request: PlanRequest, episodes_by_default: int) -> tuple[EpisodeSpec, ...]:

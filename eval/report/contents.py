@@ -10,6 +10,7 @@ from eval.comparison.replay import replay_command
 from eval.comparison.verdict import Verdict
 from eval.episodes.results import EpisodeResult
 from eval.report.places import Places
+from eval.runs.receipts import Receipt
 from eval.runs.record import RunRecord, Summary
 from eval.runs.run import Run
 from eval.statistics.rates import LEVEL
@@ -33,6 +34,8 @@ class RunReport:
     """The run, with the episodes that count."""
     summary: Summary
     """Its figures."""
+    receipts: tuple[Receipt, ...]
+    """What the policy was given at the first step of the first episodes, and what it answered."""
     places: tuple[Places, ...]
     """Where things are when episodes begin, in the order of the episodes; empty if that is unknown."""
     moved: str

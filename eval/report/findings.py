@@ -13,6 +13,7 @@ from eval.episodes.results import EpisodeResult
 from eval.report.contents import ComparisonReport, Incomparable, Notice, Report, RunReport, by_environment
 from eval.report.places import MOST_EPISODES, starting_places
 from eval.runs.reading import read_run
+from eval.runs.receipts import read_receipts
 from eval.runs.record import Findings, Summary
 from eval.runs.run import Run
 from eval.runs.summary import summarise
@@ -50,6 +51,7 @@ def _run_report(name: str, run: Run) -> RunReport:
         name=name,
         run=run,
         summary=summary,
+        receipts=tuple(read_receipts(run.folder)),
         places=starting_places(run.record.environment, run.results[:MOST_EPISODES]),
         moved=moved_object_text(summary) if _has_choice_of_objects(run, summary) else "",
         notices=tuple(_notices(run, summary)),

@@ -86,11 +86,11 @@ def _points(report: RunReport, place: Places) -> tuple[_Point, ...]:
 
 
 def _receipts(report: RunReport) -> list[dict[str, Any]]:
-    """Return the receipts, without images where these would be too large for a page."""
-    receipts, left = [], _MOST_IMAGE_BYTES
-    for receipt in report.run.receipts:
-        left -= sum(map(len, receipt["images"].values()))
-        images = receipt["images"] if left >= 0 else {}
-        features = [feature for vector in receipt["vectors"].values() for feature in vector]
-        receipts.append({**receipt, "images": images, "features": features})
-    return receipts
+    """Return what the page shows of the receipts, without images where these would be too large for a page."""
+    shown, left = [], _MOST_IMAGE_BYTES
+    for receipt in report.receipts:
+        left -= sum(map(len, receipt.images.values()))
+        images = receipt.images if left >= 0 else {}
+        features = [feature for vector in receipt.vectors.values() for feature in vector]
+        shown.append(vars(receipt) | {"images": images, "features": features})
+    return shown

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from eval.runs.episode_lines import EPISODES_FILE, read_results
-from eval.runs.receipts import read_receipts
 from eval.runs.record import RunRecord
 from eval.runs.run import EpisodeConditions, Run
 
@@ -23,4 +22,4 @@ def read_run(folder: Path) -> Run:
     """
     record = RunRecord.read(folder)
     results = read_results(folder / EPISODES_FILE)
-    return Run(folder, record, tuple(results), tuple(read_receipts(folder)))
+    return Run(folder, record, tuple(results))

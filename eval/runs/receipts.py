@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.episodes.results import ResultsError
-from eval.runs.record import RECORD_FILE, SCHEMA_VERSION
+from eval.runs.versions import RECORD_FILE, SCHEMA_VERSION
 from simscaleai.contract import Layout, Needs, Observation
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file

@@ -14,18 +14,30 @@ from pathlib import Path
 from typing import Any
 
 from eval.episodes.results import ResultsError
-from eval.runs.version_1 import converted_record
+from eval.runs.versions import RECORD_FILE, SCHEMA_VERSION, converted_record
 from eval.statistics.rates import LEVEL, Interval
 from simscaleai.contract import EnvSpec, Needs
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
 from simscaleai.json_data import DAMAGE, parse_json, plain, read_checked
 
-RECORD_FILE = "run.json"
-"""Name of the file in the folder of a run."""
-
-SCHEMA_VERSION = 2
-"""Version of the run folder. It counts up when a key changes its meaning; older versions stay readable."""
+__all__ = [
+    "RECORD_FILE",
+    "SCHEMA_VERSION",
+    "Findings",
+    "MovedObjects",
+    "PolicyRecord",
+    "Reference",
+    "Resolved",
+    "RunRecord",
+    "SeedOverlap",
+    "SeedRange",
+    "SequentialRecord",
+    "Settings",
+    "Source",
+    "Summary",
+    "Timing",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +87,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """When the run began and how fast it was. The speed covers the episodes since the run was last resumed."""
+    """When the run began and how fast it was, all times together if it was resumed."""
 
     started: str | None = None
     """Start in UTC, ISO 8601."""
@@ -321,7 +333,7 @@ class RunRecord:
         Raises:
             ResultsError: If there is none, it is damaged, or a newer version wrote it.
         """
-        data = read_record_data(folder)
+        data = _record_data(folder)
         version = data.get("schema_version")
         if version not in (1, SCHEMA_VERSION):
             raise ResultsError(
@@ -336,7 +348,7 @@ class RunRecord:
         return record
 
 
-def read_record_data(folder: Path) -> dict[str, Any]:
+def _record_data(folder: Path) -> dict[str, Any]:
     """Return the JSON data of the record in `folder`, unchecked.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A run that was read from its folder: record, episodes, receipts, and what follows from them."""
+"""A run that was read from its folder: record, episodes, and what follows from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from eval.episodes.plan import EpisodeSpec, plan_text
 from eval.episodes.results import EpisodeResult
-from eval.runs.receipts import Receipt
 from eval.runs.record import RunRecord
 from simscaleai.contract import EnvSpec
 
@@ -61,8 +60,6 @@ class Run:
     record: RunRecord
     results: tuple[EpisodeResult, ...]
     """Episodes that have ended, sorted by `episode_index`, each at most once."""
-    receipts: tuple[Receipt, ...] = ()
-    """What the policy was given at the first step of the first episodes, and what it answered."""
 
     @property
     def conditions(self) -> EpisodeConditions:

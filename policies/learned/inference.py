@@ -58,7 +58,7 @@ class RowInference:
             probe: Observations of `TILE` rows, to check whether the rows of a tile are independent.
 
         Raises:
-            SimScaleError: If the model takes no instructions but should, or answers the same input differently each time.
+            SimScaleError: If the model takes no instructions but should, or gives another answer for the same input.
         """
         self._model = model
         self._uses_language = uses_language
@@ -67,7 +67,9 @@ class RowInference:
             remember()
         self._noise_shape = _noise_shape(model)
         if uses_language and "language" not in inspect.signature(model.predict).parameters:  # type: ignore[arg-type]
-            raise SimScaleError(f"the policy needs instructions, but {type(model).__name__}.predict takes no 'language'")
+            raise SimScaleError(
+                f"the policy needs instructions, but {type(model).__name__}.predict takes no 'language'"
+            )
         self.runs_tiles = self._has_independent_rows(probe)
         if not (self.runs_tiles or self._repeats_itself(probe)):
             raise SimScaleError(

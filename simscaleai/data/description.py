@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from simscaleai.contract import Layout, Needs
 from simscaleai.data.episode_file import DatasetError
 from simscaleai.data.keys import ACTION, image_key, vector_key
-from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
-from simscaleai.json_data import DAMAGE, is_of_type
+from simscaleai.json_data import DAMAGE, damage_text, is_of_type, parse_json, plain, read_checked
 
 DESCRIPTION_FILE = "dataset.json"
 FORMAT = "simscaleai-dataset"
@@ -32,11 +31,6 @@ class ArrayType:
     """NumPy's name of the type."""
     shape: tuple[int, ...]
     """Shape of one step."""
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ArrayType:
-        """Rebuild a type from JSON data; other entries of `data` are ignored."""
-        return cls(dtype=data["dtype"], shape=tuple(data["shape"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +107,7 @@ class Description:
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "fps": self.fps,
-            "needs": self.needs.to_json(),
-            "provenance": self.provenance,
-            "arrays": {key: asdict(array_type) for key, array_type in self.array_types.items()},
-            "statistics": self.statistics,
+            **plain(asdict(self)),
         }
 
     @classmethod
@@ -126,14 +117,10 @@ class Description:
         Raises:
             SimScaleError: If the data is damaged. One of the errors in `json_data.DAMAGE` may come instead.
         """
-        needs, arrays = ("contract", "features") if data["format_version"] == 1 else ("needs", "arrays")
-        _check_statistics(data["statistics"])
-        return cls(
-            needs=Needs.from_json(data[needs]),
-            provenance=dict(data["provenance"]),
-            array_types={key: ArrayType.from_json(entry) for key, entry in data[arrays].items()},
-            statistics=data["statistics"],
-        )
+        values = {key: value for key, value in data.items() if key not in ("format", "format_version", "fps")}
+        description = read_checked(cls, without_contract(values) if "contract" in values else values)
+        _check_statistics(description.statistics)
+        return description
 
 
 def write_description(folder: Path, description: Description) -> None:
@@ -151,18 +138,27 @@ def read_description(folder: Path) -> Description:
     if not path.is_file():
         raise DatasetError(f"{folder} is no dataset: it has no {DESCRIPTION_FILE} (python -m eval.collect makes one)")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_bytes())
         found = (data["format"], data["format_version"])
         if found in [(FORMAT, version) for version in range(1, FORMAT_VERSION + 1)]:
             return Description.from_json(data)
-    except SimScaleError as error:
-        raise DatasetError(f"{path}: {error}") from None
     except DAMAGE as error:
-        raise DatasetError(f"{path} is damaged: {type(error).__name__} {error}; collect the dataset anew") from None
+        raise DatasetError(f"{path} is damaged: {damage_text(error)}; collect the dataset anew") from None
     raise DatasetError(
         f"{path} is {found[0]} version {found[1]}, this installation reads {FORMAT} up to version {FORMAT_VERSION}; "
         "update simscaleai"
     )
+
+
+def without_contract(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return JSON data of version 1, with `contract` and `features`, as version 2 writes it."""
+    old = ("contract", "features")
+    return {key: value for key, value in values.items() if key not in old} | {
+        "needs": Needs.from_json(values["contract"]).to_json(),
+        "array_types": {
+            key: {"dtype": entry["dtype"], "shape": entry["shape"]} for key, entry in values["features"].items()
+        },
+    }
 
 
 def _check_array(key: str, values: NDArray[Any], expected: ArrayType) -> None:
@@ -174,7 +170,7 @@ def _check_array(key: str, values: NDArray[Any], expected: ArrayType) -> None:
         raise DatasetError(f"{key!r} holds a value that is not finite")
 
 
-def _check_statistics(statistics: Any) -> None:
+def _check_statistics(statistics: Mapping[str, Any]) -> None:
     for entry in statistics.values():
         vectors = [entry[name] for name in ("mean", "std", "min", "max")]
         if not (is_of_type(vectors, list[list[float]]) and is_of_type(entry["count"], int)):

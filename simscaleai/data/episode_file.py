@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
-from simscaleai.json_data import DAMAGE
+from simscaleai.json_data import DAMAGE, damage_text
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -66,7 +66,9 @@ def read_header(path: Path) -> dict[str, ArrayPlace]:
     except FileNotFoundError:
         raise DatasetError(f"episode file {path} is missing; restore it or collect the dataset anew") from None
     except (OSError, *DAMAGE) as error:
-        raise DatasetError(f"{path} is no readable episode file: {error}; collect the dataset anew") from None
+        raise DatasetError(
+            f"{path} is no readable episode file: {damage_text(error)}; collect the dataset anew"
+        ) from None
     expected = max((place.end for place in places.values()), default=0)
     if size != expected:
         raise DatasetError(f"{path} has {size} bytes, its header says {expected}; collect the dataset anew")

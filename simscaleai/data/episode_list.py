@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from simscaleai.data.episode_file import DatasetError
+from simscaleai.errors import SimScaleError
 from simscaleai.files import complete_lines, replace_file
-from simscaleai.json_data import DAMAGE, is_of_type
+from simscaleai.json_data import DAMAGE, damage_text, parse_json, read_checked
 
 EPISODES_FILE = "episodes.jsonl"
 DISCARDED_FILE = "discarded.jsonl"
@@ -44,18 +45,19 @@ class StoredEpisode:
         """Rebuild an episode from `to_line`.
 
         Raises:
-            ValueError: If the line is damaged. Another of the errors in `json_data.DAMAGE` may come instead.
+            SimScaleError: If the line is damaged. One of the errors in `json_data.DAMAGE` may come instead.
         """
-        values = json.loads(line)
-        fields = {name: values.pop(name) for name in WRITER_FIELDS}
-        if not is_of_type([fields["episode_index"], fields["length"]], list[int]) or fields["length"] < 1:
-            raise ValueError("episode_index and length must be whole numbers")
-        if Path(fields["file"]).is_absolute() or ".." in Path(fields["file"]).parts:
-            raise ValueError(f"file {fields['file']!r} lies outside the dataset")
-        missing = [name for name in REQUIRED_METADATA if name not in values]
+        metadata = parse_json(line)
+        fields = {name: metadata.pop(name) for name in WRITER_FIELDS}
+        episode = read_checked(cls, fields | {"metadata": metadata})
+        if min(episode.episode_index, episode.length - 1) < 0:
+            raise SimScaleError(f"episode {episode.episode_index} of {episode.length} steps cannot be")
+        if Path(episode.file).is_absolute() or ".." in Path(episode.file).parts:
+            raise SimScaleError(f"file {episode.file!r} lies outside the dataset")
+        missing = [name for name in REQUIRED_METADATA if name not in metadata]
         if missing:
-            raise ValueError(f"it lacks {', '.join(missing)}")
-        return cls(**fields, metadata=values)
+            raise SimScaleError(f"it lacks {', '.join(missing)}")
+        return episode
 
 
 def episode_file_name(episode_index: int) -> str:
@@ -75,7 +77,7 @@ def read_episode_list(folder: Path) -> list[StoredEpisode]:
         try:
             episode = StoredEpisode.from_line(line)
         except DAMAGE as error:
-            raise DatasetError(f"{path} line {number} is damaged: {type(error).__name__} {error}") from None
+            raise DatasetError(f"{path} line {number} is damaged: {damage_text(error)}") from None
         if episode.episode_index in episodes:
             raise DatasetError(f"{path} line {number} lists episode {episode.episode_index} again")
         episodes[episode.episode_index] = episode
@@ -90,9 +92,9 @@ def read_discarded(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / DISCARDED_FILE
     try:
-        return sorted(map(json.loads, complete_lines(path)), key=lambda entry: int(entry["episode_index"]))
+        return sorted(map(parse_json, complete_lines(path)), key=lambda entry: int(entry["episode_index"]))
     except DAMAGE as error:
-        raise DatasetError(f"{path} is damaged: {type(error).__name__} {error}") from None
+        raise DatasetError(f"{path} is damaged: {damage_text(error)}") from None
 
 
 def remove_incomplete_line(path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
-from simscaleai.json_data import DAMAGE
+from simscaleai.json_data import DAMAGE, damage_text, parse_json, read_checked
 from simscaleai.training.learner import AveragedModel, Learner
 
 STATE_FILE = "training_state.safetensors"
@@ -63,9 +63,9 @@ def load_progress(folder: Path) -> Progress:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         version = metadata.get("version")
-        progress = Progress(**json.loads(metadata["progress"])) if version == str(STATE_VERSION) else None
+        progress = read_checked(Progress, parse_json(metadata["progress"])) if version == str(STATE_VERSION) else None
     except (OSError, SafetensorError, *DAMAGE) as error:
-        raise SimScaleError(f"{path} is damaged ({error}); delete it and train anew") from None
+        raise SimScaleError(f"{path} is damaged: {damage_text(error)}; delete it and train anew") from None
     if progress is None:
         raise SimScaleError(
             f"expected {path} of version {STATE_VERSION}, got {version}; train anew in another --output"

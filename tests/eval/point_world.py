@@ -28,6 +28,10 @@ SPEC = EnvSpec(
 )
 
 
+BROKEN_SEEDS = set()
+"""Seeds whose episodes raise in every environment that is made."""
+
+
 class PointEnv:
     """Moves a point to the origin; strict about what an evaluator may ask of it."""
 
@@ -43,7 +47,7 @@ class PointEnv:
         self.simulated_steps = 0
         self.drawn = []
         """Slots of which images were drawn, call by call."""
-        self.raises = {}
+        self.raises = dict.fromkeys(BROKEN_SEEDS, 0)
         """Seed to the step at which the simulation raises."""
         self.exception = RuntimeError("the simulation broke")
         self.is_closed = False

@@ -1,23 +1,27 @@
-"""Collecting: the same files whatever the shape and however often it was killed; and whether they can be believed."""
+"""Collecting: the same files whatever the shape and however often it was killed, in any environment."""
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import point_world
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from envs.registration import Registration, register_environment
 from eval import collect
-from eval.verify import verify_dataset
+from eval.demonstrations.verification import verify_dataset
+from policies.base import Policy
 from simscaleai.data import Dataset
-from simscaleai.data.description import read_discarded
+from simscaleai.data.episode_list import read_discarded
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REACH = ["--env", "reach", "--episodes", "5", "--cameras", "--action-noise", "0.2"]
@@ -61,25 +65,34 @@ def test_images_are_the_same_for_any_shape():
 
 
 @pytest.fixture
-def deadly(workdir, monkeypatch):
+def policy_module(workdir, monkeypatch):
+    """Writes a module with a scripted expert whose `predict` first runs `body`; returns its name for --model."""
+
+    def write(name, body, env_id="SimScale/PickPlace-v0"):
+        (workdir / f"{name}.py").write_text(
+            "import os, pathlib, signal\n"
+            "from policies.scripted.experts import EXPERTS\n\n\n"
+            f"class Expert(EXPERTS[{env_id!r}]):\n"
+            "    calls = 0\n\n"
+            "    def predict(self, observation, slots):\n"
+            "        self.calls += 1\n"
+            f"        {body}\n"
+            "        return super().predict(observation, slots)\n"
+        )
+        monkeypatch.syspath_prepend(str(workdir))
+        return f"{name}:Expert"
+
+    return write
+
+
+@pytest.fixture
+def deadly(policy_module):
     """A scripted expert that kills its process once, at its 250th step."""
-    (workdir / "deadly.py").write_text(
-        "import os, pathlib, signal\n"
-        "from policies.scripted import EXPERTS\n\n\n"
-        "def make(contract):\n"
-        "    policy = EXPERTS['SimScale/PickPlace-v0'](contract)\n"
-        "    inner, calls = policy.act, []\n\n"
-        "    def act(observation, env_ids):\n"
-        "        calls.append(None)\n"
-        "        if len(calls) == 250 and not pathlib.Path('killed').exists():\n"
-        "            pathlib.Path('killed').touch()\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return inner(observation, env_ids)\n\n"
-        "    policy.act = act\n"
-        "    return policy\n"
-    )
-    monkeypatch.syspath_prepend(str(workdir))
-    return ["--model", "deadly:make"]
+    killing = "pathlib.Path('killed').touch() or os.kill(os.getpid(), signal.SIGKILL)"
+    return [
+        "--model",
+        policy_module("deadly", f"self.calls == 250 and not pathlib.Path('killed').exists() and ({killing})"),
+    ]
 
 
 def test_a_killed_collection_is_a_dataset_and_resumes_to_the_same_files(deadly, workdir):
@@ -154,12 +167,12 @@ def test_resume_starts_what_was_not_begun():
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        (["--seed", "1000000007"], "seed there 1000000000, now 1000000007"),
-        (["--action-noise", "0.1"], "action_noise there 0.2, now 0.1"),
-        (["--keep-failures"], "keep_failures there False, now True"),
-        (["--model", "random", "--expert", "scripted"], "expert there None, now 'scripted'; policy there 'scripted'"),
-        (["--env", "pick-place"], "environments.SimScale/PickPlace-v0 there None"),
-        (["--cameras", "front"], "cameras there [], now ['front']"),
+        (["--seed", "1000000007"], "provenance.seed: was 1000000000, is 1000000007"),
+        (["--action-noise", "0.1"], "provenance.action_noise: was 0.2, is 0.1"),
+        (["--keep-failures"], "provenance.keep_failures: was false, is true"),
+        (["--model", "random", "--expert", "scripted"], 'provenance.expert: was null, is "scripted"'),
+        (["--env", "pick-place"], "needs.environments.SimScale/PickPlace-v0: was null"),
+        (["--cameras", "front"], "needs.cameras.front: was null, is [64, 64]"),
     ],
 )
 def test_resuming_under_other_settings_is_refused(capsys, flags, text):
@@ -190,17 +203,21 @@ def test_a_full_disk_is_one_clear_line_and_costs_nothing(monkeypatch, capsys, wo
     assert contents("d") == contents("whole")
 
 
-def test_an_interrupted_collection_says_how_to_continue(monkeypatch, capsys):
-    from eval.observers.progress import Progress
+def test_a_policy_whose_code_has_changed_does_not_resume(policy_module, capsys):
+    flags = [*SOME_FAIL[:2], "--episodes", "1", "--cameras", "--output", "d"]
+    assert collect.main([*flags, "--model", policy_module("changing", "pass")]) == 0
+    assert collect.main([*flags, "--model", policy_module("changing", "pass; pass"), "--resume"]) == 2
+    assert "provenance.identities.policy: was" in capsys.readouterr().err
 
-    def interrupt(self, slot, result):
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Progress, "on_episode_end", interrupt)
-        assert collect.main([*REACH, "--output", "d"]) == 130
+def test_an_interrupted_collection_says_how_to_continue(policy_module, capsys):
+    body = "if self.calls == 12: raise KeyboardInterrupt"
+    model = policy_module("interrupting", body, "SimScale/Reach-v0")
+    assert collect.main([*REACH, "--model", model, "--num-envs", "2", "--output", "d"]) == 130
     out = capsys.readouterr().out
-    assert "d: 1 episodes so far" in out
+    kept = len(Dataset("d").episodes)
+    assert 0 < kept < 5
+    assert f"d: {kept} episodes so far" in out
     assert "python -m eval.collect --output d --env reach --episodes 5" in out
     assert "--resume" in out
 
@@ -212,7 +229,7 @@ def test_two_collections_do_not_write_into_one_folder(capsys):
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     assert collect.main([*REACH, "--output", "d"]) == 2
     os.close(descriptor)
-    assert "another run is writing to d" in capsys.readouterr().err
+    assert "another process is writing to d" in capsys.readouterr().err
 
 
 def spoil(name, text):
@@ -227,7 +244,7 @@ def spoil(name, text):
         (spoil("dataset.json", '{"format": "simscaleai-dataset", "format_version": 99}'), "version 99"),
         (spoil("episodes.jsonl", "{}\n"), "episodes.jsonl line 1 is damaged"),
         (spoil("discarded.jsonl", "[1, 2]\n"), "discarded.jsonl is damaged"),
-        (lambda folder: (folder / "episodes.jsonl").write_bytes(b"\xff\xfe\n"), "it is no text"),
+        (lambda folder: (folder / "episodes.jsonl").write_bytes(b"\xff\xfe\n"), "episodes.jsonl line 1 is damaged"),
         (lambda folder: (folder / "dataset.json").unlink(), "is not empty"),
     ],
 )
@@ -251,130 +268,159 @@ def test_a_file_in_place_of_the_folder_is_left_alone(capsys):
     assert Path("d").read_text() == "mine"
 
 
-@pytest.fixture(scope="session")
-def collected(tmp_path_factory):
-    """A small dataset with images."""
-    folder = tmp_path_factory.mktemp("collected") / "dataset"
-    flags = ["--env", "pick-place-language", "--episodes", "3", "--image-size", "16", "--cameras", "wrist"]
-    assert collect.main([*flags, "--output", str(folder)]) == 0
-    return folder
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--seed", "999998"], "include seeds for tests"),
+        (["--seed", "2000000000"], "include seeds for validation, 2000000000 to 2999999999"),
+        (["--seed", "1999999998"], "the seeds 1999999998 to 2000000002 include seeds for validation"),
+        (["--timeout", "0"], "expected a --timeout above 0 s"),
+        (["--image-size", "0", "--cameras", "front"], "expected an --image-size of at least 1 px, got 0"),
+        (["--cameras", "front", "front"], "expected each of --cameras once"),
+        (["--cameras", "fornt"], "Did you mean 'front'?"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(capsys, workdir, flags, text):
+    assert collect.main([*REACH, *flags, "--output", "d"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert text in line
+    assert not Path("d").exists()
+
+
+def test_a_collection_that_kept_nothing_is_no_success(capsys):
+    flags = ["--env", "reach", "--episodes", "2", "--cameras", "--model", "zero", "--output", "d"]
+    assert collect.main(flags) == 1
+    out = capsys.readouterr().out
+    assert "warning: no episode was kept, d cannot be trained on; try --keep-failures" in out
+    assert collect.main([*flags, "--resume"]) == 1
+    assert len(read_discarded(Path("d"))) == 2
+
+
+# What is collected
+
+
+def test_labels_are_clean_and_images_and_provenance_are_stored(capsys):
+    flags = ["--env", "pick-place", "--episodes", "4", "--image-size", "32", "--action-noise", "0.3"]
+    assert collect.main([*flags, "--output", "noisy"]) == 0
+    dataset = Dataset("noisy")
+    kept = len(dataset.episodes)
+    assert re.search(rf"discarded +{4 - kept}/4", capsys.readouterr().out)
+    assert {episode.metadata["seed"] for episode in dataset.episodes} <= set(range(1_000_000_000, 1_000_000_004))
+    assert dataset.needs.cameras == {"front": (32, 32), "wrist": (32, 32)}
+    episode = load_file(next(Path("noisy/episodes").iterdir()))
+    noise = episode["executed_action"] - episode["action"]
+    free = np.abs(episode["executed_action"][:, :3]) < 1
+    assert 0.15 < noise[:, :3][free].std() < 0.45
+    assert (noise[:, 3] == 0).all()
+    assert np.abs(episode["executed_action"]).max() <= 1
+    assert episode["observation.images.wrist"].shape[1:] == (32, 32, 3)
+    assert episode["observation.images.front"].std() > 1
+    provenance = json.loads(Path("noisy/dataset.json").read_text())["provenance"]
+    assert provenance["action_noise"] == 0.3
+    assert len(provenance["identities"]["policy"]) == 64
+
+
+def test_an_expert_labels_what_another_policy_does_and_every_episode_is_kept():
+    flags = ["--env", "pick-place", "--episodes", "2", "--cameras", "--model", "random", "--expert", "scripted"]
+    assert collect.main([*flags, "--output", "relabelled"]) == 0
+    dataset = Dataset("relabelled")
+    assert [(e.metadata["success"], e.metadata["relabelled"], e.length) for e in dataset.episodes] == [
+        (False, True, 150)
+    ] * 2
+    from envs.registration import find_environment
+    from policies.registry import make_policy
+
+    expert = make_policy("scripted", spec=find_environment("pick-place").offer())
+    rows = {key: dataset.vectors(f"observation.{key}") for key in ("state", "environment_state")}
+    expected = expert.predict(rows, np.arange(300))[:, 0]
+    np.testing.assert_array_equal(dataset.vectors("action"), expected)
+    assert np.abs(dataset.vectors("executed_action") - expected).mean() > 0.3
+
+
+def test_an_expert_that_sees_gets_its_own_observations(make_checkpoint):
+    """A learned expert reads cameras and the instruction, the acting one simulator truth; neither gets the other's."""
+    expert = make_checkpoint("vla-mlp")
+    flags = ["--env", "reach", "--episodes", "2", "--image-size", "40", "--expert", str(expert)]
+    for name, shape in (("a", []), ("b", ["--num-envs", "1", "--workers", "2"])):
+        assert collect.main([*flags, *shape, "--output", name]) == 0
+    assert contents("a") == contents("b")
+    dataset = Dataset("a")
+    assert len(dataset.episodes) == 2
+    assert np.abs(dataset.vectors("action") - dataset.vectors("executed_action")).mean() > 0.01
+
+
+def test_an_expert_that_needs_images_of_another_size_is_refused(make_checkpoint, capsys):
+    flags = ["--env", "reach", "--episodes", "2", "--expert", str(make_checkpoint("vla-mlp"))]
+    assert collect.main([*flags, "--output", "d"]) == 2
+    assert "size of camera front" in capsys.readouterr().err
+    assert not Path("d").exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_expert_that_raises_ends_the_collection_in_one_line(policy_module, capsys, workers):
+    expert = policy_module("raising", "if self.calls == 14: raise RuntimeError('no\\nidea')", "SimScale/Reach-v0")
+    flags = [*REACH, "--num-envs", "1", "--workers", workers, "--expert", expert, "--output", "d", "--quiet"]
+    assert collect.main(flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"error: the expert 'raising:Expert' failed in episode \d \(seed 100000000\d\): RuntimeError: no idea; "
+        r"finished episodes are kept",
+        line,
+    )
+    assert 0 < len(Dataset("d").episodes) < 5
+
+
+# Any environment
+
+
+class ToOrigin(Policy):
+    """Acts in the point world without camera, instruction and goal."""
+
+    def __init__(self, spec):
+        self.needs = spec.needs("position")
+
+    def predict(self, observation, slots):
+        return np.clip(-2 * observation["position"], -1, 1)[:, None]
+
+
+BARE = replace(
+    point_world.SPEC,
+    env_id="Test/BarePoint-v0",
+    vectors={"position": point_world.SPEC.vectors["position"]},
+    cameras={},
+    film_cameras=(),
+    has_instructions=False,
+)
 
 
 @pytest.fixture
-def copy(collected, workdir):
-    """A copy of it to spoil."""
-    return Path(shutil.copytree(collected, workdir / "copy"))
+def bare_point(point_environment):
+    """Registers the point world without camera and instruction as `bare-point`."""
+
+    def make(num_slots, needs, terminate_on_success, max_episode_steps):
+        return point_world.PointEnv(num_slots, needs, terminate_on_success, max_episode_steps, spec=BARE)
+
+    register_environment(Registration("bare-point", BARE.env_id, lambda: BARE, make))
 
 
-def rewrite(folder, number, *, arrays=None, **changes):
-    """Changes arrays and the line of one episode as somebody would who wants it to look right."""
-    path = folder / f"episodes/episode_{number:06d}.safetensors"
-    episode = load_file(path)
-    if arrays:
-        arrays(episode)
-        save_file(episode, path)
-    lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
-    lines[number] |= {"sha256": sha256(path.read_bytes()).hexdigest(), "length": len(episode["action"])} | changes
-    (folder / "episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def test_every_kind_of_dataset_replays(kept_and_discarded, collected, capsys):
-    for folder, images in ((collected, True), (kept_and_discarded, False)):
-        dataset = Dataset(folder)
-        finding = verify_dataset(folder)
-        assert finding.differences == {}
-        assert (finding.episodes, finding.frames) == (len(dataset.episodes), dataset.num_frames)
-        assert finding.images == (dataset.num_frames if images else 0)
-        assert finding.same_machine is True
-    assert collect.main(["--verify", str(collected)]) == 0
-    assert "replayed alike       3/3   100.0 %" in capsys.readouterr().out
-
-
-def test_failures_and_relabelled_episodes_replay():
-    flags = ["--env", "pick-place", "--episodes", "3", "--cameras", "--model", "random", "--expert", "scripted"]
+def test_an_environment_without_camera_and_instruction(bare_point, monkeypatch):
+    monkeypatch.setattr(point_world, "ToOrigin", ToOrigin, raising=False)
+    flags = ["--env", "bare-point", "--model", "point_world:ToOrigin", "--episodes", "6", "--action-noise", "0.3"]
     assert collect.main([*flags, "--output", "d"]) == 0
-    assert [record.metadata["success"] for record in Dataset("d").episodes] == [False] * 3
+    dataset = Dataset("d")
+    assert len(dataset.episodes) == 6
+    assert set(dataset.array_types) == {"observation.position", "action", "executed_action"}
+    noise = dataset.vectors("executed_action") - dataset.vectors("action")
+    assert noise.any(axis=0).all()  # no number of this action is a gripper's
+    assert {episode.metadata["environment"] for episode in dataset.episodes} == {"Test/BarePoint-v0"}
     assert verify_dataset(Path("d")).differences == {}
 
 
-def nudge(key, step):
-    """Changes the last bit of one number."""
-
-    def change(arrays):
-        arrays[key] = arrays[key].copy()
-        row = arrays[key][step]
-        row[0] = np.nextafter(row[0], np.float32(9)) if row.dtype == np.float32 else row[0] ^ 1
-
-    return change
-
-
-def shorten(arrays):
-    for key in arrays:
-        arrays[key] = np.ascontiguousarray(arrays[key][:-1])
-
-
-def lengthen(arrays):
-    for key in arrays:
-        arrays[key] = np.concatenate([arrays[key], arrays[key][-1:]])
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"arrays": nudge("observation.state", 4)}, "observation.state of step 4 differs by up to"),
-        ({"arrays": nudge("observation.state", 0)}, "observation.state of step 0"),
-        ({"arrays": nudge("observation.environment_state", -1)}, "observation.environment_state of step"),
-        ({"arrays": nudge("observation.images.wrist", 3)}, "observation.images.wrist of step 3"),
-        ({"arrays": nudge("executed_action", 2)}, "step 3 differs by up to"),
-        ({"arrays": nudge("executed_action", -1)}, "digest"),
-        ({"arrays": shorten}, "length is stored as"),
-        ({"arrays": lengthen}, "length is stored as"),
-        ({"success": False}, "success is stored as False, the replay gives True"),
-        ({"instruction": "sing"}, "instruction is stored as 'sing'"),
-        ({"target": "pink"}, "target is stored as 'pink'"),
-        ({"digest": "0"}, "digest is stored as '0'"),
-        ({"seed": 1_000_000_009}, "observation.state of step 0"),
-        ({"sha256": "0"}, "has changed since it was written"),
-    ],
-)
-def test_verification_finds_whatever_was_changed(copy, capsys, changes, text):
-    rewrite(copy, 1, **changes)
-    assert collect.main(["--verify", str(copy)]) == 1
-    out = capsys.readouterr().out
-    assert "replayed alike       2/3   66.7 %" in out
-    (line,) = [line for line in out.splitlines() if line.startswith("episode ")]
-    assert line.startswith("episode 1 ")
-    assert text in line
-
-
-def describe_anew(change):
-    def damage(folder):
-        description = json.loads((folder / "dataset.json").read_text())
-        change(description)
-        (folder / "dataset.json").write_text(json.dumps(description))
-
-    return damage
-
-
-def set_contract(**values):
-    return describe_anew(lambda description: description["contract"].update(values))
-
-
-@pytest.mark.parametrize(
-    ("damage", "text"),
-    [
-        (set_contract(environments={"SimScale/PickPlaceLanguage-v0": "0"}), "scene digest of SimScale/PickPlaceL"),
-        (set_contract(control_hz=10), "control_hz: dataset 10, environment 20"),
-        (set_contract(render_profile="0"), "render_profile: dataset '0'"),
-        (set_contract(environments={"SimScale/PickPlaceLanguag-v0": "0"}), "Did you mean 'SimScale/PickPlaceLanguage"),
-        (set_contract(environments={}), "does not say which environment"),
-        (describe_anew(lambda description: description["features"].pop("executed_action")), "no executed_action"),
-        (lambda folder: (folder / "dataset.json").unlink(), "it has no dataset.json"),
-        (lambda folder: (folder / "episodes/episode_000001.safetensors").unlink(), "is missing"),
-    ],
-)
-def test_what_cannot_be_replayed_is_one_clear_line(copy, capsys, damage, text):
-    damage(copy)
-    assert collect.main(["--verify", str(copy)]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert text in line
+def test_cameras_are_by_default_those_of_the_environment(point_environment):
+    flags = ["--env", "point", "--model", "point_world:Homing", "--episodes", "3", "--image-size", "6"]
+    assert collect.main([*flags, "--output", "d"]) == 0
+    assert Dataset("d").needs.cameras == {"front": (6, 6)}
+    finding = verify_dataset(Path("d"))
+    assert (finding.differences, finding.images) == ({}, Dataset("d").num_frames)
+    assert collect.main([*flags, "--cameras", "--output", "blind"]) == 0
+    assert Dataset("blind").needs.cameras == {}

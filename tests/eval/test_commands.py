@@ -11,13 +11,15 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
+import point_world
 import pytest
 from safetensors.numpy import load_file
 
 from eval import __main__, collect, record, rollout
-from eval.assembly import environment_contract
-from eval.results import RunRecord, read_results
-from policies.scripted import EXPERTS
+from eval.runs.episode_lines import read_results
+from eval.runs.record import Resolved, RunRecord
+from envs.registration import find_environment
+from policies.scripted.experts import EXPERTS
 from simscaleai.data import Dataset
 from simscaleai.training.conditions import check_success
 from simscaleai.training.config import TrainConfig
@@ -34,15 +36,16 @@ def workdir(tmp_path, monkeypatch):
 
 @pytest.fixture
 def policy_module(workdir, monkeypatch):
-    """Makes `act` of `--model` from source: the body of a function of observation, env_ids and self."""
+    """Makes a policy for `--model` from the body of its method predict(self, observation, slots)."""
 
     def write(name, body):
         lines = "\n".join(f"        {line}" for line in body.splitlines())
         (workdir / f"{name}.py").write_text(
-            "import numpy as np\nfrom policies.baselines import ZeroPolicy\n\n\n"
-            f"class Policy(ZeroPolicy):\n    def act(self, observation, env_ids):\n{lines}\n"
+            "import numpy as np\nfrom policies.scripted.controls import ZeroPolicy\n\n\n"
+            f"class Policy(ZeroPolicy):\n    def predict(self, observation, slots):\n{lines}\n"
         )
         monkeypatch.syspath_prepend(str(workdir))
+        monkeypatch.delitem(sys.modules, name, raising=False)
         return f"{name}:Policy"
 
     return write
@@ -58,13 +61,15 @@ def test_rollout_leaves_a_run_folder_and_says_where(workdir, capsys):
     assert [(result.episode_index, result.seed) for result in results] == [(i, 3_000_000_000 + i) for i in range(3)]
     run = RunRecord.read(Path("runs/x"))
     assert run.config["model"] == "scripted"
-    assert run.resolved == {"environment": "SimScale/Reach-v0", "num_envs": 3, "workers": 1, "episodes": 3}
-    assert run.summary["successes"] == 3
-    assert run.timing["seconds"] > 0
+    assert run.resolved == Resolved(environment="SimScale/Reach-v0", num_envs=3, workers=1, episodes=3)
+    assert run.summary.successes == 3
+    assert run.timing.seconds > 0
     assert run.fingerprint["libraries"]["mujoco"]
     assert run.fingerprint["gl_renderer"] is None
-    assert list(run.contract["environments"]) == ["SimScale/Reach-v0"]
-    assert sorted(path.name for path in Path("runs/x").iterdir()) == ["episodes.jsonl", "run.json"]
+    assert run.environment == find_environment("reach").offer()
+    assert run.policy.model == "scripted"
+    assert len(run.policy.identity) == 64
+    assert sorted(path.name for path in Path("runs/x").iterdir()) == ["episodes.jsonl", "receipts.json", "run.json"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,7 @@ def test_so_many_episodes_run_side_by_side(workdir, capsys, options, num_envs):
     command = ["--model", "scripted", "--env", "reach", "--seed", "3000000000", *options.split()]
     assert rollout.main([*command, "--output", "runs/x"]) == 0
     assert f"{num_envs} at a time" in capsys.readouterr().out
-    assert RunRecord.read(Path("runs/x")).resolved["num_envs"] == num_envs
+    assert RunRecord.read(Path("runs/x")).resolved.num_envs == num_envs
 
 
 def test_the_same_command_gives_the_same_bytes(workdir):
@@ -94,14 +99,13 @@ def test_the_closing_table_ends_with_the_command_for_the_first_failure(workdir, 
     (workdir / "lazy.py").write_text(
         "from policies.registry import make_policy\n\n\n"
         "class Policy:\n"
-        "    def __init__(self, environment):\n"
-        "        self.expert = make_policy('scripted', checkpoint=None, environment=environment)\n"
-        "        self.contract, self.needs_observation = self.expert.contract, self.expert.needs_observation\n\n"
-        "    def reset(self, env_ids, seeds, instructions):\n"
-        "        self.lazy = 3000000007 in seeds\n"
-        "        self.expert.reset(env_ids, seeds, instructions)\n\n"
-        "    def act(self, observation, env_ids):\n"
-        "        return self.expert.act(observation, env_ids) * (not self.lazy)\n"
+        "    def __init__(self, spec):\n"
+        "        self.expert = make_policy('scripted', spec=spec)\n"
+        "        self.needs = self.expert.needs\n\n"
+        "    def reset(self, slots, seeds, instructions):\n"
+        "        self.lazy = 3000000007 in seeds\n\n"
+        "    def predict(self, observation, slots):\n"
+        "        return self.expert.predict(observation, slots) * (not self.lazy)\n"
     )
     monkeypatch.syspath_prepend(str(workdir))
     flags = ["--model", "lazy:Policy", "--env", "reach", "--no-terminate-on-success", "--num-envs", "1"]
@@ -120,7 +124,7 @@ def test_of_successes_the_first_is_replayed_and_of_nothing_nothing(workdir, caps
     assert rollout.main(["--model", "scripted", *FEW, "--workers", "2", "--output", "run"]) == 0
     out = capsys.readouterr().out
     assert out.endswith("replay               python -m eval.rollout --model scripted --env reach --seeds 3000000000\n")
-    assert "could have seen      nothing: 3 episodes are too few for any difference\n" in out
+    assert re.search(r"^detectable +none is detectable: 3 episodes are too few$", out, re.MULTILINE)
 
 
 def test_default_output_is_the_next_free_number(workdir):
@@ -134,7 +138,7 @@ def test_python_call_returns_the_record_on_disk(workdir):
     run = rollout.run(config)
     assert run == RunRecord.read(Path("run"))
     assert [result.seed for result in read_results(Path("run/episodes.jsonl"))] == [5, 9]
-    assert run.summary["failures"]
+    assert run.summary.failures
 
 
 def test_an_interrupted_run_keeps_and_sums_up_what_has_ended(policy_module, capsys):
@@ -142,30 +146,34 @@ def test_an_interrupted_run_keeps_and_sums_up_what_has_ended(policy_module, caps
         "interrupting",
         "self.steps = getattr(self, 'steps', 0) + 1\n"
         "if self.steps > 70:\n    raise KeyboardInterrupt\n"
-        "return np.full((len(env_ids), 4), np.nan if self.steps == 1 else 0, dtype=np.float32)",
+        "return np.full((len(slots), 1, 4), np.nan if self.steps == 1 else 0, dtype=np.float32)",
     )
     assert rollout.main(["--model", policy, *FEW, "--num-envs", "1", "--output", "run"]) == 130
     assert len(read_results(Path("run/episodes.jsonl"))) in (1, 2)
-    assert RunRecord.read(Path("run")).summary["failures"]["invalid_action"] == 1
+    assert RunRecord.read(Path("run")).summary.failures["invalid_action"] == 1
     assert re.search(r"incomplete +\d of 3 planned episodes count", capsys.readouterr().out)
 
 
 def test_a_policy_that_raises_loses_its_episodes_and_the_run_completes(policy_module, caplog):
     policy = policy_module("raising", "raise RuntimeError('no idea')")
     assert rollout.main(["--model", policy, *FEW, "--output", "run"]) == 0
-    assert RunRecord.read(Path("run")).summary["failures"] == {"policy_exception": 3}
+    assert RunRecord.read(Path("run")).summary.failures == {"policy_exception": 3}
     assert "no idea" in caplog.text
 
 
-def test_an_episode_that_cannot_be_run_is_exit_code_1(workdir, monkeypatch):
-    from envs.vector_env import TaskVectorEnv
+def test_an_episode_that_cannot_be_run_is_exit_code_1(workdir, point_environment, monkeypatch):
+    monkeypatch.setattr(point_world, "BROKEN_SEEDS", {1})
+    flags = ["--model", "point_world:Homing", "--env", "point", "--episodes", "3"]
+    assert rollout.main([*flags, "--output", "run"]) == 1
+    assert RunRecord.read(Path("run")).summary.errors == 1
 
-    def fail(self, actions, active):
-        raise OSError("the machine is on fire")
 
-    monkeypatch.setattr(TaskVectorEnv, "step", fail)
-    assert rollout.main(["--model", "zero", *FEW, "--output", "run"]) == 1
-    assert RunRecord.read(Path("run")).summary["errors"] == 3
+def test_a_bug_of_ours_ends_with_a_traceback_and_a_code_of_its_own(workdir, point_environment, monkeypatch, capsys):
+    """Exit code 1 says that some episodes are errors; Python's own exit code for a traceback would say so, too."""
+    monkeypatch.setattr(point_world.PointEnv, "fingerprint", lambda self: 1 / 0)
+    flags = ["--model", "point_world:Homing", "--env", "point", "--episodes", "3"]
+    assert rollout.main([*flags, "--output", "run"]) == 70
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_videos_of_a_run_and_of_chosen_seeds(workdir, capsys):
@@ -187,7 +195,7 @@ def test_collect_makes_a_dataset_with_clean_labels_and_says_what_it_discarded(wo
     kept = len(dataset.episodes)
     assert re.search(rf"discarded +{4 - kept}/4", capsys.readouterr().out)
     assert {record.metadata["seed"] for record in dataset.episodes} <= set(range(1_000_000_000, 1_000_000_004))
-    assert dataset.contract["cameras"] == ["front", "wrist"]
+    assert list(dataset.needs.cameras) == ["front", "wrist"]
     episode = load_file(next(Path("noisy/episodes").iterdir()))
     noise = episode["executed_action"] - episode["action"]
     free = np.abs(episode["executed_action"][:, :3]) < 1
@@ -206,9 +214,9 @@ def test_an_expert_labels_what_another_policy_does_and_every_episode_is_kept(wor
     assert [(r.metadata["success"], r.metadata["relabelled"], r.length) for r in dataset.episodes] == [
         (False, True, 150)
     ] * 2
-    contract = environment_contract("SimScale/PickPlace-v0")
+    spec = find_environment("pick-place").offer()
     rows = {key: dataset.vectors(f"observation.{key}") for key in ("state", "environment_state")}
-    expected = EXPERTS["SimScale/PickPlace-v0"](contract).act(rows, np.arange(300))
+    expected = EXPERTS["SimScale/PickPlace-v0"](spec).act(rows)
     np.testing.assert_array_equal(dataset.vectors("action"), expected)
     assert np.abs(dataset.vectors("executed_action") - expected).mean() > 0.3
     check_success(TrainConfig(model="bc", dataset=(Path("relabelled"),), output=Path("x")), dataset)
@@ -235,7 +243,7 @@ def test_help_is_quick(command):
 
 def test_console_script_mirrors_the_commands(workdir):
     assert __main__.main(["rollout", "--model", "zero", *FEW, "--output", "run"]) == 0
-    assert RunRecord.read(Path("run")).summary["episodes"] == 3
+    assert RunRecord.read(Path("run")).summary.episodes == 3
     assert __main__.main([]) == 2
 
 

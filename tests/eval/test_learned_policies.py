@@ -2,21 +2,21 @@
 
 import pytest
 
-from envs import ENVIRONMENTS
-from eval.assembly import build_environment, build_policy
-from eval.loop import rollout
-from eval.plan import DEVELOPMENT_SEEDS, plan_episodes
+from envs.registration import find_environment
+from eval.episodes.loop import rollout
+from eval.episodes.plan import DEVELOPMENT_SEEDS, plan_episodes
+from eval.execution.assembly import build_environment, build_policy
 
-ENV_ID = ENVIRONMENTS["reach"]
+REACH = find_environment("reach")
 PLAN = plan_episodes(4, DEVELOPMENT_SEEDS.start + 500)
 
 
 @pytest.mark.parametrize("name", ["bc", "bc-image", "vla-mlp", "vla-diffusion"])
 def test_results_and_digests_are_equal_for_any_number_of_slots(name, make_checkpoint):
-    policy = build_policy(str(make_checkpoint(name)), None, ENV_ID)
+    policy = build_policy(str(make_checkpoint(name)), None, REACH.offer())
     runs = []
     for num_envs in (1, 3, 16):
-        env = build_environment(policy.contract, ENV_ID, num_envs)
+        env = build_environment(REACH, [policy.needs], num_envs)
         runs.append(rollout(env, policy, PLAN))
     assert len({result.digest for result in runs[0]}) == len(PLAN)
     assert runs[1] == runs[0]

@@ -2,19 +2,25 @@
 
 import pytest
 
-from envs import ENVIRONMENTS
-from eval.assembly import build_environment, build_policy
-from eval.loop import rollout
-from eval.plan import DEVELOPMENT_SEEDS, plan_episodes
-from eval.results import EpisodeResult
+from envs.registration import environment_names, find_environment
+from eval.episodes.loop import rollout
+from eval.episodes.plan import DEVELOPMENT_SEEDS, plan_episodes
+from eval.episodes.results import EpisodeResult
+from eval.execution.assembly import build_environment, build_policy
+
+ENVIRONMENTS = environment_names()
 
 FIRST_SEED = DEVELOPMENT_SEEDS.start + 100
 
 
-def evaluate(model: str, env_id: str, num_envs: int, episodes: int, **options: bool) -> list[EpisodeResult]:
-    policy = build_policy(model, None, env_id)
-    env = build_environment(policy.contract, env_id, num_envs, **options)
-    return rollout(env, policy, plan_episodes(episodes, FIRST_SEED))
+def evaluate(
+    model: str, env_id: str, num_slots: int, episodes: int, *, terminate_on_success: bool = True
+) -> list[EpisodeResult]:
+    registration = find_environment(env_id)
+    policy = build_policy(model, None, registration.offer())
+    env = build_environment(registration, [policy.needs], num_slots, terminate_on_success=terminate_on_success)
+    plan = plan_episodes(episodes, FIRST_SEED)
+    return rollout(env, policy, plan, terminate_on_success=terminate_on_success)
 
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS.values())

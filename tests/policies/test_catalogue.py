@@ -11,7 +11,7 @@ import pytest
 import policies.__main__
 import policies.catalogue
 from policies.catalogue import checkpoint_entries
-from policies.registry import SCRIPTED, shipped_checkpoints
+from policies.registry import BUILT_IN, shipped_checkpoints
 from simscaleai.checkpoint import load_checkpoint
 from simscaleai.models.registry import list_models
 
@@ -63,7 +63,7 @@ def test_success_belongs_to_the_very_weights_that_were_measured(copied, capsys):
 def test_the_list_names_everything_that_model_takes(capsys):
     assert policies.__main__.main([]) == 0
     out = capsys.readouterr().out
-    for name in (*list_models(), *SCRIPTED, *(folder.name for folder in shipped_checkpoints())):
+    for name in (*list_models(), *BUILT_IN, *(folder.name for folder in shipped_checkpoints())):
         assert f"\n  {name} " in out
     for entry in checkpoint_entries():
         for env_id, measured in entry.measured.items():

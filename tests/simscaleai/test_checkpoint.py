@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +15,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from simscaleai.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from simscaleai.assets import asset_path
+from simscaleai.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    checkpoint_digest,
+    load_checkpoint,
+    read_checkpoint_config,
+    save_checkpoint,
+)
+from simscaleai.contract import Feature, Layout, Needs
 from simscaleai.models import ModelRegistry
 from simscaleai.processing import Affine, Processor
 
 ARGUMENTS = {"state_dim": 3, "action_dim": 4, "hidden_dim": 64, "n_layers": 1}
-PROCESSOR = Processor(vectors={"state": Affine((0.0,) * 3, (1.0,) * 3)}, image_shape=None, action=None)
+NEEDS = Needs(vectors={"state": Layout((Feature("position", 3, "m", "world"),))}, environments={"Toy-v0": "digest"})
+PROCESSOR = Processor(vectors={"state": Affine((0.0,) * 3, (1.0,) * 3)})
 
 
 def save(folder: Path, model: nn.Module | None = None, **changes: Any) -> nn.Module:
@@ -25,7 +38,7 @@ def save(folder: Path, model: nn.Module | None = None, **changes: Any) -> nn.Mod
     values = {
         "model_name": "bc",
         "model_arguments": ARGUMENTS,
-        "needs": {"state": []},
+        "needs": NEEDS,
         "processor": PROCESSOR,
         "training": {"steps": 7},
     }
@@ -42,8 +55,6 @@ def change_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> N
 
 def replace_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Put other weights in, with the digest that a forger would also write."""
-    import hashlib
-
     path = folder / "model.safetensors"
     save_file(tensors, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -62,8 +73,8 @@ def test_loading_gives_back_what_was_saved(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(tmp_path / "new" / "folder")
     assert isinstance(checkpoint, Checkpoint)
     assert not checkpoint.model.training
-    assert (checkpoint.model_name, checkpoint.model_arguments) == ("bc", ARGUMENTS)
-    assert (checkpoint.needs, checkpoint.processor) == ({"state": []}, PROCESSOR)
+    assert (checkpoint.model_name, checkpoint.config.model_arguments) == ("bc", ARGUMENTS)
+    assert (checkpoint.needs, checkpoint.processor) == (NEEDS, PROCESSOR)
     assert (checkpoint.n_action_steps, checkpoint.training) == (2, {"steps": 7})
     observations = {"state": torch.randn(5, 3)}
     assert torch.equal(checkpoint.model.predict(observations), model.predict(observations))
@@ -145,16 +156,20 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda config: config.pop("needs"), "needs 'needs' as dict, found nothing"),
-        (lambda config: config.update(n_action_steps="2"), "needs 'n_action_steps' as int, found '2'"),
+        (lambda config: config.pop("needs"), "expected needs of type Needs, got none"),
+        (lambda config: config.update(n_action_steps="2"), 'expected n_action_steps of type int, got "2"'),
         (lambda config: config.update(n_action_steps=0), "at least 1"),
         (lambda config: config.update(inference_version=99), "inference_version 99.*update"),
         (lambda config: config["model"].update(name="bcc"), "unknown model 'bcc'; registered are bc, vla"),
-        (lambda config: config["model"].update(name=["bc"]), "needs 'name' as str"),
+        (lambda config: config["model"].update(name=["bc"]), "expected model.name of type str"),
         (lambda config: config["model"]["arguments"].update(hidden_dims=3), "cannot be built.*hidden_dims"),
         (lambda config: config["model"]["arguments"].update(hidden_dim=17), "has shape"),
         (lambda config: config["model"]["arguments"].update(n_layers=2), "missing"),
-        (lambda config: config["processor"].pop("vectors"), "normalisation"),
+        (lambda config: config["processor"].pop("vectors"), "expected processor.vectors"),
+        (lambda config: config["processor"]["vectors"]["state"]["scale"].pop(), "as many offsets as scales"),
+        (lambda config: config.update(config_version=3), "config_version 3.*update"),
+        (lambda config: config.update(inference_version=-1), "inference_version must be at least 1"),
+        (lambda config: config["needs"].update(future=1), "unknown entry needs.future"),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_line(tmp_path: Path, change: Any, text: str) -> None:
@@ -221,3 +236,97 @@ def test_a_module_of_ones_own_loads_when_asked_for(tmp_path: Path, trap: Path) -
 def test_naming_a_module_for_a_registered_model_is_refused(tmp_path: Path) -> None:
     save(tmp_path)
     assert_refused(tmp_path, "registered model 'bc', not by 'trapped:Model'", module="trapped:Model")
+
+
+VERSION_1 = {
+    "inference_version": 1,
+    "model": {
+        "name": "bc",
+        "arguments": {"state_dim": 5, "use_image": True, "image_channels": 6, "image_size": 40},
+        "module": None,
+    },
+    "n_action_steps": 1,
+    "contract": {
+        "environments": {"SimScale/Toy-v0": "scene-digest"},
+        "state": [{"name": "position", "size": 3, "unit": "m", "frame": "world"}],
+        "environment_state": [{"name": "goal", "size": 2, "unit": "m", "frame": "world"}],
+        "cameras": ["wrist", "front"],
+        "image_size": [40, 40],
+        "render_profile": "profile-digest",
+        "language": False,
+        "action": "displacement",
+        "control_hz": 20,
+        "max_episode_steps": 50,
+    },
+    "processor": {
+        "vectors": {
+            "state": {"offset": [0.5, 0.25, 0.0], "scale": [1.0, 2.0, 3.0]},
+            "environment_state": {"offset": [0.0, 0.0], "scale": [1.0, 1.0]},
+        },
+        "image_shape": [40, 40, 6],
+        "action": None,
+    },
+    "training": {"steps": 7},
+}
+
+
+def write_version_1(folder: Path, config: dict[str, Any]) -> None:
+    model = ModelRegistry.create("bc", **config["model"]["arguments"])
+    folder.mkdir()
+    save_file(model.state_dict(), folder / "model.safetensors")
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    config = config | {"weights": {"precision": "float32", "sha256": digest}}
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+
+def test_a_checkpoint_of_version_1_loads(tmp_path: Path) -> None:
+    write_version_1(tmp_path / "old", VERSION_1)
+    checkpoint = load_checkpoint(tmp_path / "old")
+    assert list(checkpoint.needs.vectors) == ["state", "environment_state"]
+    assert checkpoint.needs.privileged == ("environment_state",)
+    assert checkpoint.needs.cameras == {"wrist": (40, 40), "front": (40, 40)}
+    assert checkpoint.processor == Processor(
+        vectors={
+            "state": Affine((0.5, 0.25, 0.0), (1.0, 2.0, 3.0)),
+            "environment_state": Affine((0.0, 0.0), (1.0, 1.0)),
+        },
+        cameras=("wrist", "front"),
+        image_size=(40, 40),
+    )
+    assert read_checkpoint_config(tmp_path / "old") == checkpoint.config
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda config: config.pop("contract"), "contract"),
+        (lambda config: config["contract"].update(cameras=["front"]), "images of 1 cameras"),
+        (lambda config: config["processor"].pop("image_shape"), "image_shape"),
+        (lambda config: config["processor"].update(image_shape=40), "config.json"),
+    ],
+)
+def test_a_damaged_checkpoint_of_version_1_is_one_clear_line(tmp_path: Path, change: Any, text: str) -> None:
+    config = copy.deepcopy(VERSION_1)
+    change(config)
+    write_version_1(tmp_path / "old", config)
+    assert_refused(tmp_path / "old", text)
+
+
+@pytest.mark.parametrize("name", ["bc-reach", "bc-pick-place-image", "vla-pick-place"])
+def test_the_digest_of_a_shipped_checkpoint_is_that_of_its_files(name: str) -> None:
+    folder = asset_path("checkpoints") / name
+    contents = [(folder / file).read_bytes() for file in ("config.json", "model.safetensors")]
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.digest == checkpoint_digest(*contents) == hashlib.sha256(b"".join(contents)).hexdigest()
+    assert checkpoint.processor.cameras == tuple(checkpoint.needs.cameras)
+
+
+def test_reading_a_configuration_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom simscaleai.assets import asset_path\n"
+        "from simscaleai.checkpoint import checkpoint_digest, read_checkpoint_config\n"
+        "assert read_checkpoint_config(asset_path('checkpoints') / 'vla-pick-place').needs.cameras\n"
+        "assert checkpoint_digest(b'a', b'b')\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

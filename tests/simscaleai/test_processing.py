@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simscaleai.errors import SimScaleError
+from simscaleai.json_data import plain, read_checked
 from simscaleai.processing import STD_FLOOR, Affine, Processor
 
 RNG = np.random.default_rng(0)
@@ -72,7 +73,7 @@ def test_wider_actions_are_mapped_to_bounds_and_back(make_needs: Callable[..., A
     np.testing.assert_allclose(processor.inverse_actions(torch.tensor([[-1.0] * 4, [1.0] * 4])), extremes, atol=1e-6)
 
 
-def test_vectors_join_in_the_order_of_the_contract(make_needs: Callable[..., Any]) -> None:
+def test_vectors_join_in_the_order_of_the_needs(make_needs: Callable[..., Any]) -> None:
     processor = Processor.fit(make_needs(), statistics())
     state = processor.observations({"environment_state": TRUTH, "state": STATE})["state"]
     assert processor.state_dim == 5
@@ -80,13 +81,30 @@ def test_vectors_join_in_the_order_of_the_contract(make_needs: Callable[..., Any
     np.testing.assert_array_equal(state[:, 3:], Affine.standardise(statistics_of(TRUTH)).forward(TRUTH))
 
 
-def test_images_become_channels_first_and_exact_fractions(make_needs: Callable[..., Any]) -> None:
-    needs = make_needs(cameras=("front", "wrist"), environment_state=None)
-    images = RNG.integers(0, 256, (2, 8, 8, 6), dtype=np.uint8)
-    image = Processor.fit(needs, statistics()).observations({"state": STATE[:2], "image": images})["image"]
+def test_cameras_join_in_the_order_of_the_needs_as_exact_fractions(make_needs: Callable[..., Any]) -> None:
+    needs = make_needs(cameras=("wrist", "front"), privileged=None)
+    images = {key: RNG.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8) for key in ("front", "wrist")}
+    image = Processor.fit(needs, statistics()).observations({"state": STATE[:2], **images})["image"]
     assert image.shape == (2, 6, 8, 8)
     assert image.dtype == torch.float32
-    np.testing.assert_array_equal(image[1, 4, 2, 3], images[1, 2, 3, 4] / np.float32(255))
+    assert image.is_contiguous()
+    for place, key in enumerate(("wrist", "front")):
+        fractions = images[key].transpose(0, 3, 1, 2) / np.float32(255)
+        np.testing.assert_array_equal(image[:, 3 * place : 3 * place + 3], fractions)
+
+
+def test_images_alone_make_no_state(make_needs: Callable[..., Any]) -> None:
+    needs = make_needs(cameras=("front",), vectors={})
+    processor = Processor.fit(needs, statistics())
+    observations = processor.observations({"front": np.zeros((2, 8, 8, 3), np.uint8)})
+    assert observations.keys() == {"image"}
+    assert processor.state_dim == 0
+
+
+def test_cameras_of_different_sizes_are_refused(make_needs: Callable[..., Any]) -> None:
+    needs = dataclasses.replace(make_needs(), cameras={"front": (8, 8), "wrist": (8, 9)})
+    with pytest.raises(SimScaleError, match="one size, got front 8×8, wrist 8×9"):
+        Processor.fit(needs, statistics())
 
 
 def test_a_row_does_not_depend_on_its_batch(make_needs: Callable[..., Any]) -> None:
@@ -95,7 +113,7 @@ def test_a_row_does_not_depend_on_its_batch(make_needs: Callable[..., Any]) -> N
     arrays = {
         "state": STATE[:5],
         "environment_state": TRUTH[:5],
-        "image": RNG.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8),
+        "front": RNG.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8),
     }
     together = processor.observations(arrays)
     for row in range(5):
@@ -105,19 +123,19 @@ def test_a_row_does_not_depend_on_its_batch(make_needs: Callable[..., Any]) -> N
 
 
 @pytest.mark.parametrize("action_range", [1.0, 5.0])
-def test_configuration_survives_json(make_needs: Callable[..., Any], action_range: float) -> None:
+def test_a_processor_survives_json(make_needs: Callable[..., Any], action_range: float) -> None:
     processor = Processor.fit(make_needs(cameras=("front",)), statistics(action_range))
-    assert Processor.from_config(json.loads(json.dumps(processor.to_config()))) == processor
+    assert read_checked(Processor, plain(dataclasses.asdict(processor))) == processor
 
 
 @pytest.mark.parametrize(
     ("arrays", "text"),
     [
         ({"environment_state": TRUTH}, "needs observation 'state'"),
-        ({"state": STATE[:, :2], "environment_state": TRUTH}, r"\(50, 2\), expected \(N, 3\)"),
-        ({"state": STATE, "environment_state": TRUTH}, "needs observation 'image'"),
-        ({"state": STATE, "environment_state": TRUTH, "image": np.zeros((50, 8, 8, 3))}, "float64"),
-        ({"state": STATE, "environment_state": TRUTH, "image": np.zeros((50, 8, 9, 3), np.uint8)}, r"\(50, 8, 9, 3\)"),
+        ({"state": STATE[:, :2], "environment_state": TRUTH}, r"shape \(N, 3\), got \(50, 2\)"),
+        ({"state": STATE, "environment_state": TRUTH}, "needs observation 'front'"),
+        ({"state": STATE, "environment_state": TRUTH, "front": np.zeros((50, 8, 8, 3))}, "float64"),
+        ({"state": STATE, "environment_state": TRUTH, "front": np.zeros((50, 8, 9, 3), np.uint8)}, r"\(50, 8, 9, 3\)"),
     ],
 )
 def test_unfit_observations_are_refused(make_needs: Callable[..., Any], arrays: Any, text: str) -> None:
@@ -140,4 +158,4 @@ def test_unfit_observations_are_refused(make_needs: Callable[..., Any], arrays: 
 )
 def test_a_damaged_configuration_is_refused(vectors: Any) -> None:
     with pytest.raises(SimScaleError):
-        Processor.from_config({"vectors": vectors, "image_shape": None, "action": None})
+        read_checked(Processor, {"vectors": vectors, "cameras": [], "image_size": None, "action": None})

@@ -32,6 +32,7 @@ from simscaleai.data.lerobot.layout import (
     arrow_schema,
     lerobot_features,
 )
+from simscaleai.data.lerobot.own_record import OwnRecord
 from simscaleai.data.lerobot.statistics import (
     FeatureStatistics,
     count_pixels,
@@ -40,10 +41,6 @@ from simscaleai.data.lerobot.statistics import (
 )
 from simscaleai.data.reader import Dataset
 from simscaleai.files import new_folder
-
-OWN_FORMAT = "simscaleai-lerobot"
-OWN_FORMAT_VERSION = 2
-"""Version 1 has a contract instead of needs, and `features` instead of `arrays`."""
 
 
 def export_lerobot(source: Path, output: Path) -> None:
@@ -59,7 +56,8 @@ def export_lerobot(source: Path, output: Path) -> None:
     dataset, description = Dataset(source), read_description(source)
     with new_folder(output) as folder:
         _Export(dataset, description, folder).run()
-        _write_json(folder / OWN_PATH, _own_record(dataset, description, read_discarded(source)))
+        own = OwnRecord.of(description, dataset.episodes, read_discarded(source))
+        _write_json(folder / OWN_PATH, own.to_json())
 
 
 @dataclass
@@ -220,23 +218,6 @@ def _tasks_table(tasks: list[str]) -> pa.Table:
     }
     columns = {"task_index": pa.array(range(len(tasks)), pa.int64()), index: pa.array(tasks, pa.string())}
     return pa.table(columns).replace_schema_metadata({"pandas": json.dumps(note)})
-
-
-def _own_record(dataset: Dataset, description: Description, discarded: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what an import needs, besides LeRobot's files, to make the same dataset again."""
-    described = description.to_json()
-    return {
-        "format": OWN_FORMAT,
-        "format_version": OWN_FORMAT_VERSION,
-        "needs": described["needs"],
-        "provenance": described["provenance"],
-        "arrays": described["arrays"],
-        "episodes": [
-            {"episode_index": episode.episode_index, "sha256": episode.sha256, "metadata": episode.metadata}
-            for episode in dataset.episodes
-        ],
-        "discarded": discarded,
-    }
 
 
 def _write_table(path: Path, table: pa.Table) -> None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from simscaleai.contract import Needs
 from simscaleai.data.description import ArrayType
 from simscaleai.data.episode_file import Arrays, DatasetError
-from simscaleai.data.episode_list import REQUIRED_METADATA
-from simscaleai.data.lerobot.exporter import OWN_FORMAT, OWN_FORMAT_VERSION
 from simscaleai.data.lerobot.foreign import ForeignDataset, ImportOptions
 from simscaleai.data.lerobot.layout import OWN_PATH, is_image
+from simscaleai.data.lerobot.own_record import OwnRecord
 from simscaleai.data.lerobot.source import READ_ERRORS, Episode, LeRobotSource
 from simscaleai.data.writer import DatasetWriter
 from simscaleai.files import new_folder
+from simscaleai.json_data import damage_text, parse_json
 
 __all__ = ["ImportOptions", "import_lerobot"]
 
@@ -54,35 +50,6 @@ def import_lerobot(source: Path, output: Path, options: ImportOptions | None = N
         return foreign.notes()
 
 
-@dataclass(frozen=True)
-class _OwnRecord:
-    """The content of the file that `export_lerobot` adds to LeRobot's files."""
-
-    needs: Needs
-    provenance: dict[str, Any]
-    array_types: dict[str, ArrayType]
-    episodes: list[dict[str, Any]]
-    """`episode_index`, `sha256` and `metadata` of each episode."""
-    discarded: list[dict[str, Any]]
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> _OwnRecord:
-        """Rebuild the record from its current form, or from that of version 1."""
-        version = data["format_version"]
-        if data["format"] != OWN_FORMAT or version not in range(1, OWN_FORMAT_VERSION + 1):
-            raise ValueError(f"it is {data['format']} version {version}")
-        needs, arrays = ("contract", "features") if version == 1 else ("needs", "arrays")
-        for entry in data["episodes"]:
-            _ = entry["episode_index"], entry["sha256"], [entry["metadata"][name] for name in REQUIRED_METADATA]
-        return cls(
-            Needs.from_json(data[needs]),
-            data["provenance"],
-            {key: ArrayType.from_json(entry) for key, entry in data[arrays].items()},
-            data["episodes"],
-            data["discarded"],
-        )
-
-
 def _import_own(source: LeRobotSource, folder: Path) -> None:
     """Restore a dataset that we exported, and check that it is the same."""
     own = _read_own(source)
@@ -90,8 +57,8 @@ def _import_own(source: LeRobotSource, folder: Path) -> None:
         pairs = zip(source.episodes, own.episodes, strict=True)
         for episode, entry in tqdm(pairs, total=len(source.episodes), unit="ep", disable=None):
             arrays = _arrays(source, episode, own.array_types)
-            stored = writer.write_episode(arrays, entry["metadata"], entry["episode_index"])
-            if stored.sha256 != entry["sha256"]:
+            stored = writer.write_episode(arrays, entry.metadata, entry.episode_index)
+            if stored.sha256 != entry.sha256:
                 raise DatasetError(
                     f"{source.folder} was changed after the export: episode {episode.index} is not what "
                     f"{OWN_PATH} describes; remove that file to import it as data of unknown origin"
@@ -110,15 +77,15 @@ def _arrays(source: LeRobotSource, episode: Episode, array_types: dict[str, Arra
     return arrays
 
 
-def _read_own(source: LeRobotSource) -> _OwnRecord:
+def _read_own(source: LeRobotSource) -> OwnRecord:
     path = source.folder / OWN_PATH
     try:
-        own = _OwnRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+        own = OwnRecord.from_json(parse_json(path.read_bytes()))
         if len(own.episodes) != len(source.episodes):
-            raise ValueError(f"it lists {len(own.episodes)} episodes, there are {len(source.episodes)}")
+            raise DatasetError(f"it lists {len(own.episodes)} episodes, there are {len(source.episodes)}")
         return own
     except READ_ERRORS as error:
         raise DatasetError(
-            f"{path} does not fit the dataset: {type(error).__name__} {error}; remove it to import the dataset as "
+            f"{path} does not fit the dataset: {damage_text(error)}; remove it to import the dataset as "
             "data of unknown origin"
         ) from None

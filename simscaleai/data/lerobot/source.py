@@ -18,7 +18,7 @@ from simscaleai.data.episode_file import DatasetError
 from simscaleai.data.lerobot.images import decode_images
 from simscaleai.data.lerobot.layout import INFO_PATH, TASKS_PATH, VERSION, LeRobotFeature
 from simscaleai.data.lerobot.video import read_video
-from simscaleai.json_data import DAMAGE
+from simscaleai.json_data import DAMAGE, damage_text
 
 READ_ERRORS = (*DAMAGE, IndexError, SyntaxError, OSError, pa.ArrowException)
 """What reading a damaged file may raise. A damaged PNG raises SyntaxError."""
@@ -170,5 +170,4 @@ def _to_array(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _damaged(path: Path, error: BaseException, where: str = "") -> DatasetError:
-    text = " ".join(str(error).split())
-    return DatasetError(f"{path} is damaged{f' at {where}' if where else ''}: {type(error).__name__} {text}")
+    return DatasetError(f"{path} is damaged{f' at {where}' if where else ''}: {damage_text(error)}")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from envs.controller import WORKSPACE, CartesianController, joints_for_position
-from envs.interface import METRES_PER_STEP
-from envs.simulation import Simulation
+from envs.tabletop.controller import WORKSPACE, CartesianController, joints_for_position
+from envs.tabletop.names import METRES_PER_STEP
+from envs.tabletop.simulation import Simulation
 
 ALL = np.ones(1, dtype=bool)
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from envs.vector_env import TaskVectorEnv
+from envs.tabletop.vector_env import TaskVectorEnv
 
 
 def resident_megabytes():

@@ -3,11 +3,29 @@
 import numpy as np
 import pytest
 
-from envs.interface import CAMERAS, SimScaleError
-from envs.rendering import OVERVIEW, VIDEO_CAMERAS
-from envs.vector_env import TaskVectorEnv
+from envs import find_environment
+from envs.slots import Start
+from envs.tabletop.names import CAMERAS, FILM_CAMERAS, OVERVIEW
 
 SEED = 3_000_000_100
+HUES = {"red": (-1, 20), "goal": (35, 60), "green": (110, 170), "blue": (205, 250)}
+
+
+@pytest.fixture
+def begin():
+    """Returns a function that makes slots with running episodes."""
+    made = []
+
+    def make(name, num_slots, cameras=(), size=(48, 48)):
+        registration = find_environment(name)
+        needs = registration.offer().needs(cameras=dict.fromkeys(cameras, size))
+        made.append(registration.make(num_slots, needs, True, None))
+        made[-1].reset(np.arange(num_slots), [Start(SEED + slot) for slot in range(num_slots)])
+        return made[-1]
+
+    yield make
+    for env in made:
+        env.close()
 
 
 def saturated(frame, low, high):
@@ -18,43 +36,32 @@ def saturated(frame, low, high):
     return int((strong & (hue >= low) & (hue < high)).sum())
 
 
-def test_the_overview_shows_cubes_and_goal_wherever_they_lie():
-    env = TaskVectorEnv("SimScale/PickPlaceLanguage-v0", 6, num_threads=1)
-    env.reset(seed=SEED)
+def test_the_overview_shows_cubes_and_goal_wherever_they_lie(begin):
+    env = begin("pick-place-language", 6)
     for slot in range(6):
-        frame = env.render_frame(slot, size=(160, 160))
+        frame = env.frame(slot, OVERVIEW, (160, 160))
         found = {name: saturated(frame, *hues) for name, hues in HUES.items()}
         assert min(found.values()) >= 8, found
         edge = np.concatenate([frame[0], frame[-1], frame[:, 0], frame[:, -1]])[None]
         assert [saturated(edge, *hues) for hues in HUES.values()] == [0] * 4
 
 
-HUES = {"red": (-1, 20), "goal": (35, 60), "green": (110, 170), "blue": (205, 250)}
-
-
-def test_the_overview_looks_from_elsewhere_and_shadows_fall():
-    env = TaskVectorEnv("SimScale/PickPlace-v0", 1)
-    env.reset(seed=SEED)
-    frames = {camera: env.render_frame(0, camera=camera, size=(64, 64)).astype(int) for camera in VIDEO_CAMERAS}
+def test_the_overview_looks_from_elsewhere_and_shadows_fall(begin):
+    env = begin("pick-place", 1, cameras=("front",), size=(64, 64))
+    frames = {camera: env.frame(0, camera, (64, 64)).astype(int) for camera in FILM_CAMERAS}
     for camera in CAMERAS:
         assert np.abs(frames[OVERVIEW] - frames[camera]).mean() > 10
-    plain = TaskVectorEnv("SimScale/PickPlace-v0", 1, cameras=("front",), image_size=(64, 64))
-    observed = plain.reset(seed=SEED)[0]["image"][0].astype(int)
+    observed = env.observe(np.arange(1), np.ones(1, dtype=bool))["front"][0].astype(int)
     darker = (observed - frames["front"]).min(axis=-1) > 20
     assert 0.02 < darker.mean() < 0.5
 
 
-def test_an_unknown_camera_is_a_mistake_that_names_the_others():
-    env = TaskVectorEnv("SimScale/Reach-v0", 1)
-    env.reset(seed=0)
-    with pytest.raises(SimScaleError, match="Did you mean 'overview'"):
-        env.render_frame(0, camera="overveiw")
-
-
-def test_filming_leaves_what_policies_see_as_it_is():
-    env = TaskVectorEnv("SimScale/PickPlace-v0", 1, cameras=CAMERAS, image_size=(48, 48))
-    before, _ = env.reset(seed=SEED)
-    for camera in VIDEO_CAMERAS:
-        env.render_frame(0, camera=camera, size=(64, 64))
-    np.testing.assert_array_equal(env.render_images(np.ones(1, dtype=bool)), before["image"])
-    assert "overview" not in env.contract.cameras
+def test_filming_leaves_what_policies_see_as_it_is(begin):
+    env = begin("pick-place", 1, cameras=CAMERAS)
+    before = env.observe(np.arange(1), np.ones(1, dtype=bool))
+    for camera in FILM_CAMERAS:
+        env.frame(0, camera, (64, 64))
+    after = env.observe(np.arange(1), np.ones(1, dtype=bool))
+    for camera in CAMERAS:
+        np.testing.assert_array_equal(before[camera], after[camera])
+    assert OVERVIEW not in env.spec.cameras

@@ -3,7 +3,7 @@ import timeit
 import mujoco.batch
 import numpy as np
 
-from envs.vector_env import TaskVectorEnv
+from envs.tabletop.vector_env import TaskVectorEnv
 
 SLOTS = 16
 

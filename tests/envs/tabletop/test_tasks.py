@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from envs.interface import SimScaleError
-from envs.pick_place import CUBE_HALF, SEPARATION
-from envs.vector_env import TaskVectorEnv
-from policies.scripted import EXPERTS
+from envs.tabletop.names import PICK_PLACE, REACH
+from envs.tabletop.names import PICK_PLACE_LANGUAGE as LANGUAGE
+from envs.tabletop.tasks.pick_place import CUBE_HALF, SEPARATION
+from envs.tabletop.vector_env import TaskVectorEnv
+from policies.scripted.experts import EXPERTS
+from simscaleai.errors import SimScaleError
 
 SEED = 3_000_000_000
-PICK_PLACE, LANGUAGE = "SimScale/PickPlace-v0", "SimScale/PickPlaceLanguage-v0"
 HOLD = np.array([[0.0, 0.0, 0.0, 1.0]], dtype=np.float32)
 
 
@@ -18,28 +19,41 @@ def make(env_id, num_envs=1, **options):
     return TaskVectorEnv(env_id, num_envs, environment_state=True, autoreset_mode=AutoresetMode.DISABLED, **options)
 
 
+def truth_layout(env):
+    return env.task_slots.spec.vectors["environment_state"]
+
+
+def expert_for(env):
+    return EXPERTS[env.task_slots.spec.env_id](env.task_slots.spec)
+
+
 def cubes_and_goal(env, observation):
-    layout, truth = env.contract.environment_state, observation["environment_state"]
+    layout, truth = truth_layout(env), observation["environment_state"]
     names = [feature.name for feature in layout.features if feature.name.endswith("position")]
-    if env.env_id == LANGUAGE:  # the cube to move is one of the coloured ones
+    if env.task_slots.spec.env_id == LANGUAGE:  # the cube to move is one of the coloured ones
         names = [*(name for name in names if name.endswith("_cube_position")), "goal_position"]
     return np.stack([layout.get(truth, name)[:, :2] for name in names], axis=1)
 
 
 def place_cube(env, position, colour="red"):
     """Put the cube at `position`, at rest, upright."""
-    pose, velocity = env._simulation.free_body(f"cube_{colour}")
-    pose[0], velocity[0] = [*position, 1.0, 0.0, 0.0, 0.0], 0.0
-    env._simulation.forward(np.ones(1, dtype=bool))
+    simulation = env.task_slots.simulation
+    poses, velocities = simulation.free_bodies([f"cube_{colour}"])
+    poses[0, 0], velocities[0, 0] = [*position, 1.0, 0.0, 0.0, 0.0], 0.0
+    simulation.forward(np.ones(1, dtype=bool))
+
+
+def goal_of(env):
+    return env.task_slots.simulation.marker_position[0]
 
 
 def act_as_expert(env, observation, *, until, steps=60):
-    """Let the expert act until `until(info)`; return the last observation and info."""
-    expert = EXPERTS[env.env_id](env.contract)
-    for _ in range(steps):
-        observation, *_, info = env.step(expert.act(observation, np.arange(1)))
+    """Let the expert act until `until(info)`; return the steps that took and the last info."""
+    expert = expert_for(env)
+    for step in range(steps):
+        observation, *_, info = env.step(expert.act(observation))
         if until(info):
-            return observation, info
+            return step + 1, info
     raise AssertionError("the expert did not get there")
 
 
@@ -56,7 +70,7 @@ def test_cubes_and_goal_start_apart_within_the_work_area(cube_env_id):
 def test_the_same_scene_runs_with_all_three_targets():
     env = make(LANGUAGE, 3)
     observation, info = env.reset(seed=[SEED] * 3, options={"target": ["red", "green", "blue"]})
-    layout, truth = env.contract.environment_state, observation["environment_state"]
+    layout, truth = truth_layout(env), observation["environment_state"]
     cubes = np.stack([layout.get(truth, f"{colour}_cube_position") for colour in ("red", "green", "blue")])
     np.testing.assert_array_equal(cubes, cubes[:, [0] * 3])
     np.testing.assert_array_equal(layout.get(truth, "cube_position"), cubes[[0, 1, 2], [0, 1, 2]])
@@ -91,7 +105,7 @@ def test_targets_wordings_and_colours_are_all_drawn():
 def test_a_cube_that_was_only_put_on_the_goal_is_pushed_not_success():
     env = make(PICK_PLACE, max_episode_steps=2)
     env.reset(seed=SEED)
-    place_cube(env, [*env._simulation.marker_position[0, :2], CUBE_HALF])
+    place_cube(env, [*goal_of(env)[:2], CUBE_HALF])
     for _ in range(2):
         _, reward, terminated, truncated, info = env.step(HOLD)
     assert (reward[0], terminated[0], truncated[0], info["failure"][0]) == (0.0, False, True, "pushed")
@@ -105,11 +119,11 @@ def test_success_needs_the_cube_at_rest_on_the_disc_after_a_lift(cube_env_id, of
     env = make(cube_env_id, terminate_on_success=False)
     observation, _ = env.reset(seed=SEED, options={"target": "red"})
     act_as_expert(env, observation, until=lambda info: info["stage"][0] == "lifted")
-    place_cube(env, np.array([*env._simulation.marker_position[0, :2], CUBE_HALF]) + offset)
-    env._simulation.qpos[0, 7:9] = 0.04
-    env._simulation.forward(np.ones(1, dtype=bool))
-    env.task.look()
-    assert bool(env.task.success()[0]) is expected
+    place_cube(env, np.array([*goal_of(env)[:2], CUBE_HALF]) + offset)
+    env.task_slots.simulation.qpos[0, 7:9] = 0.04  # the gripper opens
+    env.task_slots.simulation.forward(np.ones(1, dtype=bool))
+    env.task_slots.task.measure()
+    assert bool(env.task_slots.task.success()[0]) is expected
 
 
 def test_held_cube_over_the_goal_is_no_success():
@@ -119,7 +133,7 @@ def test_held_cube_over_the_goal_is_no_success():
     assert not info["success"][0]
 
 
-def failure_after(env, observation, action, steps):
+def failure_after(env, action, steps):
     for _ in range(steps):
         *_, truncated, info = env.step(np.float32([action]))
     assert truncated[0]
@@ -128,29 +142,33 @@ def failure_after(env, observation, action, steps):
 
 def test_failure_classes_follow_from_what_happened():
     idle = make(PICK_PLACE, max_episode_steps=5)
-    observation, _ = idle.reset(seed=SEED)
-    assert failure_after(idle, observation, [0, 0, 0, 1], 5) == "never_approached"
+    idle.reset(seed=SEED)
+    assert failure_after(idle, [0, 0, 0, 1], 5) == "never_approached"
+    for gripper, expected in ((-1, "near_miss"), (1, "dropped")):
+        env = make(PICK_PLACE, max_episode_steps=100)
+        observation, _ = env.reset(seed=SEED)
+        steps, _ = act_as_expert(env, observation, until=lambda info: info["stage"][0] == "lifted")
+        assert failure_after(env, [0, 0, 0, gripper], 100 - steps) == expected
 
-    holding = make(PICK_PLACE, max_episode_steps=100)
-    observation, _ = holding.reset(seed=SEED)
-    act_as_expert(holding, observation, until=lambda info: info["stage"][0] == "lifted")
-    assert failure_after(holding, observation, [0, 0, 0, -1], 100 - int(holding._elapsed[0])) == "near_miss"
 
-    dropping = make(PICK_PLACE, max_episode_steps=100)
-    observation, _ = dropping.reset(seed=SEED)
-    act_as_expert(dropping, observation, until=lambda info: info["stage"][0] == "lifted")
-    assert failure_after(dropping, observation, [0, 0, 0, 1], 100 - int(dropping._elapsed[0])) == "dropped"
+@pytest.mark.parametrize(("stage", "expected"), [("near", "near_miss"), ("reached", "left_goal")])
+def test_failures_of_reach_follow_from_how_near_it_came(stage, expected):
+    env = make(REACH, terminate_on_success=False)
+    observation, _ = env.reset(seed=SEED)
+    steps, _ = act_as_expert(env, observation, until=lambda info: info["stage"][0] == stage)
+    away = -np.sign(goal_of(env) - env.task_slots.simulation.ee_position[0])
+    assert failure_after(env, [*away, 0], 50 - steps) == expected
 
 
 def test_lifting_another_cube_is_wrong_object():
     env = make(LANGUAGE, max_episode_steps=40)
     observation, _ = env.reset(seed=SEED, options={"target": "red"})
-    expert = EXPERTS[LANGUAGE](env.contract)
+    expert = expert_for(env)
     while True:
         truth = observation["environment_state"].copy()
-        truth[:, :3] = env.contract.environment_state.get(truth, "blue_cube_position")
+        truth[:, :3] = truth_layout(env).get(truth, "blue_cube_position")
         misled = observation | {"environment_state": truth}
-        observation, _, terminated, truncated, info = env.step(expert.act(misled, np.arange(1)))
+        observation, _, terminated, truncated, info = env.step(expert.act(misled))
         assert not terminated[0]
         if truncated[0]:
             break
@@ -168,9 +186,9 @@ def test_without_termination_an_episode_runs_on_after_success():
 def test_dense_reward_grows_towards_success_and_is_one_there(env_id):
     env = make(env_id, reward="dense")
     observation, _ = env.reset(seed=SEED)
-    expert, rewards, terminated = EXPERTS[env_id](env.contract), [], [False]
+    expert, rewards, terminated = expert_for(env), [], [False]
     while not terminated[0]:
-        observation, reward, terminated, *_ = env.step(expert.act(observation, np.arange(1)))
+        observation, reward, terminated, *_ = env.step(expert.act(observation))
         rewards.append(reward[0])
     assert rewards[-1] == 1.0
     assert rewards[0] < 0.9
@@ -184,11 +202,11 @@ def test_dense_reward_grows_towards_success_and_is_one_there(env_id):
 def test_an_expert_that_is_misled_fails_in_the_way_it_was_misled(feature, offset, expected):
     env = make(PICK_PLACE, max_episode_steps=100)
     observation, _ = env.reset(seed=SEED)
-    expert, truncated = EXPERTS[PICK_PLACE](env.contract), [False]
+    expert, truncated = expert_for(env), [False]
     while not truncated[0]:
         truth = observation["environment_state"].copy()
-        env.contract.environment_state.get(truth, feature)[:] += np.float32(offset)
-        action = expert.act(observation | {"environment_state": truth}, np.arange(1))
+        truth_layout(env).get(truth, feature)[:] += np.float32(offset)
+        action = expert.act(observation | {"environment_state": truth})
         observation, _, _, truncated, info = env.step(action)
     assert info["failure"][0] == expected
 
@@ -196,6 +214,6 @@ def test_an_expert_that_is_misled_fails_in_the_way_it_was_misled(feature, offset
 def test_knocking_a_placed_cube_away_is_its_own_class():
     env = make(PICK_PLACE, max_episode_steps=60, terminate_on_success=False)
     observation, _ = env.reset(seed=SEED)
-    act_as_expert(env, observation, until=lambda info: bool(info["success"][0]))
-    place_cube(env, [0.45, 0.0, CUBE_HALF] if env._simulation.marker_position[0, 1] > 0.05 else [0.45, 0.17, CUBE_HALF])
-    assert failure_after(env, observation, [0, 0, 1, 1], 60 - int(env._elapsed[0])) == "placed_then_knocked"
+    steps, _ = act_as_expert(env, observation, until=lambda info: bool(info["success"][0]))
+    place_cube(env, [0.45, 0.0, CUBE_HALF] if goal_of(env)[1] > 0.05 else [0.45, 0.17, CUBE_HALF])
+    assert failure_after(env, [0, 0, 1, 1], 60 - steps) == "placed_then_knocked"

@@ -83,7 +83,7 @@ def test_a_receipt_holds_what_the_policy_got(keep, num_slots, probes):
         assert again.keys() == received.keys()
         for key, values in received.items():
             np.testing.assert_array_equal(again[key], values)
-        assert receipt.instruction == instruction == f"move {receipt['seed'] % 3}"
+        assert receipt.instruction == instruction == f"move {receipt.seed % 3}"
         assert receipt.digest == received_digest(received, instruction) == received_digest(again, instruction)
         assert np.shape(receipt.actions) == (2, 2)
     position = receipts[0].vectors["position"][0]

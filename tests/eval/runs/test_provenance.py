@@ -1,15 +1,19 @@
-"""What a record says of the sources that it was made with."""
+"""What a record says about the machine and the sources that it was made with."""
 
+import json
+import platform
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from eval import provenance
+from eval.runs.provenance import fingerprint, source_state
+from eval.runs.record import Source
 
 
 @pytest.fixture
-def checkout(tmp_path, monkeypatch):
+def checkout(tmp_path):
     """A git checkout with two files that stands for the project's."""
 
     def git(*arguments):
@@ -22,26 +26,47 @@ def checkout(tmp_path, monkeypatch):
     git("init")
     git("add", ".")
     git("commit", "-m", "first")
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "eval" / "provenance.py"))
     return tmp_path
 
 
-def is_dirty():
-    return provenance.source_state(besides=Path("kept/ledger.jsonl"))["dirty"]
+def is_dirty(checkout):
+    return source_state(checkout, besides=Path("kept/ledger.jsonl")).dirty
 
 
 def test_what_is_being_written_does_not_make_the_sources_dirty(checkout):
-    assert not is_dirty()
+    assert not is_dirty(checkout)
     (checkout / "kept" / "ledger.jsonl").write_text("{}")
-    assert not is_dirty()
-    assert provenance.source_state()["dirty"]
+    assert not is_dirty(checkout)
+    assert source_state(checkout).dirty
 
 
 def test_any_other_change_makes_the_sources_dirty(checkout):
     (checkout / "a.py").write_text("pass")
-    assert is_dirty()
+    assert is_dirty(checkout)
 
 
-def test_outside_a_checkout_there_is_nothing_to_say(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "eval" / "provenance.py"))
-    assert provenance.source_state() is None
+def test_the_commit_is_named(checkout):
+    head = subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    assert source_state(checkout) == Source(commit=head.stdout.strip(), dirty=False)
+
+
+def test_outside_a_checkout_there_is_nothing_to_say(tmp_path):
+    assert source_state(tmp_path) is None
+
+
+def test_a_folder_within_another_checkout_is_no_checkout_of_its_own(checkout):
+    assert source_state(checkout / "kept") is None
+
+
+def test_the_fingerprint_names_machine_and_libraries():
+    found = fingerprint({})
+    assert found["machine"] == platform.machine()
+    assert found["libraries"]["numpy"] == np.__version__
+    assert found["gl_renderer"] is None
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_the_fingerprint_holds_what_the_simulator_adds():
+    found = fingerprint({"gl_renderer": "llvmpipe", "libraries": {"robosuite": "1.5"}})
+    assert found["gl_renderer"] == "llvmpipe"
+    assert found["libraries"] == fingerprint({})["libraries"] | {"robosuite": "1.5"}

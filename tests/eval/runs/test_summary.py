@@ -1,10 +1,13 @@
+"""The figures of a run."""
+
 from dataclasses import replace
 
 import pytest
 
-from eval.power import mcnemar_power
-from eval.results import EpisodeResult
-from eval.summary import format_summary, smallest_difference_text, summarise
+from eval.episodes.results import EpisodeResult
+from eval.runs.summary import moved_objects, summarise
+from eval.statistics.power import mcnemar_power
+from eval.statistics.sequential import confidence_sequence
 
 SUCCESS = EpisodeResult(
     episode_index=0,
@@ -33,41 +36,60 @@ def test_errors_stay_in_the_denominator_and_both_bounds_are_said():
     assert summary.wilson_95 == pytest.approx((0.3127, 0.8318), abs=1e-4)
     assert summary.mean_steps == 15.2
     assert summary.failures == {"dropped": 3, "environment_exception": 1}
-    text = format_summary(summary)
-    assert "6/10   60.0 %   95 % interval [31.3, 83.2] (Wilson)" in text
-    assert "a rate in [60.0, 70.0] %" in text
 
 
-def test_which_success_is_said():
+def test_successes_at_some_step_for_a_while_and_at_the_end_are_told_apart():
     knocked = replace(
         FAILURE, success_once=True, success_held=True, success_at_end=False, failure="placed_then_knocked"
     )
     placed = replace(SUCCESS, success_held=False, success_at_end=True)
     summary = summarise([knocked, placed], planned=2)
-    lines = [line.split()[:4] for line in format_summary(summary).splitlines()]
-    assert lines[0][:4] == ["success", "at", "end", "1/2"]
-    assert lines[1][:3] == ["success", "once", "2/2"]
-    assert lines[2][:3] == ["success", "held", "1/2"]
-    assert format_summary(summarise([SUCCESS], planned=1)).startswith("success once")
+    assert (summary.successes, summary.success_once, summary.success_held) == (1, 2, 1)
+    assert summarise([SUCCESS], planned=1).success_held is None
 
 
 def test_a_run_without_episodes_claims_nothing():
     summary = summarise([], planned=5)
-    assert summary.wilson_95 == (0.0, 1.0)
-    assert "0 of 5 planned episodes count" in format_summary(summary)
+    assert (summary.planned, summary.episodes, summary.wilson_95) == (5, 0, (0.0, 1.0))
 
 
-def test_the_smallest_difference_is_seen_four_times_in_five_and_no_smaller_one():
-    """One that is an equally good policy succeeds alone as often as it fails alone: 2 · 0.6 · 0.4 of the pairs."""
+def test_the_smallest_difference_has_80_percent_power_and_no_smaller_one_has():
+    """The outcomes of an equally good, independent policy differ in 2 · 0.6 · 0.4 of the pairs."""
     summary = summarise([SUCCESS] * 60 + [FAILURE] * 40, planned=100)
     smallest = summary.smallest_difference
     assert mcnemar_power(100, smallest + 1e-9, 0.48) >= 0.8 > mcnemar_power(100, smallest - 1e-3, 0.48)
-    assert smallest_difference_text(summary).startswith(f"{100 * smallest:.1f} pp or more (80 % power, paired")
     assert summary.to_json()["smallest_difference"] == smallest
 
 
-def test_few_episodes_see_no_difference():
-    for n in (0, 5):
-        summary = summarise([SUCCESS] * n, planned=5)
-        assert summary.smallest_difference is None
-        assert smallest_difference_text(summary) == f"nothing: {n} episodes are too few for any difference"
+@pytest.mark.parametrize("n", [0, 5])
+def test_few_episodes_detect_no_difference(n):
+    assert summarise([SUCCESS] * n, planned=5).smallest_difference is None
+
+
+def test_a_run_that_a_rule_may_stop_has_only_figures_that_are_valid_at_every_look():
+    summary = summarise([SUCCESS] * 6 + [FAILURE] * 4, planned=10, sequential=True)
+    assert summary.wilson_95 is summary.at_least_95 is summary.smallest_difference is None
+    assert summary.confidence_sequence_95 == confidence_sequence(6, 10)[:2] == summary.interval[:2]
+    assert "valid under stopping" in summary.method
+
+
+def test_json_holds_every_figure():
+    data = summarise([SUCCESS] * 3 + [FAILURE], planned=4).to_json()
+    assert (data["episodes"], data["failures"], data["wilson_95"]) == (
+        4,
+        {"dropped": 1},
+        pytest.approx([0.3, 0.95], abs=0.01),
+    )
+    assert data["moved_object"] == {"right": 4, "wrong": 0, "right_share_95": pytest.approx([0.51, 1.0], abs=0.01)}
+
+
+def test_a_lifted_object_is_the_target_or_another_one():
+    lifted = replace(FAILURE, stage="lifted")
+    wrong = replace(FAILURE, stage="approached", failure="wrong_object")
+    nothing = replace(FAILURE, stage="approached")
+    moved = moved_objects([SUCCESS, lifted, wrong, nothing])
+    assert (moved.right, moved.wrong, moved.n) == (2, 1, 3)
+    assert moved.right_share_95 == pytest.approx((0.208, 0.939), abs=1e-3)
+    sequential = moved_objects([SUCCESS, lifted, wrong], sequential=True)
+    assert sequential.right_share_95 == confidence_sequence(2, 3)[:2]
+    assert moved_objects([nothing]) is None

@@ -1,5 +1,6 @@
 """PolicyAdapter: what it refuses, how rows are kept apart, and how a user's own model is run."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,39 +8,35 @@ import pytest
 import torch
 from torch import nn
 
-import simscaleai.errors
-from envs.interface import Contract, ContractError, Feature, Layout, SimScaleError, check_contract
-from policies.adapter import PolicyAdapter
+from policies.base import EnvSpec, Feature, Layout, check_policy
+from policies.learned.adapter import PolicyAdapter
+from simscaleai.contract import ActionSpec, check_needs
+from simscaleai.errors import MismatchError, SimScaleError
 from simscaleai.processing import Affine, Processor
 
-IDS = np.arange(3)
+SLOTS = np.arange(3)
 SIZE = (16, 16)
-
-
-def make_contract(**changes):
-    fields = {
-        "environments": {"SimScale/PickPlace-v0": "abc"},
-        "state": Layout((Feature("ee_position", 3, "m", "world"),)),
-        "cameras": ("front", "wrist"),
-        "image_size": SIZE,
-        "render_profile": "plain",
-        "language": True,
-        "max_episode_steps": 150,
-    }
-    return Contract(**(fields | changes))
+SPEC = EnvSpec(
+    env_id="SimScale/PickPlace-v0",
+    digest="abc",
+    vectors={"state": Layout((Feature("ee_position", 3, "m", "world"),))},
+    cameras={"front": None, "wrist": None},
+    render_profile="plain",
+    action=ActionSpec(names=("x", "y", "z", "gripper"), low=(-1.0,) * 4, high=(1.0,) * 4, meaning="displacement"),
+    control_hz=20,
+    max_episode_steps=150,
+    success="",
+    has_instructions=True,
+)
+NEEDS = SPEC.needs("state", cameras={"front": SIZE, "wrist": SIZE}, instruction=True)
 
 
 class Linear(nn.Module):
-    """A well-behaved model: every row for itself, chunks of 3."""
+    """A model that keeps the rules: every row for itself, chunks of 3."""
 
     action_horizon = 3
 
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
     def predict(self, obs, language=None):
-        self.calls.append(language)
         words = torch.tensor([float(len(text)) for text in language])
         base = obs["state"].sum(1) + obs["image"].flatten(1).mean(1) + words / 100
         return base[:, None, None] * torch.linspace(0.01, 0.1, 12).view(1, 3, 4)
@@ -96,98 +93,101 @@ class OddNoise(Linear):
         return (rows, 12)
 
 
-def make_adapter(model, contract=None, **options):
-    contract = contract or make_contract()
-    channels = 3 * len(contract.cameras)
-    processor = Processor(
-        vectors={"state": Affine((0.0,) * 3, (1.0,) * 3)},
-        image_shape=(*SIZE, channels) if channels else None,
-        action=None,
+class Unspeaking(nn.Module):
+    action_horizon = 3
+
+    def predict(self, obs):
+        return torch.zeros(len(obs["state"]), 4)
+
+
+def make_processor(action=None):
+    vectors = {"state": Affine((0.0,) * 3, (1.0,) * 3)}
+    return Processor(vectors=vectors, cameras=("front", "wrist"), image_size=SIZE, action=action)
+
+
+def make_adapter(model, action=None, **options):
+    checkpoint = SimpleNamespace(
+        model=model, needs=NEEDS, processor=make_processor(action), n_action_steps=2, digest="weights"
     )
-    checkpoint = SimpleNamespace(model=model, contract=contract.to_json(), processor=processor, n_action_steps=2)
     return PolicyAdapter(checkpoint, **options)
 
 
 def observe(rows, seed=0):
     rng = np.random.default_rng(seed)
-    image = rng.integers(0, 256, (rows, *SIZE, 6), dtype=np.uint8)
-    return {"state": rng.normal(size=(rows, 3)).astype(np.float32), "image": image}
+    images = {key: rng.integers(0, 256, (rows, *SIZE, 3), dtype=np.uint8) for key in NEEDS.cameras}
+    return {"state": rng.normal(size=(rows, 3)).astype(np.float32), **images}
 
 
-def start(adapter, ids=IDS, seeds=(5, 6, 7)):
-    adapter.reset(ids, list(seeds), [f"move cube {seed}" for seed in seeds])
+def start(adapter, slots=SLOTS, seeds=(5, 6, 7)):
+    adapter.reset(slots, list(seeds), [f"move cube {seed}" for seed in seeds])
     return adapter
 
 
-def test_actions_come_from_the_model_chunk_by_chunk():
-    adapter = start(make_adapter(Linear()))
-    observation = observe(3)
-    assert adapter.needs_observation(IDS).all()
-    first = adapter.act(observation, IDS)
-    assert not adapter.needs_observation(IDS).any()
-    second = adapter.act({key: rows * 0 for key, rows in observation.items()}, IDS)
-    assert adapter.needs_observation(IDS).all()
-    chunk = make_adapter(Linear())._inference._model.predict(
-        adapter._processor.observations(observation), [f"move cube {seed}" for seed in (5, 6, 7)]
-    )
-    np.testing.assert_array_equal(first, chunk[:, 0].numpy())
-    np.testing.assert_array_equal(second, chunk[:, 1].numpy())
+def test_chunks_come_from_the_model():
+    adapter, observation = start(make_adapter(Linear())), observe(3)
+    chunks = Linear().predict(make_processor().observations(observation), [f"move cube {seed}" for seed in (5, 6, 7)])
+    np.testing.assert_array_equal(adapter.predict(observation, SLOTS), chunks.numpy())
+
+
+def test_it_keeps_the_promises_of_a_policy():
+    for model in (Linear(), BatchCoupled(), GlobalNoise()):
+        check_policy(make_adapter(model), SPEC)
 
 
 @pytest.mark.parametrize("model", [Linear, BatchCoupled, GlobalNoise])
-def test_a_row_does_not_depend_on_its_company(model):
-    """A model that breaks the rules is found out at load time and run a row at a time."""
+def test_a_row_does_not_depend_on_the_others(model):
+    """A model that breaks the rules is found out when it is loaded, and is run one row at a time."""
     together, alone = start(make_adapter(model())), make_adapter(model())
-    assert together._inference.runs_tiles is (model is Linear)
     observation = observe(3)
-    actions = together.act(observation, IDS)
+    chunks = together.predict(observation, SLOTS)
     for row in (2, 0, 1):
         start(alone, np.array([row]), [5 + row])
-        single = alone.act({key: rows[row : row + 1] for key, rows in observation.items()}, np.array([row]))
-        np.testing.assert_array_equal(single[0], actions[row])
+        single = alone.predict({key: rows[row : row + 1] for key, rows in observation.items()}, np.array([row]))
+        np.testing.assert_array_equal(single[0], chunks[row])
 
 
 @pytest.mark.parametrize("model", [OwnNoise, Remembering])
 def test_a_model_that_cannot_be_repeated_even_a_row_at_a_time_is_refused(model):
-    with pytest.raises(
-        simscaleai.errors.SimScaleError, match=f"{model.__name__}.predict answers otherwise when asked the same again"
-    ):
+    with pytest.raises(SimScaleError, match=f"{model.__name__}.predict gives another answer for the same input"):
         make_adapter(model())
+
+
+def test_a_model_that_takes_no_instruction_cannot_follow_one():
+    with pytest.raises(SimScaleError, match=r"Unspeaking\.predict takes no 'language'"):
+        make_adapter(Unspeaking())
 
 
 def test_sampling_leaves_the_global_generator_alone():
     before = torch.random.get_rng_state()
     adapter = start(make_adapter(GlobalNoise()))
-    adapter.act(observe(3), IDS)
+    adapter.predict(observe(3), SLOTS)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_reset_forgets_only_its_slots():
-    adapter = start(make_adapter(Linear()))
-    adapter.act(observe(3), IDS)
-    start(adapter, np.array([1]), [9])
-    assert adapter.needs_observation(IDS).tolist() == [False, True, False]
-
-
-def test_an_empty_instruction_is_refused():
-    with pytest.raises(ValueError, match=r"instruction.*seed 6 is empty"):
-        make_adapter(Linear()).reset(IDS, [5, 6, 7], ["a", "  ", "b"])
-
-
-def test_a_constant_image_is_refused_and_its_camera_named():
-    adapter, observation = start(make_adapter(Linear())), observe(3)
-    observation["image"][2, ..., 3:] = 0
-    with pytest.raises(ValueError, match=r"camera 'wrist' is constant \(0\)"):
-        adapter.act(observation, IDS)
+def test_reset_begins_the_noise_of_its_slots_anew_and_of_no_other():
+    adapter, observation = start(make_adapter(GlobalNoise())), observe(3)
+    first, second = (adapter.predict(observation, SLOTS) for _ in range(2))
+    start(start(adapter), np.array([1]), [6])
+    adapter.predict(observation, SLOTS)
+    start(adapter, np.array([1]), [6])
+    again = adapter.predict(observation, SLOTS)
+    np.testing.assert_array_equal(again[[0, 2]], second[[0, 2]])
+    np.testing.assert_array_equal(again[1], first[1])
+    assert not np.array_equal(first, second)
 
 
 def test_actions_are_clipped_but_not_made_finite():
     adapter = start(make_adapter(Linear()))
-    wild = {"state": np.full((3, 3), 500, dtype=np.float32), "image": observe(3)["image"]}
-    assert np.abs(adapter.act(wild, IDS)).max() == 1.0
+    wild = observe(3) | {"state": np.full((3, 3), 500, dtype=np.float32)}
+    assert np.abs(adapter.predict(wild, SLOTS)).max() == 1.0
     for value in (np.nan, np.inf, -np.inf):
         broken = start(make_adapter(Broken(value)))
-        np.testing.assert_array_equal(broken.act(observe(3), IDS), np.full((3, 4), value))
+        np.testing.assert_array_equal(broken.predict(observe(3), SLOTS), np.full((3, 3, 4), value))
+
+
+def test_actions_come_in_units_of_the_environment():
+    adapter = start(make_adapter(Broken(0.5), action=Affine((0.0, 0.0, 0.0, 100.0), (1.0, 2.0, 4.0, 80.0))))
+    np.testing.assert_array_equal(adapter.predict(observe(3), SLOTS)[0, 0], [0.5, 1.0, 2.0, 140.0])
 
 
 def test_noise_of_an_unknown_shape_is_refused():
@@ -196,40 +196,46 @@ def test_noise_of_an_unknown_shape_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("options", "result"),
+    [({}, {"n_action_steps": 2}), ({"n_action_steps": 3}, {"n_action_steps": 3})]
+    + [({"ensemble_decay": decay}, {"ensemble_decay": decay}) for decay in (0.0, 0.01)],
+)
+def test_how_chunks_are_executed_is_the_checkpoints_choice_unless_chosen(options, result):
+    assert make_adapter(Linear(), **options).options == result
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_action_steps": 4}, "within 1 to 3"),
-        ({"n_action_steps": 0}, "within 1 to 3"),
-        ({"n_action_steps": 2, "ensemble_decay": 0.1}, "either n_action_steps or ensemble_decay"),
+        ({"n_action_steps": 4}, "expected n_action_steps of 1 to 3, the length of the model's chunks; got 4"),
+        ({"n_action_steps": 0}, "expected n_action_steps of at least 1, got 0"),
+        ({"n_action_steps": 2, "ensemble_decay": 0.1}, "expected n_action_steps or ensemble_decay, got both"),
     ],
 )
-def test_impossible_chunking_is_refused(options, message):
-    with pytest.raises(ValueError, match=message):
+def test_chunks_that_cannot_be_executed_are_refused(options, message):
+    with pytest.raises(SimScaleError, match=message):
         make_adapter(Linear(), **options)
-
-
-def test_an_ensemble_looks_at_every_step():
-    adapter = start(make_adapter(Linear(), ensemble_decay=0.01))
-    adapter.act(observe(3), IDS)
-    assert adapter.needs_observation(IDS).all()
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"environments": {"SimScale/PickPlace-v0": "def"}}, "scene digest of SimScale/PickPlace-v0: policy abc"),
-        ({"environments": {"SimScale/Reach-v0": "abc"}}, "environment: policy serves SimScale/PickPlace-v0"),
-        ({"state": Layout((Feature("ee_position", 3, "mm", "world"),))}, r"state: policy ee_position\(3\) \[m\]"),
-        ({"cameras": ("wrist", "front")}, "cameras"),
-        ({"image_size": (32, 32)}, "image_size"),
-        ({"render_profile": "fancy"}, "render_profile"),
-        ({"action": "joint velocities"}, "action: policy"),
-        ({"control_hz": 10}, "control_hz: policy 20, environment 10"),
-        ({"max_episode_steps": 200}, "max_episode_steps"),
+        ({"digest": "def"}, "digest of SimScale/PickPlace-v0: policy abc, environment def"),
+        ({"env_id": "SimScale/Reach-v0"}, "environment: policy serves SimScale/PickPlace-v0"),
+        (
+            {"vectors": {"state": Layout((Feature("ee_position", 3, "mm", "world"),))}},
+            r"state: policy ee_position\(3\) \[m\], environment ee_position\(3\) \[mm\]",
+        ),
+        ({"cameras": {"front": None}}, "camera 'wrist': policy needs it, environment has front"),
+        ({"cameras": {"front": None, "wrist": (32, 32)}}, r"camera 'wrist': policy \(16, 16\), environment \(32, 32\)"),
+        ({"render_profile": "fancy"}, "render profile: policy 'plain', environment 'fancy'"),
+        ({"action": replace(SPEC.action, meaning="joint velocities")}, "action: policy 'displacement', environment"),
+        ({"control_hz": 10}, "control rate: policy 20, environment 10"),
+        ({"max_episode_steps": 200}, "max_episode_steps: policy 150, environment 200"),
+        ({"has_instructions": False}, "instruction: policy reads one, environment gives none"),
     ],
 )
-def test_any_difference_of_contracts_is_an_error_that_names_both_sides(changes, message):
-    check_contract(make_contract(), make_contract())
-    with pytest.raises(ContractError, match=message) as error:
-        check_contract(make_contract(), make_contract(**changes))
-    assert isinstance(error.value, SimScaleError)
+def test_any_difference_from_the_environment_is_an_error_that_names_both_sides(changes, message):
+    check_needs(NEEDS, SPEC)
+    with pytest.raises(MismatchError, match=message):
+        check_needs(NEEDS, replace(SPEC, **changes))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from policies.inference import TILE, EpisodeNoise, RowInference
+from policies.learned.inference import TILE, EpisodeNoise, RowInference
 
 
 class CountsThreads(nn.Module):

@@ -34,7 +34,8 @@ def test_info_says_what_a_dataset_holds(dataset: Path, capsys: pytest.CaptureFix
     assert rows["episodes"] == "3, 2 successful; 1 discarded"
     assert rows["frames"] == "60, 3 s at 20 Hz"
     assert rows["instructions"] == "2 different: 'left', 'right'"
-    assert rows["observation.state"] == "float32 3: position(3)"
+    assert rows["observation.state"] == "float32 3: position(3) [m]"
+    assert rows["observation.environment_state"] == "float32 2: goal(2) [m] (privileged)"
     assert rows["observation.images.front"] == "uint8 8×8×3"
     assert rows["made with policy"] == '"me"'
     assert rows["made with machine.cpu"] == '"Z80"'

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from simscaleai.contract import Feature, Layout, Needs
 from simscaleai.data import Dataset, DatasetError, DatasetWriter
 from simscaleai.data.lerobot import ImportOptions, export_lerobot, exporter, import_lerobot
 from simscaleai.errors import SimScaleError
@@ -63,6 +64,23 @@ def test_arrays_of_any_type_come_back(
     export_lerobot(tmp_path / "source", tmp_path / "exported")
     import_lerobot(tmp_path / "exported", tmp_path / "back")
     assert contents(tmp_path / "back") == contents(tmp_path / "source")
+
+
+def test_an_export_of_version_1_comes_back(
+    source: Path, exported: Path, tmp_path: Path, rewrite_export_as_version_1: Any
+) -> None:
+    rewrite_export_as_version_1(exported, Dataset(source).needs)
+    assert import_lerobot(exported, tmp_path / "back") == []
+    assert contents(tmp_path / "back") == contents(source)
+
+
+def test_a_control_rate_that_is_no_whole_number_cannot_be_exported(
+    tmp_path: Path, make_needs: Any, make_dataset: Any
+) -> None:
+    folder = make_dataset(tmp_path / "source", make_needs(control_hz=12.5))
+    assert Dataset(folder).needs.control_hz == 12.5
+    with pytest.raises(DatasetError, match=r"whole number of steps per second to export, got 12\.5"):
+        export_lerobot(folder, tmp_path / "out")
 
 
 def test_info(exported: Path) -> None:
@@ -172,7 +190,7 @@ def test_statistics_of_each_episode_and_of_all(source: Path, exported: Path) -> 
     ends = [0, *dataset.episode_ends.tolist()]
     for key in features:
         check = check_images if "images" in key else check_vector
-        values = dataset.vectors(key) if key in dataset.features else table[key].to_numpy()
+        values = dataset.vectors(key) if key in dataset.array_types else table[key].to_numpy()
         check(stats[key], values)
         assert stats[key].keys() == {"min", "max", "mean", "std", "count", *QUANTILES}
         for number, row in enumerate(rows):
@@ -183,7 +201,7 @@ def test_statistics_of_each_episode_and_of_all(source: Path, exported: Path) -> 
 def test_what_lerobot_has_no_place_for_lies_beside(source: Path, exported: Path) -> None:
     own = json.loads((exported / "meta/simscaleai.json").read_text())
     dataset = Dataset(source)
-    assert own["needs"] == dataset.needs
+    assert own["needs"] == dataset.needs.to_json()
     assert own["provenance"] == {"policy": "me", "noise": 0.1}
     assert [entry["metadata"] for entry in own["episodes"]] == [record.metadata for record in dataset.episodes]
     assert [entry["episode_index"] for entry in own["discarded"]] == [1]
@@ -382,21 +400,17 @@ def gradient(height: int, width: int, shade: int) -> bytes:
 
 def test_foreign_data_come_with_all_that_is_known(make_foreign: Any, tmp_path: Path) -> None:
     folder = make_foreign(images={"observation.images.top": (24, 32)})
-    gaps = import_lerobot(folder, tmp_path / "out")
+    notes = import_lerobot(folder, tmp_path / "out")
     dataset, table = Dataset(tmp_path / "out"), pq.read_table(folder / FRAMES)
-    names = [{"name": name, "size": 1, "unit": "unknown", "frame": "unknown"} for name in JOINTS]
-    assert dataset.needs == {
-        "environments": {},
-        "state": names,
-        "environment_state": None,
-        "cameras": ["top"],
-        "image_size": [24, 32],
-        "render_profile": None,
-        "language": True,
-        "action": "shoulder + elbow + wrist, meaning and units unknown",
-        "control_hz": 10,
-        "max_episode_steps": 40,
-    }
+    assert dataset.needs == Needs(
+        vectors={"state": Layout(tuple(Feature(name, 1, "unknown", "unknown") for name in JOINTS))},
+        cameras={"top": (24, 32)},
+        instruction=True,
+        environments={},
+        action="shoulder + elbow + wrist, meaning and units unknown",
+        control_hz=10,
+        max_episode_steps=40,
+    )
     np.testing.assert_array_equal(dataset.vectors("action"), np.array(table["action"].to_pylist(), np.float32))
     state = np.array(table["observation.state"].to_pylist(), np.float32)
     np.testing.assert_array_equal(dataset.vectors("observation.state"), state)
@@ -408,7 +422,7 @@ def test_foreign_data_come_with_all_that_is_known(make_foreign: Any, tmp_path: P
     ]
     assert dataset.provenance[0]["robot_type"] == "so100"
     assert dataset.provenance[0]["left_out"] == ["next.reward"]
-    said = "\n".join(gaps)
+    said = "\n".join(notes)
     for words in ("environment is unknown", "units", "whether an episode succeeded", "next.reward", "24×32"):
         assert words in said
 
@@ -418,7 +432,7 @@ def test_foreign_names_cameras_sizes_and_success(make_foreign: Any, tmp_path: Pa
         state="qpos", success=True, images={"observation.image": (24, 32), "observation.images.hand": (16, 16)}
     )
     with pytest.raises(
-        DatasetError, match=r"no 'observation.state'; there are .*qpos.*--rename THEIRS=observation.state"
+        DatasetError, match=r"no 'observation.state'; there are .*qpos.*--rename SOURCE=observation.state"
     ):
         import_lerobot(folder, tmp_path / "out")
     with pytest.raises(DatasetError, match="there is no 'qvel'"):
@@ -431,16 +445,16 @@ def test_foreign_names_cameras_sizes_and_success(make_foreign: Any, tmp_path: Pa
     with pytest.raises(DatasetError, match="no camera 'foot'; there are image, hand"):
         import_lerobot(folder, tmp_path / "out", ImportOptions(rename=rename, cameras=("foot",)))
     import_lerobot(folder, tmp_path / "one", ImportOptions(rename=rename, cameras=("hand",)))
-    assert Dataset(tmp_path / "one").needs["image_size"] == [16, 16]
+    assert Dataset(tmp_path / "one").needs.cameras == {"hand": (16, 16)}
     import_lerobot(folder, tmp_path / "both", ImportOptions(rename=rename, image_size=(16, 16)))
     dataset = Dataset(tmp_path / "both")
-    assert dataset.needs["cameras"] == ["image", "hand"]
+    assert list(dataset.needs.cameras) == ["image", "hand"]
     scaled = dataset.vectors("observation.images.image")
     assert scaled.shape == (70, 16, 16, 3)
     assert (scaled[:, 3, 3, 1] == np.arange(70)).all()
     assert (np.diff(scaled[0, 0, :, 0].astype(int)) > 0).all()
     assert [record.metadata["success"] for record in dataset.episodes] == [True, False]
-    assert [entry["name"] for entry in dataset.needs["state"]] == ["observation.state"]
+    assert [feature.name for feature in dataset.needs.vectors["state"].features] == ["observation.state"]
 
 
 def test_ours_without_its_note_is_foreign_data(exported: Path, source: Path, tmp_path: Path) -> None:
@@ -501,7 +515,7 @@ def test_foreign_data_can_be_trained_on(make_foreign: Any, tmp_path: Path) -> No
     )  # fmt: skip
     assert train(config).finished
     checkpoint = load_checkpoint(tmp_path / "trained")
-    assert checkpoint.needs["environments"] == {}
+    assert checkpoint.needs.environments == {}
     actions = Dataset(tmp_path / "out").vectors("action")
     assert np.abs(actions).max() > 1
     scaled = checkpoint.processor.actions(actions)

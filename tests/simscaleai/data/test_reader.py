@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from simscaleai.contract import Feature, Layout
 from simscaleai.data import Dataset, DatasetError, reader
 
 
@@ -61,11 +63,11 @@ def test_stale_statistics_are_not_believed(tmp_path: Path, make_needs: Any, make
 
 def test_joined_datasets_read_as_one(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
     first = make_dataset(tmp_path / "first", make_needs(), episodes=2)
-    other = make_needs(environments={"SimScale/Toy-v1": "d"}, environment_state=None, language=False)
+    other = make_needs(environments={"SimScale/Toy-v1": "d"}, privileged=None, instruction=False)
     second = make_dataset(tmp_path / "second", other, episodes=3, first_seed=50)
     joined = Dataset([first, second])
     assert joined.needs == make_needs(
-        environments={"SimScale/Toy-v0": "scene-digest", "SimScale/Toy-v1": "d"}, environment_state=None, language=False
+        environments={"SimScale/Toy-v0": "scene-digest", "SimScale/Toy-v1": "d"}, privileged=None, instruction=False
     )
     assert joined.num_frames == 5 + 6 + 5 + 6 + 7
     np.testing.assert_array_equal(joined.episode(2)["action"], Dataset(second).episode(0)["action"])
@@ -76,22 +78,20 @@ def test_joined_datasets_read_as_one(tmp_path: Path, make_needs: Any, make_datas
         joined.vectors("observation.environment_state")
 
 
-def test_truth_of_another_layout_is_left_out(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
-    other = make_needs(environment_state=[{"name": "obstacle", "size": 2, "unit": "m", "frame": "world"}])
+def test_a_privileged_vector_of_another_layout_is_left_out(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    other = make_needs(privileged=Layout((Feature("obstacle", 2, "m", "world"),), privileged=True))
     folders = [make_dataset(tmp_path / "a", make_needs()), make_dataset(tmp_path / "b", other)]
     joined = Dataset(folders)
-    assert joined.needs["environment_state"] is None
-    assert joined.features.keys() == {"observation.state", "action", "executed_action"}
-    assert joined.statistics.keys() == joined.features.keys()
+    assert list(joined.needs.vectors) == ["state"]
+    assert joined.array_types.keys() == {"observation.state", "action", "executed_action"}
+    assert joined.statistics.keys() == joined.array_types.keys()
 
 
 def test_positions_are_those_that_all_folders_name_alike(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
-    def metres(name: str, unit: str = "m") -> dict[str, Any]:
-        return {"name": name, "size": 1, "unit": unit, "frame": "world"}
-
-    layouts = [[metres("yaw", "rad"), metres("cube")], [metres("cube"), metres("goal")], [metres("cube", "cm")] * 2]
+    cube, goal, yaw = (Feature(name, 1, unit, "world") for name, unit in (("cube", "m"), ("goal", "m"), ("yaw", "rad")))
+    layouts = [(yaw, cube), (cube, goal), (replace(cube, unit="cm"), yaw)]
     folders = [
-        make_dataset(tmp_path / str(number), make_needs(environment_state=layout))
+        make_dataset(tmp_path / str(number), make_needs(privileged=Layout(layout, privileged=True)))
         for number, layout in enumerate(layouts)
     ]
     joined, (first, second) = Dataset(folders[:2]), map(Dataset, folders[:2])
@@ -101,9 +101,17 @@ def test_positions_are_those_that_all_folders_name_alike(tmp_path: Path, make_ne
     assert Dataset(folders).positions.shape == (Dataset(folders).num_frames, 0)
 
 
-def test_the_digest_covers_arrays_instructions_and_contract(
+def test_positions_come_from_every_privileged_vector_whatever_its_name(
     tmp_path: Path, make_needs: Any, make_dataset: Any
 ) -> None:
+    layouts = {name: Layout((Feature(name, 2, "m", "world"),), privileged=name != "c") for name in "abc"}
+    needs = make_needs(vectors=make_needs().vectors | layouts)
+    dataset = Dataset(make_dataset(tmp_path, needs))
+    expected = [dataset.vectors(f"observation.{name}") for name in ("environment_state", "a", "b")]
+    np.testing.assert_array_equal(dataset.positions, np.concatenate(expected, axis=1))
+
+
+def test_the_digest_covers_arrays_instructions_and_needs(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
     folders = [
         make_dataset(tmp_path / "a", make_needs()),
         make_dataset(tmp_path / "b", make_needs()),
@@ -116,7 +124,9 @@ def test_the_digest_covers_arrays_instructions_and_contract(
     assert len({first, *others}) == 4
 
 
-def test_equal_truth_survives_joining(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+def test_equal_privileged_vectors_stay_when_datasets_are_joined(
+    tmp_path: Path, make_needs: Any, make_dataset: Any
+) -> None:
     folders = [make_dataset(tmp_path / name, make_needs(), episodes=1) for name in ("a", "b")]
     assert Dataset(folders).needs == make_needs()
 
@@ -128,8 +138,12 @@ def test_equal_truth_survives_joining(tmp_path: Path, make_needs: Any, make_data
         ({"action": "torque"}, "action is 'displacement' and 'torque'"),
         ({"render_profile": "other"}, "render_profile"),
         (
-            {"state": [{"name": "velocity", "size": 3, "unit": "m/s", "frame": "world"}]},
-            r"state is position\(3\) and velocity\(3\)",
+            {"vectors": {"state": Layout((Feature("velocity", 3, "m/s", "world"),))}},
+            r"vector 'state' is position\(3\) \[m\] and velocity\(3\) \[m/s\]",
+        ),
+        (
+            {"vectors": {"pose": Layout((Feature("position", 3, "m", "world"),))}},
+            r"vector 'state' is position\(3\) \[m\] and None",
         ),
         ({"environments": {"SimScale/Toy-v0": "moved"}}, "another scene of SimScale/Toy-v0"),
     ],
@@ -179,9 +193,11 @@ EPISODE = "episodes/episode_000001.safetensors"
         spoil(EPISODE, lambda data: data.replace(b'"action"', b'"actiom"')),
         spoil("dataset.json", lambda data: data[:100]),
         spoil("dataset.json", lambda data: b"[]"),
-        spoil("dataset.json", lambda data: data.replace(b'"format_version": 1', b'"format_version": 2')),
-        spoil("dataset.json", lambda data: data.replace(b'"features"', b'"featurez"')),
+        spoil("dataset.json", lambda data: data.replace(b'"format_version": 2', b'"format_version": 3')),
+        spoil("dataset.json", lambda data: data.replace(b'"array_types"', b'"array_typez"')),
         spoil("dataset.json", lambda data: data.replace(b'"environments"', b'"environmentz"')),
+        spoil("dataset.json", lambda data: data.replace(b'"control_hz": 20', b'"control_hz": null')),
+        spoil("dataset.json", lambda data: data.replace(b'"count"', b'"countz"')),
         spoil("episodes.jsonl", lambda data: data.replace(b"{", b"", 1)),
         spoil("episodes.jsonl", lambda data: data + data.splitlines(keepends=True)[0]),
         edit("episodes.jsonl", length=7),
@@ -202,6 +218,19 @@ def test_damage_is_one_error_that_names_the_file(
     assert "\n" not in str(caught.value)
 
 
+def test_a_dataset_of_version_1_opens(
+    tmp_path: Path, make_needs: Any, make_dataset: Any, rewrite_as_version_1: Any
+) -> None:
+    needs = make_needs(cameras=("front", "wrist"))
+    folder = make_dataset(tmp_path, needs)
+    new = Dataset(folder)
+    rewrite_as_version_1(folder, needs)
+    old = Dataset(folder)
+    assert old.needs == needs
+    assert old.needs.privileged == ("environment_state",)
+    assert (old.array_types, old.statistics, old.digest) == (new.array_types, new.statistics, new.digest)
+
+
 def test_missing_things_are_named(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
     with pytest.raises(DatasetError, match=r"nothing is no dataset"):
         Dataset(tmp_path / "nothing")
@@ -215,9 +244,7 @@ def test_missing_things_are_named(tmp_path: Path, make_needs: Any, make_dataset:
 
 
 @pytest.mark.slow
-def test_reading_64_random_images_takes_about_a_millisecond(
-    tmp_path: Path, make_needs: Any, make_dataset: Any
-) -> None:
+def test_reading_64_random_images_takes_about_a_millisecond(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
     dataset = Dataset(make_dataset(tmp_path, make_needs(cameras=("front",), size=128), episodes=100))
     rng = np.random.default_rng(0)
     times = []

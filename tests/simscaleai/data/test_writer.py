@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 
 from simscaleai.data import Dataset, DatasetError, DatasetWriter
-from simscaleai.data.description import episode_file_name, read_discarded
 from simscaleai.data.episode_file import write_episode_file
+from simscaleai.data.episode_list import episode_file_name, read_discarded
 
 
-def test_episodes_come_back_as_written(
-    tmp_path: Path, make_needs: Any, make_episode: Any, make_metadata: Any
-) -> None:
+def test_episodes_come_back_as_written(tmp_path: Path, make_needs: Any, make_episode: Any, make_metadata: Any) -> None:
     needs = make_needs(cameras=("front", "wrist"))
     written = [make_episode(needs, seed=index, length=4 + index) for index in range(3)]
     with DatasetWriter(tmp_path, needs, provenance={"noise": (0.0, 0.1)}) as writer:
@@ -34,11 +32,8 @@ def test_episodes_come_back_as_written(
     description = json.loads((tmp_path / "dataset.json").read_text())
     assert description["fps"] == 20
     assert description["provenance"] == {"noise": [0.0, 0.1]}
-    assert description["features"]["observation.state"] == {
-        "dtype": "float32",
-        "shape": [3],
-        "layout": needs["state"],
-    }
+    assert description["needs"] == needs.to_json()
+    assert description["array_types"]["observation.state"] == {"dtype": "float32", "shape": [3]}
 
 
 def test_the_order_of_writing_leaves_no_trace(
@@ -77,13 +72,14 @@ def test_existing_data_needs_resume(tmp_path: Path, make_needs: Any, make_datase
 @pytest.mark.parametrize(
     ("changes", "provenance", "text"),
     [
-        ({"control_hz": 10}, {}, "another needs: control_hz there 20, now 10"),
-        ({}, {"noise": 0.2}, "another provenance: noise there None, now 0.2"),
-        ({}, {"a": {"b": 1}, "c": 2}, "provenance: a there None, now {'b': 1}; c there None, now 2"),
+        ({"control_hz": 10}, {}, "needs.control_hz: was 20, is 10"),
+        ({"cameras": ("front",)}, {}, r"needs.cameras.front: was null, is \[8, 8\]"),
+        ({}, {"noise": 0.2}, "provenance.noise: was null, is 0.2"),
+        ({}, {"a": {"b": 1}, "c": 2}, 'provenance.a: was null, is {"b": 1}; provenance.c: was null, is 2'),
         (
             {"environments": {"SimScale/Toy-v0": "other"}},
             {},
-            "environments.SimScale/Toy-v0 there 'scene-digest', now 'other'",
+            'environments.SimScale/Toy-v0: was "scene-digest", is "other"',
         ),
     ],
 )
@@ -96,7 +92,7 @@ def test_resuming_something_else_is_refused(
 
 
 def write_all(folder: Path, needs: Any, make_episode: Any, make_metadata: Any, episodes: int = 4) -> None:
-    """What a collecting program does, started as often as it takes."""
+    """Do what a collecting program does each time that it is started."""
     with DatasetWriter(folder, needs, resume=True) as writer:
         for index in range(episodes):
             if index not in writer.finished:
@@ -243,3 +239,44 @@ def test_an_adopted_file_is_checked_like_a_written_one(
             writer.adopt_episode(make_metadata(2), 2)
     for name in ("dataset.json", "episodes.jsonl"):
         assert (tmp_path / "adopted" / name).read_bytes() == (tmp_path / "written" / name).read_bytes()
+
+
+def test_an_adopted_file_that_was_hashed_when_it_was_written_is_not_hashed_again(
+    tmp_path: Path, make_needs: Any, make_episode: Any, make_metadata: Any
+) -> None:
+    needs = make_needs()
+    with DatasetWriter(tmp_path / "written", needs) as writer:
+        expected = writer.write_episode(make_episode(needs, seed=0), make_metadata(0), 0)
+    with DatasetWriter(tmp_path / "adopted", needs) as writer:
+        sha256 = write_episode_file(tmp_path / "adopted" / episode_file_name(0), make_episode(needs, seed=0))
+        assert sha256 == expected.sha256
+        assert writer.adopt_episode(make_metadata(0), 0, sha256="what was given").sha256 == "what was given"
+
+
+def test_an_unfinished_dataset_of_version_1_is_continued_as_version_2(
+    tmp_path: Path, make_needs: Any, make_episode: Any, make_metadata: Any, rewrite_as_version_1: Any
+) -> None:
+    needs = make_needs(cameras=("front", "wrist"))
+    write_all(tmp_path / "whole", needs, make_episode, make_metadata)
+    write_all(tmp_path / "old", needs, make_episode, make_metadata, episodes=2)
+    rewrite_as_version_1(tmp_path / "old", needs)
+    with pytest.raises(DatasetError, match=r"needs.control_hz: was 20, is 10"):
+        DatasetWriter(tmp_path / "old", make_needs(cameras=("front", "wrist"), control_hz=10), resume=True)
+    write_all(tmp_path / "old", needs, make_episode, make_metadata)
+    for name in ("dataset.json", "episodes.jsonl"):
+        assert (tmp_path / "old" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"environments": None, "control_hz": None}, "must say environments, control_hz"),
+        ({"history": 2}, "single observations, got needs with history=2"),
+    ],
+)
+def test_needs_that_leave_out_what_training_must_know_are_refused(
+    tmp_path: Path, make_needs: Any, changes: Any, text: str
+) -> None:
+    with pytest.raises(DatasetError, match=text):
+        DatasetWriter(tmp_path / "new", make_needs(**changes))
+    assert not (tmp_path / "new").exists()

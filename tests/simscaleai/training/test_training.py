@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from simscaleai.checkpoint import load_checkpoint
+from simscaleai.contract import Feature, Layout
 from simscaleai.data import Dataset
 from simscaleai.errors import SimScaleError
 from simscaleai.models import registry
@@ -114,7 +115,7 @@ def test_the_checkpoint_says_how_it_was_made(tmp_path: Path, states: Path) -> No
     assert record["versions"]["torch"] == torch.__version__
     assert list(checkpoint.needs.vectors) == ["state", "environment_state"]
     assert checkpoint.needs.privileged == ("environment_state",)
-    assert checkpoint.model_arguments["state_dim"] == 5
+    assert checkpoint.config.model_arguments["state_dim"] == 5
 
 
 def test_training_starts_from_the_weights_and_normalisation_of_another_checkpoint(
@@ -194,22 +195,61 @@ def test_a_vla_never_observes_the_privileged_vectors_that_help_to_train_it(tmp_p
     ],
 )
 def test_options_decide_what_bc_sees(
-    tmp_path: Path, make_needs: Any, make_dataset: Any, changes: Any, cameras: tuple[str, ...], privileged: tuple[str, ...]
+    tmp_path: Path,
+    make_needs: Any,
+    make_dataset: Any,
+    changes: Any,
+    cameras: tuple[str, ...],
+    privileged: tuple[str, ...],
 ) -> None:
     dataset = make_dataset(tmp_path / "data", make_needs(cameras=CAMERAS, size=36), episodes=3)
     train(config_for(dataset, tmp_path / "out", steps=1, **changes))
     checkpoint = load_checkpoint(tmp_path / "out")
     assert tuple(checkpoint.needs.cameras) == checkpoint.processor.cameras == cameras
-    assert checkpoint.model_arguments["use_image"] == bool(cameras)
+    assert checkpoint.config.model_arguments["use_image"] == bool(cameras)
     assert checkpoint.needs.privileged == privileged
     assert checkpoint.needs.instruction is False
 
 
-def test_switching_language_off_reaches_model_and_contract(tmp_path: Path, images: Path) -> None:
+def test_switching_language_off_reaches_model_and_needs(tmp_path: Path, images: Path) -> None:
     train(vla_config(images, tmp_path / "out", steps=1, language=False))
     checkpoint = load_checkpoint(tmp_path / "out")
     assert checkpoint.needs.instruction is False
-    assert checkpoint.model_arguments["use_language"] is False
+    assert checkpoint.config.model_arguments["use_language"] is False
+
+
+def test_no_name_of_a_vector_is_special(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    needs = make_needs(vectors={"position": Layout((Feature("xyz", 3, "m", "world"),))})
+    result = train(config_for(make_dataset(tmp_path / "data", needs), tmp_path / "out"))
+    assert result.finished
+    checkpoint = load_checkpoint(tmp_path / "out")
+    assert list(checkpoint.needs.vectors) == ["position"]
+    observations = checkpoint.processor.observations({"position": np.zeros((2, 3), np.float32)})
+    assert checkpoint.model.predict(observations).shape == (2, 4)
+
+
+def test_privileged_vectors_are_used_on_request_only(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    truth = {key: Layout((Feature(key, 3, "m", "world"),), privileged=True) for key in ("cube", "goal")}
+    needs = make_needs(cameras=("front",), size=36, vectors=truth)
+    dataset = make_dataset(tmp_path / "data", needs)
+    train(config_for(dataset, tmp_path / "images", steps=1))
+    assert load_checkpoint(tmp_path / "images").needs.keys == ("front",)
+    train(config_for(dataset, tmp_path / "privileged", steps=1, use_environment_state=True))
+    assert load_checkpoint(tmp_path / "privileged").needs.keys == ("cube", "goal")
+    with pytest.raises(SimScaleError, match="nothing to observe"):
+        train(config_for(dataset, tmp_path / "nothing", image=False))
+
+
+def test_without_privileged_vectors_there_is_no_simulator_truth_to_use(
+    tmp_path: Path, make_needs: Any, make_dataset: Any
+) -> None:
+    dataset = make_dataset(tmp_path / "data", make_needs(privileged=None, cameras=CAMERAS, size=36))
+    for changes, text in (
+        ({"use_environment_state": True}, "needs a dataset with a privileged vector"),
+        ({"auxiliary_weight": 1.0}, "needs features with unit m in a privileged vector"),
+    ):
+        with pytest.raises(SimScaleError, match=text):
+            train(config_for(dataset, tmp_path / "out", **changes))
 
 
 def test_one_checkpoint_can_serve_two_environments(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
@@ -364,7 +404,7 @@ def test_a_model_of_ones_own_trains_without_registration(
     monkeypatch.syspath_prepend(str(tmp_path))
     train(config_for(states, tmp_path / "out", model="mine:Mine", model_arguments=("width=5",)))
     checkpoint = load_checkpoint(tmp_path / "out", module="mine:Mine")
-    assert checkpoint.model_arguments == {"state_dim": 3, "action_dim": 4, "width": 5}
+    assert checkpoint.config.model_arguments == {"state_dim": 3, "action_dim": 4, "width": 5}
     assert checkpoint.needs.instruction is False
 
 
@@ -415,9 +455,15 @@ def test_a_damaged_state_is_one_clear_line(tmp_path: Path, states: Path) -> None
         train(config_for(states, tmp_path / "out", steps=1, resume=True))
 
 
-def test_failed_demonstrations_are_refused_unless_asked_for(
-    tmp_path: Path, make_needs: Any, make_dataset: Any
-) -> None:
+def test_a_state_of_another_version_is_refused(tmp_path: Path, states: Path) -> None:
+    train(config_for(states, tmp_path / "out", steps=1))
+    path = tmp_path / "out" / "training_state.safetensors"
+    path.write_bytes(path.read_bytes().replace(b'"version":"2"', b'"version":"1"'))
+    with pytest.raises(SimScaleError, match="of version 2, got 1; train anew"):
+        train(config_for(states, tmp_path / "out", steps=1, resume=True))
+
+
+def test_failed_demonstrations_are_refused_unless_asked_for(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
     dataset = make_dataset(tmp_path / "data", make_needs(), success=False)
     with pytest.raises(SimScaleError, match="4 of 4 demonstrations did not succeed"):
         train(config_for(dataset, tmp_path / "out"))

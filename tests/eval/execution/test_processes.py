@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from eval import rollout
-from eval.results import RunRecord, read_results
+from eval.runs.episode_lines import read_results
+from eval.runs.record import RunRecord
 
 FEW = ["--env", "reach", "--episodes", "6", "--seed", "3000000500"]
 UNLUCKY = 3_000_000_503
@@ -49,19 +51,19 @@ def doing(tmp_path, monkeypatch):
 
     def write(deed):
         (tmp_path / "deeds.py").write_text(
-            "import os, pathlib, signal\n"
-            "from policies.baselines import ZeroPolicy\n"
-            "from simscaleai.errors import SimScaleError\n\n\n"
+            "import os, pathlib, signal, sys, time\n"
+            "from policies.scripted.controls import ZeroPolicy\n\n\n"
             "class Policy(ZeroPolicy):\n"
             "    due = False\n\n"
-            "    def reset(self, env_ids, seeds, instructions):\n"
-            f"        self.due |= {UNLUCKY} in seeds\n\n"
-            "    def act(self, observation, env_ids):\n"
+            "    def reset(self, slots, seeds, instructions):\n"
+            f"        self.due = {UNLUCKY} in seeds\n\n"
+            "    def predict(self, observation, slots):\n"
             "        if self.due:\n"
             f"            {deed}\n"
-            "        return super().act(observation, env_ids)\n"
+            "        return super().predict(observation, slots)\n"
         )
         monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "deeds", raising=False)
         return "deeds:Policy"
 
     return write
@@ -126,7 +128,7 @@ def test_episodes_of_a_killed_worker_run_again(run_bytes, doing, caplog):
         "                os.kill(os.getpid(), signal.SIGKILL)"
     )
     after_a_kill = run_bytes(model, 2, 3)
-    assert "a worker died (exit code -9)" in caplog.text
+    assert "worker exited (worker_died, exit code -9)" in caplog.text
     assert run_bytes(model, 1, 3) == after_a_kill
 
 
@@ -136,18 +138,47 @@ def test_an_episode_that_always_kills_its_worker_is_the_only_one_lost(run_shape,
     assert [result.seed for result in results if result.status == "error"] == [UNLUCKY]
     assert results[3].failure == "worker_died"
     assert len(results) == 6
-    assert RunRecord.read(folder).summary["errors"] == 1
+    assert RunRecord.read(folder).summary.errors == 1
 
 
-def test_a_mistake_that_a_worker_finds_is_one_line(run_shape, doing, capsys):
-    run_shape(doing("raise SimScaleError('expected better')"), 2, 3, code=2)
-    assert capsys.readouterr().err.splitlines()[-1] == "error: expected better"
+@pytest.mark.parametrize("deed", ["sys.exit(0)", "raise RuntimeError('no idea')", "raise KeyError"])
+def test_what_a_policy_raises_is_the_same_failure_in_workers(run_shape, doing, deed):
+    model = doing(deed)
+    in_workers = read_results(run_shape(model, 2, 3) / "episodes.jsonl")
+    assert in_workers == read_results(run_shape(model, 1, 3) / "episodes.jsonl")
+    assert [result.seed for result in in_workers if result.failure == "policy_exception"] == [UNLUCKY]
+
+
+def test_a_policy_that_does_not_answer_is_killed_and_fails_that_episode_only(run_shape, doing, caplog):
+    folder = run_shape(doing("time.sleep(3600)"), 2, 3, "--timeout", "3")
+    results = read_results(folder / "episodes.jsonl")
+    assert [(result.seed, result.status) for result in results if result.failure == "policy_timeout"] == [
+        (UNLUCKY, "failure")
+    ]
+    healthy = read_results(run_shape("zero", 1, 3) / "episodes.jsonl")
+    assert [r for r in results if r.seed != UNLUCKY] == [r for r in healthy if r.seed != UNLUCKY]
+
+
+def test_a_policy_that_changes_after_the_start_is_refused_by_the_workers(run_shape, tmp_path, monkeypatch, capsys):
+    """The source changes while the run is being prepared: workers would load another policy than the record names."""
+    (tmp_path / "changing.py").write_text(
+        "import pathlib\n"
+        "from policies.scripted.controls import ZeroPolicy\n\n\n"
+        "class Policy(ZeroPolicy):\n"
+        "    def __init__(self, spec):\n"
+        "        super().__init__(spec)\n"
+        "        with pathlib.Path(__file__).open('a') as file:\n"
+        "            file.write('# changed\\n')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run_shape("changing:Policy", 2, 3, code=2)
+    assert "policy 'changing:Policy' has changed since the run began" in capsys.readouterr().err
 
 
 def test_workers_that_cannot_start_end_the_run(run_shape, monkeypatch, capsys):
-    monkeypatch.setattr("eval.workers._ONE_THREAD_EACH", {"PYTHONHOME": "/nowhere"})
+    monkeypatch.setattr("eval.execution.processes._ONE_THREAD_EACH", {"PYTHONHOME": "/nowhere"})
     run_shape("zero", 2, 1, code=2)
-    assert "3 workers in a row ended before their first episode" in capsys.readouterr().err
+    assert "3 workers in a row exited before their first episode" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--workers", "--num-envs"])

@@ -1,4 +1,4 @@
-"""Converts records of schema version 1 to the data of version 2.
+"""The schema version of run folders, and the conversion of older records to the present one.
 
 Version 1 had one policy, held its contract instead of a specification of the environment, and also held the receipts,
 which `eval.runs.receipts` reads.
@@ -12,6 +12,12 @@ from typing import Any
 from simscaleai.contract import Needs
 from simscaleai.errors import SimScaleError
 from simscaleai.json_data import DAMAGE
+
+RECORD_FILE = "run.json"
+"""Name of the record in the folder of a run."""
+
+SCHEMA_VERSION = 2
+"""Version of the run folder. It counts up when a key changes its meaning; older versions stay readable."""
 
 UNKNOWN = "unknown"
 """Stands in a converted record for what version 1 did not record."""

@@ -13,15 +13,17 @@ import sys
 import time
 from pathlib import Path
 
+import point_world
 import pytest
 
 from eval import rollout
-from eval.flags import command_line
 from eval.observers.log import EpisodeLog
-from eval.results import EPISODES_FILE, RunRecord, read_results
-from eval.run_folder import held
+from eval.runs.episode_lines import EPISODES_FILE, read_results
+from eval.runs.record import RunRecord
+from eval.terminal.flags import command_line
+from simscaleai.files import locked
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FEW = ["--env", "reach", "--episodes", "6", "--seed", "3000000500"]
 HANGING = 3_000_000_504
 
@@ -63,14 +65,15 @@ def hanging_policy(workdir, monkeypatch):
     """A policy that never answers in one episode, as long as there is a file `hang`."""
     (workdir / "hanging.py").write_text(
         "import pathlib, time\n"
-        "from policies.baselines import ZeroPolicy\n\n\n"
+        "from policies.scripted.controls import ZeroPolicy\n\n\n"
         "class Policy(ZeroPolicy):\n"
-        "    def reset(self, env_ids, seeds, instructions):\n"
+        "    def reset(self, slots, seeds, instructions):\n"
         f"        while {HANGING} in seeds and pathlib.Path('hang').exists():\n"
         "            time.sleep(0.05)\n"
     )
     (workdir / "hang").touch()
     monkeypatch.syspath_prepend(str(workdir))
+    monkeypatch.delitem(sys.modules, "hanging", raising=False)
     return "hanging:Policy"
 
 
@@ -119,7 +122,7 @@ def test_a_killed_run_resumes_to_the_bytes_of_an_uninterrupted_one(start, hangin
     assert rollout.main([*arguments, "--output", "killed", "--resume"]) == 0
     assert rollout.main([*arguments, "--output", "whole"]) == 0
     assert Path("killed", EPISODES_FILE).read_bytes() == Path("whole", EPISODES_FILE).read_bytes()
-    assert sorted(path.name for path in Path("killed").iterdir()) == [EPISODES_FILE, "run.json"]
+    assert sorted(path.name for path in Path("killed").iterdir()) == [EPISODES_FILE, "receipts.json", "run.json"]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -134,7 +137,7 @@ def test_ctrl_c_keeps_what_is_finished_and_prints_how_to_continue(start, hanging
     assert Path("stderr").read_text().splitlines() == ["interrupted"]
     out = Path("stdout").read_text()
     assert "incomplete           4 of 6 planned episodes count" in out  # not 5, which ended while 4 has not
-    assert RunRecord.read(Path("stopped")).summary["episodes"] == 4
+    assert RunRecord.read(Path("stopped")).summary.episodes == 4
     (command,) = re.findall(r"^continue with +python -m eval.rollout (.*)$", out, re.MULTILINE)
     Path("hang").unlink()
     assert rollout.main(shlex.split(command)) == 0
@@ -185,7 +188,7 @@ def test_a_run_that_is_killed_again_and_again_has_no_broken_line(run):
 
 def test_a_run_killed_before_its_first_record_starts(run, capsys):
     Path("run").mkdir()
-    Path("run", ".run.json.partial").write_text("{")
+    Path("run", ".run.json.7.tmp").write_text("{")
     assert run("--output", "run", "--resume") == 0
     assert "nothing to resume in run: starting with the first episode" in capsys.readouterr().out
     assert len(read_results(Path("run", EPISODES_FILE))) == 6
@@ -201,17 +204,14 @@ def test_a_complete_run_has_nothing_to_resume(run, capsys):
     assert (after.summary, after.timing) == (before.summary, before.timing)
 
 
-def test_an_error_is_tried_again(run, monkeypatch):
-    from envs.vector_env import TaskVectorEnv
-
-    def fail(self, actions, active):
-        raise OSError("the machine is on fire")
-
-    with monkeypatch.context() as fire:
-        fire.setattr(TaskVectorEnv, "step", fail)
-        assert run("--output", "run") == 1
-    assert run("--output", "run", "--resume") == 0
-    assert RunRecord.read(Path("run")).summary["errors"] == 0
+def test_an_error_is_tried_again(point_environment, monkeypatch):
+    flags = ["--model", "point_world:Homing", "--env", "point", "--episodes", "6", "--output", "run"]
+    with monkeypatch.context() as broken:
+        broken.setattr(point_world, "BROKEN_SEEDS", {3})
+        assert rollout.main(flags) == 1
+    assert RunRecord.read(Path("run")).summary.errors == 1
+    assert rollout.main([*flags, "--resume"]) == 0
+    assert RunRecord.read(Path("run")).summary.errors == 0
 
 
 def edit_record(**changes):
@@ -223,7 +223,7 @@ def test_another_configuration_is_refused_with_both_sides(run, capsys):
     assert run("--output", "run") == 0
     assert run("--output", "run", "--resume", "--seed", "3000000501", "--no-terminate-on-success") == 2
     error = capsys.readouterr().err
-    assert "cannot resume run, which began otherwise; choose another --output" in error
+    assert "cannot resume run, it began under other conditions; choose another --output" in error
     assert "  config.seed: was 3000000500, is 3000000501\n" in error
     assert "  config.terminate_on_success: was true, is false\n" in error
     assert len(error.splitlines()) == 3
@@ -243,9 +243,28 @@ def test_another_checkpoint_is_refused_wherever_it_lies(make_checkpoint, capsys)
     assert rollout.main([*flags, "--checkpoint", str(checkpoint)]) == 0
     moved = checkpoint.rename("moved")
     assert rollout.main([*flags, "--checkpoint", str(moved), "--resume"]) == 0
-    edit_record(checkpoint_digest="0" * 64)
+    policies = json.loads(Path("run/run.json").read_text())["policies"]
+    edit_record(policies=[policies[0] | {"identity": "0" * 64}])
     assert rollout.main([*flags, "--checkpoint", str(moved), "--resume"]) == 2
-    assert 'checkpoint_digest: was "000' in capsys.readouterr().err
+    assert 'policies.0.identity: was "000' in capsys.readouterr().err
+
+
+def test_a_changed_source_of_a_users_policy_is_refused(workdir, monkeypatch, capsys):
+    source = "from policies.scripted.controls import RandomPolicy as Policy\n"
+    (workdir / "own_policy.py").write_text(source)
+    monkeypatch.syspath_prepend(str(workdir))
+    flags = ["--model", "own_policy:Policy", *FEW, "--output", "run"]
+    assert rollout.main(flags) == 0
+    assert rollout.main([*flags, "--resume"]) == 0
+    (workdir / "own_policy.py").write_text(source.replace("Random", "Zero"))
+    assert rollout.main([*flags, "--resume"]) == 2
+    assert "policies.0.identity: was" in capsys.readouterr().err
+
+
+def test_another_policy_option_is_refused(run, capsys):
+    assert run("--output", "run") == 0
+    assert run("--output", "run", "--resume", "--policy-option", "n_action_steps=1") == 2
+    assert "policies.0.options.n_action_steps: was null, is 1" in capsys.readouterr().err
 
 
 def test_episodes_of_another_plan_are_refused(run, capsys):
@@ -271,9 +290,9 @@ def test_an_existing_run_is_left_alone(run, capsys):
 
 def test_two_runs_never_write_to_one_folder(run, capsys):
     assert run("--output", "run") == 0
-    with held(Path("run")):
+    with locked(Path("run")):
         assert run("--output", "run", "--resume") == 2
-    assert "another run is writing to run" in capsys.readouterr().err
+    assert "another process is writing to run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -311,7 +330,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_rest_is_resumed(run, mon
         full.setattr(eval.observers.log, "append_result", append_until_full)
         assert run("--output", "run", "--workers", workers) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{os.strerror(errno.ENOSPC)}; what has ended before is kept, mend this and add --resume" in line
+    assert f"{os.strerror(errno.ENOSPC)}; what was finished before is kept, so solve this and continue with --resume" in line
     assert lines("run") == 2
     assert run("--output", "run", "--resume") == 0
     assert lines("run") == 6

@@ -1,0 +1,77 @@
+"""Our own file in a LeRobotDataset: what an import needs, besides LeRobot's files, to make the same dataset again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from simscaleai.contract import Needs
+from simscaleai.data.description import ArrayType, Description, without_contract
+from simscaleai.data.episode_list import REQUIRED_METADATA, StoredEpisode
+from simscaleai.errors import SimScaleError
+from simscaleai.json_data import plain, read_checked
+
+OWN_FORMAT = "simscaleai-lerobot"
+OWN_FORMAT_VERSION = 2
+"""Version 1 has a contract instead of needs, and says the layout of a vector again beside the type of its array."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnEpisode:
+    """What LeRobot's files do not say about one episode."""
+
+    episode_index: int
+    sha256: str
+    metadata: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Check that the metadata is complete."""
+        missing = [name for name in REQUIRED_METADATA if name not in self.metadata]
+        if missing:
+            raise SimScaleError(f"the metadata of episode {self.episode_index} lacks {', '.join(missing)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRecord:
+    """The content of `meta/simscaleai.json`."""
+
+    needs: Needs
+    provenance: dict[str, Any]
+    array_types: dict[str, ArrayType]
+    episodes: tuple[OwnEpisode, ...]
+    discarded: tuple[dict[str, Any], ...]
+    """Metadata of the episodes that were run but not kept, with their `episode_index`."""
+
+    @classmethod
+    def of(
+        cls, description: Description, episodes: Sequence[StoredEpisode], discarded: Sequence[dict[str, Any]]
+    ) -> OwnRecord:
+        """Return the record of a dataset."""
+        return cls(
+            needs=description.needs,
+            provenance=description.provenance,
+            array_types=description.array_types,
+            episodes=tuple(
+                OwnEpisode(episode_index=episode.episode_index, sha256=episode.sha256, metadata=episode.metadata)
+                for episode in episodes
+            ),
+            discarded=tuple(discarded),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON data."""
+        return {"format": OWN_FORMAT, "format_version": OWN_FORMAT_VERSION, **plain(asdict(self))}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> OwnRecord:
+        """Rebuild a record from `to_json`, or from that of version 1.
+
+        Raises:
+            SimScaleError: If the data is damaged. One of the errors in `json_data.DAMAGE` may come instead.
+        """
+        version = data["format_version"]
+        if data["format"] != OWN_FORMAT or version not in range(1, OWN_FORMAT_VERSION + 1):
+            raise SimScaleError(f"it is {data['format']} version {version}")
+        values = {key: value for key, value in data.items() if key not in ("format", "format_version")}
+        return read_checked(cls, without_contract(values) if "contract" in values else values)

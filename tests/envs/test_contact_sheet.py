@@ -1,0 +1,50 @@
+"""`python -m envs --contact-sheet`: pictures of every environment."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import envs.__main__
+from envs import Registration, environment_names, find_environment
+from envs.contact_sheet import save_contact_sheet
+from envs.slots import ActionSpec, EnvSpec
+
+
+def test_the_contact_sheet_shows_every_environment(tmp_path, capsys):
+    path = tmp_path / "new" / "sheet.png"
+    assert envs.__main__.main(["--contact-sheet", str(path)]) == 0
+    assert capsys.readouterr().out.strip() == str(path)
+    assert [file.name for file in path.parent.iterdir()] == ["sheet.png"]
+    sheet = np.asarray(Image.open(path).convert("RGB"))
+    rows = np.array_split(sheet, len(environment_names()))
+    for index, row in enumerate(rows):
+        assert row.std() > 20
+        for other in rows[index + 1 :]:
+            assert np.abs(row[: len(other)].astype(int) - other[: len(row)]).mean() > 1
+
+
+def test_an_environment_that_cannot_be_filmed_is_left_out(tmp_path):
+    spec = EnvSpec(
+        env_id="Test/Blind-v0",
+        digest="",
+        vectors={},
+        action=ActionSpec(names=(), low=(), high=(), meaning=""),
+        control_hz=1,
+        max_episode_steps=1,
+        success="",
+    )
+    blind = Registration("blind", "Test/Blind-v0", lambda: spec, make=None)
+    save_contact_sheet(tmp_path / "one.png", [find_environment("reach")])
+    save_contact_sheet(tmp_path / "two.png", [blind, find_environment("reach")])
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("sheet.jpg", "expected a name that ends in .png, got"), ("file/sheet.png", "error: ")],
+)
+def test_a_contact_sheet_that_cannot_be_written_is_one_line(tmp_path, capsys, name, message):
+    (tmp_path / "file").write_text("")
+    assert envs.__main__.main(["--contact-sheet", str(tmp_path / name)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
