@@ -1,10 +1,10 @@
-"""The freeze gate's certificate: what scripted policies reach in each environment, on which scenes.
+"""The certificate of the environments: success rates of the policies without weights, on which scenes.
 
     python -m benchmarks.certify --seeds development
-    python -m benchmarks.certify --seeds published     # once for each environment version
+    python -m benchmarks.certify --seeds published     # once for each version of an environment
 
 Writes benchmarks/results/certificate_<seeds>.csv: one row for each policy and environment, with the scene's digest.
-Experts must reach the bar; policies without skill must not pass.
+Experts must succeed; policies without skill must not.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from envs import ENVIRONMENTS
-from eval.assembly import build_environment, build_policy
-from eval.loop import rollout
-from eval.plan import PUBLISHED_SEEDS, plan_seeds
-from eval.summary import summarise
+from envs import environment_names, find_environment
+from eval.episodes.loop import rollout
+from eval.episodes.plan import PUBLISHED_SEEDS, plan_seeds
+from eval.execution.assembly import build_environment, build_policy, closing
+from eval.runs.summary import summarise
 
 SEEDS = {"development": range(3_000_000_000, 3_000_001_000), "published": PUBLISHED_SEEDS}
 POLICIES = ("scripted", "pusher", "random", "zero")
@@ -41,22 +41,21 @@ HEADER = (
 
 def certificate_row(name: str, policy_name: str, seeds: range) -> Row:
     """Run one policy in one environment on `seeds` and return its row."""
-    env_id = ENVIRONMENTS[name]
-    policy = build_policy(policy_name, None, env_id)
-    env = build_environment(policy.contract, env_id, SLOTS)
-    summary = summarise(rollout(env, policy, plan_seeds(seeds)), len(seeds))
-    low, high = (round(end, 4) for end in summary.wilson_95)
+    registration = find_environment(name)
+    spec = registration.offer()
+    policy = build_policy(policy_name, None, spec)
+    with closing(build_environment(registration, [policy.needs], SLOTS)) as env:
+        summary = summarise(rollout(env, policy, plan_seeds(seeds)), len(seeds))
     failures = " ".join(f"{name}:{count}" for name, count in summary.failures.items())
-    digest = env.contract.environments[env_id]
     return [
-        env_id,
-        digest,
+        spec.env_id,
+        spec.digest,
         policy_name,
         seeds[0],
         len(seeds),
         summary.successes,
-        low,
-        high,
+        round(summary.interval.low, 4),
+        round(summary.interval.high, 4),
         round(summary.mean_steps, 1),
         failures,
     ]
@@ -66,10 +65,11 @@ def main() -> None:
     """Certify every environment and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", choices=SEEDS, default="development")
-    parser.add_argument("--envs", nargs="+", choices=ENVIRONMENTS, default=list(ENVIRONMENTS), help="only these anew")
+    environments = environment_names()
+    parser.add_argument("--envs", nargs="+", choices=environments, default=list(environments), help="only these anew")
     arguments = parser.parse_args()
     which, path = arguments.seeds, Path(__file__).parent / "results" / f"certificate_{arguments.seeds}.csv"
-    anew = {ENVIRONMENTS[name] for name in arguments.envs}
+    anew = {environments[name] for name in arguments.envs}
     rows: list[Row] = [row for row in _read_rows(path) if row[0] not in anew]
     for name in arguments.envs:
         for policy in POLICIES:
@@ -77,7 +77,7 @@ def main() -> None:
                 continue
             rows.append(certificate_row(name, policy, SEEDS[which]))
             print(*rows[-1], sep=" | ", flush=True)
-    rows.sort(key=lambda row: list(ENVIRONMENTS.values()).index(str(row[0])))
+    rows.sort(key=lambda row: list(environments.values()).index(str(row[0])))
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([HEADER, *rows])
 

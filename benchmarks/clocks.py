@@ -1,4 +1,4 @@
-"""Clocks on methods: how long a piece of work spends inside them."""
+"""Clocks on methods: how much time a piece of work spends inside them."""
 
 from __future__ import annotations
 

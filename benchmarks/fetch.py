@@ -1,10 +1,10 @@
-"""The yardstick among environments: FetchPickAndPlace of Gymnasium-Robotics, in an interpreter that has it.
+"""The baseline among environments: FetchPickAndPlace of Gymnasium-Robotics, in an interpreter that has it.
 
     python -m venv peers && peers/bin/pip install gymnasium-robotics 'mujoco<3.12'
     python -m benchmarks.run --peers peers/bin/python
 
-`fetch_figure` runs this file there, since that package needs an older MuJoCo than ours: `fetch.py KIND` prints one
-figure. So nothing of this project is imported here.
+That package needs an older MuJoCo than this project. So `fetch_figure` runs this file in the other interpreter, where
+`fetch.py KIND` prints one figure. Nothing of this project is imported here.
 """
 
 from __future__ import annotations

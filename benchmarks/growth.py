@@ -2,7 +2,8 @@
 
     python -m benchmarks.growth
 
-Every figure comes from a process of its own, so that its memory is its own. Development seeds only.
+Every figure comes from a process of its own, so that the memory of one does not count for another. Development seeds
+only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import numpy as np
 
 from benchmarks.measurements import ENV_ID, FIRST_SEED, STEPS, silently, step_all
 from benchmarks.run import circumstances, write_csv
-from envs.vector_env import TaskVectorEnv
+from envs.registration import find_environment
+from envs.slots import Start
+from envs.tabletop.vector_env import TaskVectorEnv
 from eval.rollout import RolloutConfig, run
 
 RESULTS = Path(__file__).parent / "results" / "growth.csv"
@@ -49,13 +52,14 @@ def time_per_step(environments: int) -> float:
 
 def time_per_frame(size: int) -> float:
     """Return the time of drawing one image of `size` x `size` [ms]."""
-    env = TaskVectorEnv(ENV_ID, 1, cameras=("front",), image_size=(size, size), images_on_request=True)
-    env.reset(seed=FIRST_SEED)
-    everywhere = np.ones(1, dtype=bool)
-    env.render_images(everywhere)
+    registration = find_environment(ENV_ID)
+    env = registration.make(1, registration.offer().needs(cameras={"front": (size, size)}), True, None)
+    slot, with_image = np.zeros(1, dtype=np.intp), np.ones(1, dtype=bool)
+    env.reset(slot, [Start(FIRST_SEED)])
+    env.observe(slot, with_image)  # the first frame makes the GL context
     start = time.perf_counter()
     for _ in range(_FRAMES):
-        env.render_images(everywhere)
+        env.observe(slot, with_image)
     return 1e3 * (time.perf_counter() - start) / _FRAMES
 
 
@@ -67,7 +71,7 @@ SWEEPS: tuple[tuple[str, tuple[int, ...], str, Callable[[int], float]], ...] = (
 
 
 def measured_apart(work: Callable[[int], float], size: int) -> tuple[float, float]:
-    """Return the figure that `work(size)` gives in a process of its own, and the most memory that took [MB]."""
+    """Return the figure that `work(size)` gives in a process of its own, and the peak memory of that process [MB]."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_figure, args=(work, size, sender))

@@ -6,9 +6,9 @@ In an environment of its own (lerobot pins another torch), from the root of a ch
     python -m eval.collect --env pick-place-language --episodes 30 --action-noise 0.2 --output data/check
     lerobot-venv/bin/python -m benchmarks.lerobot_check data/check
 
-Exports the dataset and holds what `lerobot` loads against what was collected: every array and image of every frame,
-tasks, episode boundaries, windows that reach across them, statistics. Then lets `lerobot` record a dataset, with
-embedded images and with video, and imports that. Prints one line for each check; the first difference ends it.
+Exports the dataset and compares what `lerobot` loads with what was collected: every array and image of every frame,
+tasks, episode boundaries, windows that reach across them, statistics. Then `lerobot` records a dataset, with embedded
+images and with video, which is imported. Prints one line for each check; the first difference ends the command.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check_boundaries(ours: Dataset, theirs: LeRobotDataset) -> None:
     """Compare the numbers of episodes and frames, and where episodes begin and end."""
     assert theirs.num_episodes == len(ours.episodes)
     assert theirs.num_frames == ours.num_frames
-    assert theirs.fps == ours.contract["control_hz"]
+    assert theirs.fps == ours.needs.control_hz
     assert list(theirs.meta.episodes["dataset_to_index"]) == ours.episode_ends.tolist()
     assert list(theirs.meta.episodes["length"]) == [record.length for record in ours.episodes]
     print(f"boundaries: {theirs.num_episodes} episodes, {theirs.num_frames} frames")
@@ -75,12 +75,12 @@ def check_frames(ours: Dataset, theirs: LeRobotDataset) -> None:
                 found = np.round(found.transpose(1, 2, 0) * 255).astype(np.uint8)
             assert found.dtype == values.dtype, key
             assert np.array_equal(found, values[step]), (key, frame)
-    print(f"frames: all of {', '.join(ours.features)} equal bit for bit, all tasks equal")
+    print(f"frames: all of {', '.join(ours.array_types)} equal bit for bit, all tasks equal")
 
 
 def check_windows(ours: Dataset, folder: Path) -> None:
     """Compare chunks of actions, which must not reach across the end of an episode."""
-    times = [step / ours.contract["control_hz"] for step in range(WINDOW)]
+    times = [step / ours.needs.control_hz for step in range(WINDOW)]
     theirs = open_with_lerobot(folder, delta_timestamps={"action": times})
     for frame in range(ours.num_frames):
         last = int(ours.episode_ends[ours.episode_of_frame[frame]]) - 1
@@ -96,7 +96,7 @@ def check_statistics(ours: Dataset, theirs: LeRobotDataset) -> None:
 
     Its quantiles are estimates that lie anywhere in a gap between rows.
     """
-    for key in ours.features:
+    for key in ours.array_types:
         image = key.startswith(IMAGES)
         rows = pixels(ours, key) if image else ours.vectors(key).astype(np.float64)
         running = RunningQuantileStats()

@@ -1,4 +1,4 @@
-"""What the speed table measures: each function does one piece of work once and returns one figure.
+"""What the speed table measures. Each function does one piece of work once and returns one figure.
 
 Development seeds only.
 """
@@ -25,11 +25,11 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from benchmarks.clocks import Clock, clock_on
-from envs.interface import ACTION_DIM, CONTROL_HZ
-from envs.vector_env import TaskVectorEnv
+from envs.tabletop.names import ACTION, CONTROL_HZ
+from envs.tabletop.vector_env import TaskVectorEnv
 from eval.collect import CollectConfig, collect
+from eval.execution.processes import inherited_by_workers
 from eval.rollout import RolloutConfig, run
-from eval.workers import inherited_by_workers
 
 R = TypeVar("R")
 
@@ -43,7 +43,7 @@ _RESETS = 200
 _REACHED = 7
 _FIRST_STEP = f"""
 import os
-import envs.simulation
+import envs.tabletop.simulation
 import mujoco.batch
 mujoco.batch.Batch.step = lambda *args, **kwargs: os._exit({_REACHED})
 from eval.rollout import main
@@ -60,7 +60,7 @@ def physics_clock() -> AbstractContextManager[Clock]:
 
 @contextmanager
 def engine_clock() -> Iterator[Clock]:
-    """Time all that the engine does in this process: steps, and what a reset asks of it."""
+    """Time all that the physics engine does in this process: steps, and its part of resets."""
     import mujoco.batch
 
     with ExitStack() as clocks:
@@ -146,8 +146,8 @@ def collect_speed(episodes: int) -> float:
     """Return the control steps that are stored per second when `episodes` image demonstrations are collected."""
     with tempfile.TemporaryDirectory() as folder:
         config = CollectConfig(output=Path(folder) / "data", episodes=episodes, seed=FIRST_SEED, keep_failures=True)
-        seconds, summary = silently(partial(collect, config))
-    return summary.mean_steps * summary.episodes / seconds
+        seconds, collected = silently(partial(collect, config))
+    return collected.summary.mean_steps * collected.summary.episodes / seconds
 
 
 def image_speed(processes: int, slots: int) -> float:
@@ -168,7 +168,7 @@ def image_speed(processes: int, slots: int) -> float:
 
 
 def silently(work: Callable[[], R]) -> tuple[float, R]:
-    """Do `work`, what it prints thrown away; return the seconds it took and its result."""
+    """Do `work` and discard what it prints; return the seconds that it took and its result."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         start = time.perf_counter()
         result = work()
@@ -176,7 +176,7 @@ def silently(work: Callable[[], R]) -> tuple[float, R]:
 
 
 def _eyes_and_network() -> tuple[AbstractContextManager[Clock], ...]:
-    from envs.rendering import SceneRenderer
+    from envs.tabletop.rendering import SceneRenderer
     from simscaleai.models.vla import VisionLanguageAction
 
     return clock_on(SceneRenderer, "draw"), clock_on(VisionLanguageAction, "predict")
@@ -216,7 +216,7 @@ def step_all(env: TaskVectorEnv) -> float:
 
 
 def _actions(slots: int) -> NDArray[np.float32]:
-    return np.random.default_rng(0).uniform(-1, 1, (STEPS, slots, ACTION_DIM)).astype(np.float32)
+    return np.random.default_rng(0).uniform(-1, 1, (STEPS, slots, ACTION.size)).astype(np.float32)
 
 
 def _command_time(arguments: list[str], *, exit_code: int) -> float:

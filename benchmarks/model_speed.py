@@ -1,6 +1,6 @@
 """How much sooner the VLA trains and acts than the plain formulation of the same network (`plain_vla.py`).
 
-Both run in turn in one process on the same batch, so the machine's speed cancels.
+Both run in turn in one process on the same batch, so the speed of the machine cancels out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.plain_vla import PlainVLA
-from envs.pick_place_language import TEMPLATES, PickPlaceLanguage
+from envs.tabletop.tasks.pick_place_language import TEMPLATES, PickPlaceLanguage
 from simscaleai.models.presets import preset_arguments
 from simscaleai.models.vla import VisionLanguageAction
 

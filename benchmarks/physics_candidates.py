@@ -1,4 +1,4 @@
-"""The freeze gate: which physics to simulate, by the experts' success, grasp stability and speed.
+"""Which physics to simulate: success of the expert, stability of the grasp, and speed for several physics options.
 
     python -m benchmarks.physics_candidates --episodes 200
 
@@ -17,21 +17,23 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-import envs.simulation
-from envs.interface import asset_path
-from envs.vector_env import TaskVectorEnv
-from eval.assembly import build_environment, build_policy
-from eval.demonstrator import Demonstrator
-from eval.loop import rollout
-from eval.plan import plan_episodes
-from eval.summary import summarise
-from policies.scripted import EXPERTS
+import envs.tabletop.simulation
+from envs.registration import find_environment
+from envs.slots import SlotEnv, Start
+from eval.episodes.loop import rollout
+from eval.episodes.plan import plan_episodes
+from eval.execution.assembly import build_environment, build_policy, closing
+from eval.probing.action_noise import DisplacementNoise
+from eval.runs.summary import summarise
+from policies.scripted.experts import EXPERTS
+from simscaleai.assets import asset_path
+from simscaleai.contract import Observation
 
 ENV_ID = "SimScale/PickPlaceLanguage-v0"
 SLOTS = 32
+HELD_CUBES = 64
 FIRST_SEED = 3_000_100_000
 RESULTS = Path(__file__).parent / "results" / "physics_candidates.csv"
 
@@ -57,7 +59,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 
 
 def scene_loader(differing: dict[str, Any]) -> Callable[[str], mujoco.MjModel]:
-    """Return a replacement of `envs.simulation.load_scene` that compiles scenes with other physics options."""
+    """Return a replacement of `load_scene` that compiles scenes with other physics options."""
 
     def load(name: str) -> mujoco.MjModel:
         spec = mujoco.MjSpec.from_file(str(asset_path(f"{name}.xml")))
@@ -70,36 +72,48 @@ def scene_loader(differing: dict[str, Any]) -> Callable[[str], mujoco.MjModel]:
 
 def run_expert(episodes: int, noise: float) -> tuple[float, float, float]:
     """Return success rate, mean steps, and environment steps per second of the expert under action noise."""
-    policy = Demonstrator(build_policy("scripted", None, ENV_ID), SLOTS, noise=noise)
-    env, start = build_environment(policy.contract, ENV_ID, SLOTS), time.perf_counter()
-    summary = summarise(rollout(env, policy, plan_episodes(episodes, FIRST_SEED)), episodes)
-    speed = summary.mean_steps * episodes / (time.perf_counter() - start)
-    return summary.success_rate, summary.mean_steps, speed
+    registration = find_environment(ENV_ID)
+    policy = build_policy("scripted", None, registration.offer())
+    with closing(build_environment(registration, [policy.needs], SLOTS)) as env:
+        probes = [DisplacementNoise(noise, env.spec.action)] if noise else []
+        start = time.perf_counter()
+        results = rollout(env, policy, plan_episodes(episodes, FIRST_SEED), probes=probes)
+        seconds = time.perf_counter() - start
+    summary = summarise(results, episodes)
+    return summary.success_rate, summary.mean_steps, summary.mean_steps * episodes / seconds
 
 
 def grasp_creep(seconds: float = 3.0) -> tuple[float, float]:
     """Lift cubes, hold them still, and return the mean and the largest slip in the hand [mm]."""
-    env = TaskVectorEnv(ENV_ID, 64, environment_state=True, autoreset_mode=AutoresetMode.DISABLED)
-    expert = EXPERTS[ENV_ID](env.contract)
-    observation, info = env.reset(seed=FIRST_SEED)
-    ids, lifted = np.arange(64), np.zeros(64, dtype=bool)
+    registration = find_environment(ENV_ID)
+    expert = EXPERTS[ENV_ID](registration.offer())
+    env = registration.make(HELD_CUBES, expert.needs, True, None)
+    hold = np.array([0, 0, 0, -1], dtype=np.float32)
+    env.reset(np.arange(HELD_CUBES), [Start(FIRST_SEED + index) for index in range(HELD_CUBES)])
+    lifted, stage = np.zeros(HELD_CUBES, dtype=bool), np.full(HELD_CUBES, "", dtype=object)
     for _ in range(40):
-        actions = expert.act(observation, ids)
-        actions[lifted] = (0.0, 0.0, 0.0, -1.0)
-        observation, _, terminated, truncated, info = env.step(actions, active=~lifted | (info["stage"] == "lifted"))
-        lifted |= info["stage"] == "lifted"
-        if (terminated | truncated).any():
+        actions = expert.act(_observe(env))
+        actions[lifted] = hold
+        slots = np.flatnonzero(~lifted | (stage == "lifted"))
+        done = env.step(slots, actions[slots])
+        stage[slots] = done.stage
+        lifted |= stage == "lifted"
+        if (done.terminated | done.truncated).any():
             break
-    in_hand = _cube_from_ee(env, observation)
-    for _ in range(int(20 * seconds)):
-        observation, *_ = env.step(np.tile(np.array([0, 0, 0, -1], dtype=np.float32), (64, 1)), active=lifted)
-    moved = _cube_from_ee(env, observation) - in_hand
-    slip = 1000 * np.linalg.norm(moved[lifted], axis=1)
+    in_hand, slots = _cube_from_ee(env), np.flatnonzero(lifted)
+    for _ in range(int(env.spec.control_hz * seconds)):
+        env.step(slots, np.tile(hold, (len(slots), 1)))
+    slip = 1000 * np.linalg.norm((_cube_from_ee(env) - in_hand)[lifted], axis=1)
     return float(slip.mean()), float(slip.max())
 
 
-def _cube_from_ee(env: TaskVectorEnv, observation: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    vectors = env.contract.vectors
+def _observe(env: SlotEnv) -> Observation:
+    return env.observe(np.arange(env.num_slots), np.zeros(env.num_slots, dtype=bool))
+
+
+def _cube_from_ee(env: SlotEnv) -> NDArray[np.float32]:
+    """Return the position of each cube to move relative to the end effector [m], shape (N, 3)."""
+    observation, vectors = _observe(env), env.spec.vectors
     cube = vectors["environment_state"].get(observation["environment_state"], "cube_position")
     from_ee: NDArray[np.float32] = cube - vectors["state"].get(observation["state"], "ee_position")
     return from_ee
@@ -122,7 +136,7 @@ def main() -> None:
     ]
     rows = []
     for name, differing in CANDIDATES.items():
-        envs.simulation.load_scene = scene_loader(differing)  # type: ignore[assignment]
+        envs.tabletop.simulation.load_scene = scene_loader(differing)  # type: ignore[assignment]
         success, steps, speed = run_expert(episodes, noise=0.0)
         noisy, _, _ = run_expert(episodes, noise=0.5)
         rows.append(

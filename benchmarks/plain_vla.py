@@ -1,8 +1,8 @@
-"""The yardstick of the VLA's speed: the same network, weight for weight, written the way one writes it first.
+"""The baseline of the VLA's speed: the same network with the same weights, in the plain formulation.
 
-`torch.nn.TransformerEncoder` for vision, language and fusion, float32, every row's text encoded at all `max_text_len`
-positions, all outputs of the last layer computed though only one is used. `plain_copy` takes the weights of a
-`VisionLanguageAction`; without dropout both give the same actions, which a test holds.
+It uses `torch.nn.TransformerEncoder` for vision, language and fusion, and float32. It encodes the text of every row at
+all `max_text_len` positions, and computes all outputs of the last layer though only one is used. `PlainVLA` takes the
+weights of a `VisionLanguageAction`. Without dropout both give the same actions; a test checks this.
 """
 
 from __future__ import annotations

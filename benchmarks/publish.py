@@ -1,9 +1,9 @@
-"""Scores a frozen checkpoint on the published seeds, once, and writes the result into a ledger kept in git.
+"""Scores a frozen checkpoint on the published seeds, once, and writes the result into a ledger that git keeps.
 
     python -m benchmarks.publish --checkpoint assets/checkpoints/bc-reach --env reach
 
-Each checkpoint (by the digest of its configuration and weights) is scored once per environment; asking again shows the
-line in the ledger. Choose between checkpoints on validation seeds, never here.
+Each checkpoint, identified by the digest of its configuration and weights, is scored once per environment. A second
+call shows the line in the ledger. Choose between checkpoints on validation seeds, never here.
 """
 
 from __future__ import annotations
@@ -11,16 +11,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eval.assembly import build_environment, build_policy, environment_id
-from eval.loop import rollout
-from eval.plan import PUBLISHED_SEEDS, plan_seeds
-from eval.provenance import checkpoint_digest, fingerprint, gl_renderer, source_state
-from eval.seed_overlap import seed_overlap
-from eval.summary import summarise
+from envs.registration import Registration, find_environment
+from eval.episodes.loop import rollout
+from eval.episodes.plan import PUBLISHED_SEEDS, EpisodeSpec, plan_seeds
+from eval.execution.assembly import build_environment, build_policy, closing
+from eval.runs.provenance import fingerprint, source_state
+from eval.runs.seed_overlap import seed_overlap
+from eval.runs.summary import summarise
+from eval.terminal.figures import overlap_text
+from policies.base import Policy
+from policies.learned.adapter import PolicyAdapter
 from simscaleai.errors import SimScaleError
 
 _PLACE = Path("benchmarks/results/published.jsonl")
@@ -33,42 +39,66 @@ def read_ledger() -> list[dict[str, Any]]:
     return [json.loads(line) for line in LEDGER.read_text().splitlines()] if LEDGER.exists() else []
 
 
-def score(checkpoint: Path, env_id: str) -> dict[str, Any]:
-    """Run the published episodes and return the ledger's line; nothing is run if there is one already.
+def score(checkpoint: Path, environment: str) -> dict[str, Any]:
+    """Run the published episodes and return the line of the ledger. If there is one already, nothing is run.
+
+    Args:
+        checkpoint: Folder of the checkpoint, or a shipped checkpoint's name.
+        environment: Name or id of the environment.
 
     Raises:
         SimScaleError: If there is nothing to publish: no checkpoint, one that was trained on the published seeds, or
             episodes that could not be run.
     """
-    policy, plan = build_policy(str(checkpoint), None, env_id), plan_seeds(PUBLISHED_SEEDS)
-    digest = checkpoint_digest(policy)
-    if digest is None:
-        raise SimScaleError(f"expected the folder of a checkpoint, {checkpoint} has no weights to freeze")
-    if overlap := seed_overlap(policy, plan):
-        raise SimScaleError(f"nothing is published of {checkpoint}: {overlap.text()}")
+    registration, plan = find_environment(environment), plan_seeds(PUBLISHED_SEEDS)
+    policy = build_policy(str(checkpoint), None, registration.offer())
+    digest = _frozen_digest(checkpoint, policy, plan)
     for line in read_ledger():
-        if (line["checkpoint_digest"], line["environment"]) == (digest, env_id):
+        if (line["checkpoint_digest"], line["environment"]) == (digest, registration.env_id):
             print("already in the ledger; a second look would be a choice", file=sys.stderr)
             return line
-    env = build_environment(policy.contract, env_id, SLOTS)
-    summary = summarise(rollout(env, policy, plan), len(plan))
-    if summary.errors:
-        raise SimScaleError(
-            f"{summary.errors} episodes could not be run; nothing is published, mend this and run again"
-        )
-    line = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "checkpoint": checkpoint.name,
-        "checkpoint_digest": digest,
-        "environment": env_id,
-        "scene": env.contract.environments[env_id],
-        "summary": summary.to_json(),
-        "source": source_state(besides=_PLACE),
-        "fingerprint": fingerprint(gl_renderer(env)),
-    }
+    today = datetime.now(UTC).date().isoformat()
+    line = {"date": today, "checkpoint": checkpoint.name, "checkpoint_digest": digest}
+    line |= _measured(registration, policy, plan)
     with LEDGER.open("a") as file:
         file.write(json.dumps(line) + "\n")
     return line
+
+
+def _frozen_digest(checkpoint: Path, policy: Policy, plan: Sequence[EpisodeSpec]) -> str:
+    """Return the digest of the checkpoint behind `policy`.
+
+    Raises:
+        SimScaleError: If there is none, or it was trained on seeds of `plan`.
+    """
+    if not isinstance(policy, PolicyAdapter):
+        raise SimScaleError(f"expected the folder of a checkpoint, {checkpoint} has no weights to freeze")
+    if overlap := seed_overlap(policy.checkpoint.training, plan):
+        raise SimScaleError(f"nothing is published of {checkpoint}: {overlap_text(overlap, len(plan))}")
+    return policy.checkpoint.digest
+
+
+def _measured(registration: Registration, policy: Policy, plan: Sequence[EpisodeSpec]) -> dict[str, Any]:
+    """Run the episodes and return what they show, and what that depends on.
+
+    Raises:
+        SimScaleError: If an episode could not be run.
+    """
+    with closing(build_environment(registration, [policy.needs], SLOTS)) as env:
+        summary = summarise(rollout(env, policy, plan), len(plan))
+        machine = fingerprint(env.fingerprint())
+    if summary.errors:
+        raise SimScaleError(
+            f"{summary.errors} episodes could not be run, so nothing is published; correct the cause and run again"
+        )
+    source = source_state(besides=_PLACE)
+    return {
+        "environment": registration.env_id,
+        "scene": env.spec.digest,
+        "summary": summary.to_json(),
+        "source": source and asdict(source),
+        "fingerprint": machine,
+    }
 
 
 def main() -> int:
@@ -78,7 +108,7 @@ def main() -> int:
     parser.add_argument("--env", required=True)
     arguments = parser.parse_args()
     try:
-        line = score(arguments.checkpoint, environment_id(arguments.env))
+        line = score(arguments.checkpoint, arguments.env)
     except SimScaleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,12 +1,12 @@
-"""The speed table: what must be fast, how fast it is here, and how fast it ought to be.
+"""The speed table: how fast this project is on this machine, beside the targets.
 
     python -m benchmarks.run            # half an hour
     python -m benchmarks.run --quick    # two minutes: few episodes, few rounds
     python -m benchmarks.run --peers peers/bin/python    # and FetchPickAndPlace in the same rounds; see fetch.py
 
-The rows are measured in turn, round after round; a figure is the median over rounds. Writes
-benchmarks/results/speed.csv with machine and versions. Figures of a machine that does other work at the same time are
-marked in the column `loaded`: among those only shares, which are taken within one round, mean something.
+The rows are measured in turn, round after round. A figure is the median over the rounds. Writes
+benchmarks/results/speed.csv with machine and versions. The column `loaded` says whether the machine did other work at
+the same time. If it did, only shares mean something, because both of their parts are measured at the same time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks import measurements, model_speed
 from benchmarks.fetch import fetch_figure
-from eval.provenance import fingerprint, source_state
+from eval.runs.provenance import fingerprint, source_state
 
 RESULTS = Path(__file__).parent / "results" / "speed.csv"
 
@@ -39,12 +39,12 @@ class Row:
     name: str
     unit: str
     target: str
-    """As it is written in the table; empty for figures that are only to be compared with other runs."""
+    """As it is written in the table; empty for figures that are only compared with other runs."""
     measure: Callable[[], float]
 
 
 def table(*, quick: bool) -> list[Row]:
-    """Return the rows that need nothing but this project."""
+    """Return the rows that need only this project."""
     episodes, evaluated, collected = (100, 20, 10) if quick else (1000, 200, 500)
     repeats = 3 if quick else 7
     return [
@@ -121,13 +121,13 @@ def measure(rows: list[Row], rounds: int) -> list[list[float]]:
 
 def circumstances(load: float) -> dict[str, object]:
     """Return what the figures hold for: machine, versions, commit, and whether the machine did other work."""
-    here, source = fingerprint(None), source_state()
+    here, source = fingerprint({}), source_state()
     return {
         "machine": f"{here['machine']} {here['system']}, {_processor()}",
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
         **{name: here["libraries"][name] for name in ("mujoco", "numpy", "gymnasium")},
-        "commit": "" if source is None else source["commit"][:12] + ("+" if source["dirty"] else ""),
+        "commit": "" if source is None else (source.commit or "")[:12] + ("+" if source.dirty else ""),
         "loaded": "yes" if load > _QUIET_LOAD else "no",
     }
 

@@ -32,8 +32,9 @@ def load_entry_point(group: str, name: str) -> Any:
     try:
         return found[0].load()
     except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SimScaleError(
-            f"cannot load {name!r} from {found[0].value}: {type(error).__name__}: {error}; mend or uninstall that package"
+            f"cannot load {name!r} from {found[0].value} ({reason}); repair or uninstall that package"
         ) from error
 
 

@@ -143,8 +143,8 @@ def _write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise WriteError(
-            f"cannot write {path}: {error.strerror}; what was finished before is kept, "
-            "so solve this and continue with --resume"
+            f"cannot write {path}: {error.strerror}; what was finished before is kept, so solve this and continue "
+            "(with --resume, if the command has it)"
         ) from error
 
 

@@ -89,7 +89,7 @@ class TaskSlots:
             needs: Vectors and cameras that `observe` returns; None for nothing.
             terminate_on_success: Whether an episode ends at its first success.
             max_episode_steps: Time limit in control steps; by default the task's.
-            dense_reward: Whether to reward as the task shapes it, instead of 1 at success and 0 otherwise.
+            dense_reward: Whether the reward is the task's shaped one, instead of 1 at success and 0 otherwise.
             num_threads: Threads that share the physics; see `Simulation`.
 
         Raises:
@@ -113,7 +113,7 @@ class TaskSlots:
         self._running = np.zeros(num_slots, dtype=bool)
 
     def _index(self, slots: Slots) -> Slots | slice:
-        """Return what selects the rows of `slots`: a slice if these are all rows, which is much quicker."""
+        """Return an index for the rows of `slots`. For all rows it is a slice, which is much quicker than an array."""
         return slice(None) if len(slots) == self.num_slots else slots
 
     # Episodes
@@ -124,10 +124,10 @@ class TaskSlots:
         Raises:
             SimScaleError: If an option is unknown or its value is impossible. Then no episode runs in `slots`.
         """
+        self._running[slots] = False
         for start in starts:
             if start.options:
                 _check_options(start.options)
-        self._running[slots] = False
         self.task.reset(slots, [start.seed for start in starts], [start.options for start in starts])
         self._elapsed[slots] = 0
         self._running[slots] = True
@@ -148,7 +148,9 @@ class TaskSlots:
             SimScaleError: If a slot runs no episode.
         """
         rows = self._index(slots)
-        self._check_running(slots, self._running[rows])
+        if not self._running[rows].all():
+            idle = slots[~self._running[slots]].tolist()
+            raise SimScaleError(f"slots {idle} run no episode; reset them before they are stepped")
         finite = np.isfinite(actions).all(axis=1)
         executed = np.minimum(np.maximum(np.where(finite[:, None], actions, 0.0), -1.0), 1.0).astype(np.float32)
         diverged = self._simulate(rows, finite, executed)[rows]
@@ -194,10 +196,6 @@ class TaskSlots:
             for row in np.flatnonzero(lost).tolist():
                 failures[row] = "diverged" if diverged[row] else classes[row] if finite[row] else "invalid_action"
         return failures
-
-    def _check_running(self, slots: Slots, running: NDArray[np.bool_]) -> None:
-        if not running.all():
-            raise SimScaleError(f"slots {slots[~running].tolist()} run no episode; reset them before they are stepped")
 
     # Observation
 

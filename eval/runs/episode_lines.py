@@ -62,7 +62,8 @@ def episodes_digest(folder: Path) -> str:
 
 
 def _line(result: EpisodeResult) -> str:
-    return json.dumps(result.to_json(), ensure_ascii=False) + "\n"
+    text = json.dumps(result.to_json(), ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()  # half characters, as an instruction may hold, as escapes
 
 
 def _parse(line: bytes, path: Path, number: int) -> EpisodeResult:

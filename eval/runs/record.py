@@ -323,7 +323,9 @@ class RunRecord:
             WriteError: If it cannot be written.
         """
         path = folder / RECORD_FILE
-        replace_file(path, json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        text = json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # A path may hold bytes that are no UTF-8. Python has them as half characters, and JSON as escapes.
+        replace_file(path, text.encode(errors="backslashreplace"))
         return path
 
     @classmethod

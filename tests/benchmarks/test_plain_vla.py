@@ -1,4 +1,4 @@
-"""The yardstick of the VLA's speed is the same network."""
+"""The baseline of the speed of the VLA is the same network."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A fast part of the speed table, as ratios with room for a busy machine: whoever falls below has broken something."""
+"""Some rows of the speed table, as ratios with room for a busy machine: a lower one shows that something broke."""
 
 import pytest
 

@@ -13,7 +13,7 @@ def start(folder, *words):
     return subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("command", ["eval.rollout", "eval.collect", "eval.record"])
+@pytest.mark.parametrize("command", ["eval.rollout", "eval.collect", "eval.record", "eval.compare"])
 def test_a_command_says_in_one_line_what_shadows_our_packages(tmp_path, command):
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs" / "__init__.py").write_text("")
@@ -26,7 +26,7 @@ def test_a_command_says_in_one_line_what_shadows_our_packages(tmp_path, command)
 
 def test_an_import_from_python_raises_and_names_a_single_module_too(tmp_path):
     (tmp_path / "policies.py").write_text("")
-    done = start(tmp_path, "-c", "import eval.plan")
+    done = start(tmp_path, "-c", "import eval.runs.run")
     assert done.stderr.splitlines()[-1].startswith("eval.neighbours.ShadowedPackageError: expected the packages beside")
     assert f"'policies' comes from {tmp_path / 'policies.py'}" in done.stderr
 

@@ -9,24 +9,25 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
-from multiprocessing import Pipe
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+import run_folders
 
 from eval import compare, rollout
-from eval.comparison import Run
-from eval.flags import command_line
-from eval.observers.base import Observer
-from eval.plan import EpisodeSpec
-from eval.planning import plan_run
-from eval.power import independent_discordance, mcnemar_power
-from eval.results import EPISODES_FILE, EpisodeResult, RunRecord, append_result, read_results
-from eval.rollout_config import RolloutConfig
-from eval.statistics import confidence_sequence
-from eval.workers import _Crew
+from eval.episodes.observer import Observer
+from eval.episodes.plan import plan_episodes
+from eval.execution.planning import plan_run
+from eval.execution.processes import run_in_workers
+from eval.execution.worker import WorkerJob
+from eval.runs.episode_lines import EPISODES_FILE, append_result, read_results
+from eval.runs.reading import read_run
+from eval.runs.receipts import read_receipts
+from eval.runs.record import RunRecord
+from eval.statistics.power import independent_discordance, mcnemar_power
+from eval.statistics.sequential import confidence_sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = ["--env", "reach", "--seed", "3000000000"]
@@ -43,28 +44,36 @@ def workdir(tmp_path, monkeypatch):
 def sometimes(workdir, monkeypatch):
     """A policy that succeeds, soon, with two seeds of three, and otherwise does nothing until the time is over.
 
-    With one seed it never answers, as long as there is a file `hang`.
+    With one seed it never answers, as long as there is a file `hang`. As long as there is a file `interrupt`, it is
+    interrupted after 44 answers. Each process that loads it writes its id into the file `loaded`, and the file `asked`
+    is there as soon as it was asked.
     """
     (workdir / "sometimes.py").write_text(
-        "import pathlib, time\n"
+        "import os, pathlib, time\n"
+        "import numpy as np\n"
+        "from policies.base import Policy as Base\n"
         "from policies.registry import make_policy\n\n\n"
-        "class Policy:\n"
-        "    def __init__(self, environment):\n"
-        "        self.expert = make_policy('scripted', checkpoint=None, environment=environment)\n"
-        "        self.contract, self.needs_observation = self.expert.contract, self.expert.needs_observation\n"
-        "        self.idle = {}\n\n"
-        "    def reset(self, env_ids, seeds, instructions):\n"
+        "class Policy(Base):\n"
+        "    def __init__(self, spec):\n"
+        "        self.expert = make_policy('scripted', spec=spec)\n"
+        "        self.needs, self.tries, self.answers = self.expert.needs, {}, 0\n"
+        "        with open('loaded', 'a') as file:\n"
+        "            file.write(f'{os.getpid()} ')\n\n"
+        "    def reset(self, slots, seeds, instructions):\n"
         f"        while {SLOW} in seeds and pathlib.Path('hang').exists():\n"
         "            time.sleep(0.05)\n"
-        "        self.idle.update({slot: seed % 3 == 0 for slot, seed in zip(env_ids.tolist(), seeds)})\n"
-        "        self.expert.reset(env_ids, seeds, instructions)\n\n"
-        "    def act(self, observation, env_ids):\n"
-        "        actions = self.expert.act(observation, env_ids)\n"
-        "        for row, slot in enumerate(env_ids.tolist()):\n"
-        "            actions[row] *= not self.idle[slot]\n"
-        "        return actions\n"
+        "        self.tries.update({slot: seed % 3 != 0 for slot, seed in zip(slots.tolist(), seeds)})\n"
+        "        self.expert.reset(slots, seeds, instructions)\n\n"
+        "    def predict(self, observation, slots):\n"
+        "        pathlib.Path('asked').touch()\n"
+        "        if self.answers == 44 and pathlib.Path('interrupt').exists():\n"
+        "            raise KeyboardInterrupt\n"
+        "        self.answers += 1\n"
+        "        tries = np.array([self.tries[slot] for slot in slots.tolist()], dtype=np.float32)\n"
+        "        return self.expert.predict(observation, slots) * tries[:, None, None]\n"
     )
     monkeypatch.syspath_prepend(str(workdir))
+    monkeypatch.delitem(sys.modules, "sometimes", raising=False)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{workdir}")
     return "sometimes:Policy"
 
@@ -106,7 +115,8 @@ def test_any_shape_ends_after_the_same_episodes(against, sometimes):
     shapes = [("1", "1"), ("1", "5"), ("1", "60"), ("2", "3"), ("3", "1")]
     for workers, num_envs in shapes:
         assert against(f"{workers}-{num_envs}", "--workers", workers, "--num-envs", num_envs) == 0
-        assert sorted(path.name for path in Path(f"{workers}-{num_envs}").iterdir()) == [EPISODES_FILE, "run.json"]
+        files = sorted(path.name for path in Path(f"{workers}-{num_envs}").iterdir())
+        assert files == [EPISODES_FILE, "receipts.json", "run.json"]
     assert len({read_bytes("-".join(shape)) for shape in shapes}) == 1
     assert rollout.main(["--model", sometimes, *SEEDS, "--episodes", "60", "--output", "whole"]) == 0
     assert read_results(Path("1-1", EPISODES_FILE)) == read_results(Path("whole", EPISODES_FILE))[:N]
@@ -123,27 +133,26 @@ def test_what_it_says_of_the_comparison(against, capsys):
     )
     assert "1/e                  0.035, 0.05 or less decides (anytime-valid, two-sided, 8 discordant pairs)" in out
     assert "verdict              B is better than A" in out
-    for word in ("Wilson", "Newcombe", "McNemar", "could have seen", "incomplete"):
+    for word in ("Wilson", "Newcombe", "McNemar", "detectable", "incomplete"):
         assert word not in out
+
+
+def test_what_it_records_of_the_comparison(against):
+    against("run")
     record = RunRecord.read(Path("run"))
-    low, high = record.sequential.pop("difference_sequence_95")
+    sequential, findings = record.sequential, record.sequential.findings
+    assert (sequential.rule, sequential.threshold) == ("until_decided", pytest.approx(0.05))
+    assert (sequential.limit, sequential.episodes, sequential.decided, sequential.saved) == (60, 12, True, 48)
+    assert sequential.vs.folder == "zero"
+    assert findings.verdict == "better"
+    assert findings.pairs == {"both": 0, "only_a": 0, "only_b": 8, "neither": 4}
+    assert findings.difference == pytest.approx(8 / 12)
+    low, high = findings.difference_sequence_95
     assert 0 < low < 8 / 12 < high
-    assert record.sequential.pop("vs")["folder"] == "zero"
-    assert record.sequential == {
-        "rule": "until_decided",
-        "threshold": pytest.approx(0.05),
-        "limit": 60,
-        "episodes": 12,
-        "decided": True,
-        "saved": 48,
-        "verdict": "better",
-        "pairs": {"both": 0, "only_a": 0, "only_b": 8, "neither": 4},
-        "difference": pytest.approx(8 / 12),
-        "inverse_e_value": pytest.approx(9 / 256),
-    }
+    assert findings.inverse_e_value == pytest.approx(9 / 256)
     summary = record.summary
-    assert summary["wilson_95"] is summary["at_least_95"] is summary["smallest_difference"] is None
-    assert summary["confidence_sequence_95"] == pytest.approx(list(confidence_sequence(8, 12)[:2]))
+    assert summary.wilson_95 is summary.at_least_95 is summary.smallest_difference is None
+    assert summary.confidence_sequence_95 == pytest.approx(confidence_sequence(8, 12)[:2])
 
 
 def test_undecided_at_the_limit_is_said(against, capsys):
@@ -151,19 +160,16 @@ def test_undecided_at_the_limit_is_said(against, capsys):
     out = capsys.readouterr().out
     assert "the run was still undecided after 9 of at most 9 episodes" in out
     assert "verdict              cannot tell" in out
-    assert "9 episodes did not suffice, and that they are equal is not shown" in out
-    assert {name: sequential_of("run")[name] for name in ("decided", "saved", "verdict")} == {
-        "decided": False,
-        "saved": 0,
-        "verdict": "cannot tell",
-    }
+    assert "9 episodes did not suffice; this does not show that the policies are equal" in out
+    sequential = sequential_of("run")
+    assert (sequential.decided, sequential.saved, sequential.findings.verdict) == (False, 0, "cannot tell")
     assert compare.main(["zero", "run"]) == 2
 
 
 def test_its_own_seeds_may_be_named_and_begin_in_the_middle_of_no_plan(zero, sometimes, capsys):
     flags = ["--model", sometimes, "--env", "reach", "--until-decided", "--vs", zero]
     assert rollout.main([*flags, "--seed", "3000000000", "--episodes", "20", "--output", "run"]) == 0
-    assert sequential_of("run")["limit"] == 20
+    assert sequential_of("run").limit == 20
     for wrong in (["--seed", "3000000001"], ["--seeds", "3000000001", "3000000000"], ["--episodes", "61"]):
         capsys.readouterr()
         assert rollout.main([*flags, *wrong, "--output", "other"]) == 2
@@ -177,44 +183,43 @@ def test_its_own_seeds_may_be_named_and_begin_in_the_middle_of_no_plan(zero, som
     ("flags", "message"),
     [
         (["--until-decided"], "expected --vs with --until-decided"),
-        (["--vs", "a"], "expected --until-decided or --detect with --vs"),
+        (["--vs", "zero"], "expected --until-decided or --detect with --vs"),
         (["--until-decided", "--vs", "nowhere"], "expected a run folder with run.json, got nowhere"),
-        (["--until-decided", "--vs", "a", "--until-width", "5pp"], "--until-width or --until-decided, got both"),
+        (["--until-decided", "--vs", "zero", "--until-width", "5pp"], "--until-width or --until-decided, got both"),
+        (["--until-width", "5pp", "--vs", "zero"], "expected --until-width or --vs, got both"),
         (["--detect", "10pp", "--episodes", "50"], "expected --detect or --episodes, got both"),
         (["--detect", "10pp", "--seeds", "1", "2"], "expected --detect or --seeds, got both"),
         (["--detect", "10pp", "--until-width", "5pp"], "expected --detect or --until-width, got both"),
-        (["--detect", "0.1pp"], "20000 episodes do not suffice to see a difference of 0.1 pp"),
-        (["--detect", "60pp", "--vs", "a"], "expected a complete run with --vs"),
-        (["--until-width", "0.1pp"], "say with --episodes how many there may be"),
-        (["--until-decided", "--vs", "a"], "expected a complete run with --vs, a has 2 of 3 episodes"),
-        (["--until-decided", "--vs", "b"], "environment: A has SimScale/Reach-v0, B has SimScale/PickPlace-v0"),
+        (["--detect", "0.1pp"], "20000 episodes do not suffice to detect a difference of 0.1 pp"),
+        (["--detect", "60pp", "--vs", "torn"], "expected a complete run with --vs"),
+        (["--until-width", "0.1pp"], "give the largest number of episodes with --episodes"),
+        (["--until-decided", "--vs", "torn"], "expected a complete run with --vs, torn has 59 of 60 episodes"),
+        (["--until-decided", "--vs", "zero"], "environment: A has SimScale/Reach-v0, B has SimScale/PickPlace-v0"),
     ],
 )
-def test_contradictions_are_one_line(capsys, flags, message):
-    few = ["--model", "zero", "--env", "reach", "--episodes", "3"]
-    for name in "ab":
-        assert rollout.main([*few, "--output", name]) == 0
-    path = Path("a", EPISODES_FILE)
+def test_contradictions_are_one_line(zero, capsys, flags, message):
+    shutil.copytree(zero, "torn")
+    path = Path("torn", EPISODES_FILE)
     path.write_bytes(path.read_bytes()[:-5])
-    capsys.readouterr()
     assert rollout.main(["--model", "zero", "--env", "pick-place", *flags, "--output", "run"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message in line
-    assert not Path("run").exists() or not list(Path("run").iterdir())
+    assert not Path("run").exists()
 
 
-def test_a_reference_with_errors_is_refused_before_anything_hinges_on_them(against, capsys):
+def test_a_reference_with_errors_is_refused_before_anything_depends_on_them(against, capsys):
     path = Path("zero", EPISODES_FILE)
     path.write_text(path.read_text().replace('"status": "failure"', '"status": "error"', 2))
     assert against("run") == 2
-    assert "2 episodes of zero could not be run, and nothing may hinge on them" in capsys.readouterr().err
+    assert "2 episodes of zero are errors, and no decision may depend on them" in capsys.readouterr().err
 
 
 def test_another_success_is_another_task(zero, capsys):
     flags = ["--model", "zero", "--env", "reach", "--no-terminate-on-success", "--until-decided", "--vs", zero]
     assert rollout.main(flags) == 2
-    assert "not comparable with zero (A) of --vs: ends at success: A has True, B has False" in capsys.readouterr().err
+    message = "not comparable with zero (A) of --vs: success ends the episode: A has True, B has False"
+    assert message in capsys.readouterr().err
 
 
 def test_until_a_width(capsys):
@@ -226,22 +231,29 @@ def test_until_a_width(capsys):
     width = f"{100 * confidence_sequence(0, n).high:.1f}"
     assert f"interval {width} pp wide, 20.0 pp wanted; the run ended after {n} of at most 298" in out
     assert f"{298 - n} saved" in out
-    assert sequential_of("run")["saved"] == 298 - n
+    assert sequential_of("run").saved == 298 - n
     assert rollout.main([*flags, "--episodes", "5", "--output", "few"]) == 0
     assert "20.0 pp wanted; the run was still undecided after 5 of at most 5 episodes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_of_dropped_episodes_neither_film_nor_receipt_is_left(workers):
+def test_of_dropped_episodes_no_video_trace_or_receipt_is_left(workers):
     """The third ends before the second, and the second is the last that counts."""
     flags = ["--model", "scripted", "--env", "reach", "--seeds", "3000000004", "3000000003", "3000000000"]
     shape = ["--workers", workers, "--num-envs", "3", "--video", "3"]
     assert rollout.main([*flags, *shape, "--until-width", "0.9", "--output", "run"]) == 0
-    n = sequential_of("run")["episodes"]
-    assert n == 2
-    assert sorted(path.name for path in Path("run/videos").iterdir()) == ["episode_000000.mp4", "episode_000001.mp4"]
-    assert [receipt["episode_index"] for receipt in RunRecord.read(Path("run")).receipts] == [0, 1]
-    assert sorted(path.name for path in Path("run").iterdir()) == [EPISODES_FILE, "run.json", "videos"]
+    assert sequential_of("run").episodes == 2
+    assert [receipt.episode_index for receipt in read_receipts(Path("run"))] == [0, 1]
+    files = sorted(str(path.relative_to("run")) for path in Path("run").rglob("*") if path.is_file())
+    assert files == [
+        EPISODES_FILE,
+        "receipts.json",
+        "run.json",
+        "traces/episode_000000.npz",
+        "traces/episode_000001.npz",
+        "videos/episode_000000.mp4",
+        "videos/episode_000001.mp4",
+    ]
 
 
 def lines(folder):
@@ -272,47 +284,37 @@ def test_a_killed_run_resumes_to_the_bytes_of_an_uninterrupted_one(against, some
     assert lines("whole") == N
 
 
-def test_a_resumed_run_that_is_decided_runs_nothing_and_drops_the_rest(against, sometimes, monkeypatch, capsys):
-    from envs.vector_env import TaskVectorEnv
-
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_resumed_run_that_is_decided_runs_nothing_and_drops_the_rest(against, sometimes, workers, capsys):
     against("run")
     whole = read_bytes("run")
     rollout.main(["--model", sometimes, *SEEDS, "--episodes", "20", "--output", "more"])
     for result in read_results(Path("more", EPISODES_FILE))[N + 2 :]:
         append_result(Path("run", EPISODES_FILE), result)
-    monkeypatch.setattr(TaskVectorEnv, "step", None)
-    monkeypatch.setattr("eval.workers._Worker", None)
-    for workers in ("1", "2"):
-        capsys.readouterr()
-        assert against("run", "--resume", "--workers", workers) == 0
-        assert "run: complete, nothing to resume" in capsys.readouterr().out
-        assert read_bytes("run") == whole
-    assert sequential_of("run")["saved"] == 48
+    for name in ("asked", "loaded"):
+        Path(name).unlink()
+    capsys.readouterr()
+    assert against("run", "--resume", "--workers", workers) == 0
+    assert "run: complete, nothing to resume" in capsys.readouterr().out
+    assert read_bytes("run") == whole
+    assert sequential_of("run").saved == 48
+    assert not Path("asked").exists()
+    assert set(Path("loaded").read_text().split()) == {str(os.getpid())}  # no worker was started
 
 
-def test_an_interrupted_run_counts_its_first_episodes_only(against, sometimes, monkeypatch, capsys):
+def test_an_interrupted_run_counts_its_first_episodes_only(against, capsys):
     """Episode 3 fails, after 50 steps; those beside it succeed, one after the other."""
-    from envs.vector_env import TaskVectorEnv
-
-    step, steps = TaskVectorEnv.step, []
-
-    def interrupted(self, *args, **kwargs):
-        steps.append(1)
-        if len(steps) == 45:
-            raise KeyboardInterrupt
-        return step(self, *args, **kwargs)
-
-    with monkeypatch.context() as context:
-        context.setattr(TaskVectorEnv, "step", interrupted)
-        assert against("run", "--num-envs", "3") == 130
+    Path("interrupt").touch()
+    assert against("run", "--num-envs", "3") == 130
     assert lines("run") == 4
-    assert (sequential_of("run")["episodes"], sequential_of("run")["decided"]) == (0, False)
-    assert RunRecord.read(Path("run")).summary["confidence_sequence_95"] == [0.0, 1.0]
+    assert (sequential_of("run").episodes, sequential_of("run").decided) == (0, False)
+    assert RunRecord.read(Path("run")).summary.confidence_sequence_95 == (0.0, 1.0)
     out = capsys.readouterr().out
     assert "incomplete           0 of 60 planned episodes count" in out
     assert "verdict" not in out
     assert compare.main(["zero", "run"]) == 3
     (command,) = re.findall(r"^continue with +python -m eval.rollout (.*)$", out, re.MULTILINE)
+    Path("interrupt").unlink()
     assert rollout.main(shlex.split(command)) == 0
     assert lines("run") == N
 
@@ -325,13 +327,14 @@ def test_another_reference_is_refused_on_resume(against, capsys):
     assert re.search(r'  vs: was "[0-9a-f]{64}", is "[0-9a-f]{64}"', capsys.readouterr().err)
 
 
-def test_a_moved_reference_is_the_same(against):
+def test_a_moved_reference_is_the_same(against, sometimes):
     against("run")
     whole = read_bytes("run")
     Path("zero").rename("moved")
-    flags = ["--model", "sometimes:Policy", "--env", "reach", "--until-decided", "--vs", "moved"]
+    flags = ["--model", sometimes, "--env", "reach", "--until-decided", "--vs", "moved"]
     assert rollout.main([*flags, "--output", "run", "--resume"]) == 0
     assert read_bytes("run") == whole
+    assert sequential_of("run").vs.folder == "moved"
 
 
 def test_compare_takes_such_runs_and_says_so(against, capsys):
@@ -351,7 +354,7 @@ def test_compare_takes_such_runs_and_says_so(against, capsys):
 
 
 @pytest.mark.parametrize("rate", [None, 0.0, 2 / 3])
-def test_detect_plans_what_the_test_needs(against, zero, sometimes, capsys, rate):
+def test_detect_plans_what_the_test_needs(sometimes, capsys, rate):
     vs = []
     if rate is not None:
         model = "zero" if rate == 0 else sometimes
@@ -360,80 +363,76 @@ def test_detect_plans_what_the_test_needs(against, zero, sometimes, capsys, rate
     capsys.readouterr()
     assert rollout.main(["--model", "zero", *SEEDS, "--detect", "30pp", *vs, "--output", "run"]) == 0
     out = capsys.readouterr().out
-    n = RunRecord.read(Path("run")).resolved["episodes"]
+    record = RunRecord.read(Path("run"))
+    n = record.resolved.episodes
     pairs = {None: [(0.35, 0.65)], 0.0: [(0, 0.3)]}.get(rate, [(2 / 3, 2 / 3 - 0.3), (2 / 3, 2 / 3 + 0.3)])
     powers = [[mcnemar_power(m, 0.3, independent_discordance(*pair)) for pair in pairs] for m in (n, n - 1)]
     assert min(powers[0]) >= 0.8 > min(powers[1])
     around = (
         "whatever their rates, in the hardest case" if rate is None else f"that succeeds like a, {100 * rate:.1f} %"
     )
-    assert f"{n} episodes see a difference of 30.0 pp with 80 % power" in out
+    assert f"{n} episodes detect a difference of 30.0 pp with 80 % power" in out
     assert around in out
     assert ("run that policy on the same seeds" in out) == (rate is not None)
-    assert RunRecord.read(Path("run")).sequential is None
-    assert RunRecord.read(Path("run")).summary["wilson_95"]
+    assert record.sequential is None
+    assert record.summary.wilson_95
 
 
 def test_a_difference_that_no_rate_has_is_refused(zero, capsys):
-    rollout.main(["--model", "scripted", *SEEDS, "--episodes", "4", "--output", "half", "--seed", "0"])
-    path = Path("half", EPISODES_FILE)
-    path.write_text(path.read_text().replace('"success"', '"failure"', 2))
-    assert rollout.main(["--model", "zero", "--env", "reach", "--detect", "60pp", "--vs", "half"]) == 2
+    path = Path(zero, EPISODES_FILE)
+    path.write_text(path.read_text().replace('"status": "failure"', '"status": "success"', 30))
+    assert rollout.main(["--model", "zero", "--env", "reach", "--detect", "60pp", "--vs", zero]) == 2
     assert "no rate differs by 60.0 pp from that of --vs; give a smaller --detect" in capsys.readouterr().err
 
 
 def test_without_choices_there_are_fifty_episodes_from_seed_0():
-    specs = plan_run(RolloutConfig(model="zero")).specs
-    assert specs == tuple(EpisodeSpec(index, index) for index in range(50))
-
-
-def test_a_command_line_says_the_rule():
-    config = RolloutConfig(model="zero", until_width=0.05, episodes=200)
-    assert command_line("x", config) == "x --model zero --episodes 200 --until-width 0.05"
-
-
-def test_a_crew_that_loses_episodes_says_so_instead_of_waiting_for_ever():
-    crew = _Crew(None, [EpisodeSpec(0, 0)], 1, [])
-    crew._waiting.clear()
-    with pytest.raises(RuntimeError, match="1 episodes were lost"):
-        crew.run()
-
-
-def test_a_result_that_is_under_way_when_enough_is_seen_comes_before_the_end_of_the_run():
-    """After it, a line would be added to the record that is complete."""
-    told = []
-
-    class Diary(Observer):
-        def on_episode_end(self, slot, result):
-            told.append(result.episode_index)
-            self.has_seen_enough = True
-
-        def on_run_end(self, results):
-            told.append("end")
-
-    connection, theirs = Pipe()
-    worker = SimpleNamespace(
-        connection=connection,
-        process=SimpleNamespace(terminate=lambda: None),
-        stop=lambda: None,
-        specs={0: None, 1: None},
-        solitary=False,
-    )
-    crew = _Crew(None, [EpisodeSpec(index, index) for index in range(5)], 1, [Diary()])
-    crew._workers[connection] = worker
-    for index in (1, 0):
-        theirs.send(replace(some_result(), episode_index=index))
-    assert [result.episode_index for result in crew.run()] == [0, 1]
-    assert told == [1, 0, "end"]
-
-
-def some_result():
-    text = ("instruction", "stage", "digest")
-    values = dict.fromkeys(EpisodeResult.__dataclass_fields__, 0) | dict.fromkeys(text, "") | {"status": "success"}
-    return EpisodeResult(**values)
+    assert plan_run(rollout.RolloutConfig(model="zero").request()).specs == plan_episodes(50, 0)
 
 
 def test_the_run_that_it_names_can_be_read(against):
     against("run")
-    run = Run.read(Path("run"))
+    run = read_run(Path("run"))
     assert (run.is_complete, run.planned, len(run.results)) == (True, 12, 12)
+
+
+# Workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Burst(WorkerJob):
+    """Sends two results at once, the second episode first, and then never asks for another."""
+
+    def run(self, plan, reporter, pulse):
+        for spec in reversed(list(islice(plan, 2))):
+            reporter.on_episode_end(0, run_folders.episode(spec.episode_index, spec.seed, "+"))
+        Path("sent").touch()
+        time.sleep(60)
+
+
+class Diary(Observer):
+    """Has seen enough after the first result, which it looks at until the worker has sent both."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_episode_end(self, slot, result):
+        self.told.append(result.episode_index)
+        while not Path("sent").exists():
+            time.sleep(0.01)
+        self.has_seen_enough = True
+
+    def on_run_end(self, results):
+        self.told.append([result.episode_index for result in results])
+
+
+def test_a_result_that_was_sent_before_enough_was_seen_comes_before_the_end_of_the_run():
+    """After it, a line would be added to a record that is complete."""
+    diary = Diary()
+    results = run_in_workers(Burst(num_envs=2, terminate_on_success=True), plan_episodes(5), 1, [diary])
+    assert [result.episode_index for result in results] == [0, 1]
+    assert diary.told == [1, 0, [0, 1]]
+
+
+def test_episodes_that_no_worker_can_run_end_the_run_instead_of_waiting_for_ever():
+    with pytest.raises(RuntimeError, match="5 episodes were lost"):
+        run_in_workers(Burst(num_envs=2, terminate_on_success=True), plan_episodes(5), 0, [])

@@ -83,7 +83,7 @@ def test_the_wheel_holds_the_ledger_where_it_is_looked_for():
     import tomllib
 
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel["force-include"]["benchmarks/results/published.jsonl"] == "envs/assets/published.jsonl"
+    assert wheel["force-include"]["benchmarks/results/published.jsonl"] == "simscaleai/assets/published.jsonl"
 
 
 def test_the_list_builds_no_model_and_takes_no_time():

@@ -296,7 +296,7 @@ def test_a_policy_of_another_package_works_by_its_name(install, write, capsys):
 
 def test_names_of_this_project_stay_what_they_are(install, write, shipped):
     write("my_robots/policies.py", POLICY)
-    install({name: "my_robots.policies:Mine" for name in ("scripted", "bc", "bc-reach")})
+    install(dict.fromkeys(("scripted", "bc", "bc-reach"), "my_robots.policies:Mine"))
     assert type(make_policy("scripted", spec=REACH)).__name__ == "ReachExpert"
     for name in ("bc", "bc-reach"):
         assert isinstance(make_policy(name, spec=REACH), PolicyAdapter)
@@ -306,7 +306,7 @@ def test_two_packages_with_one_name_are_refused(install, write):
     write("my_robots/policies.py", POLICY)
     install({"mine": "my_robots.policies:Mine"})
     install({"mine": "their_robots.policies:Theirs"}, "their_robots")
-    with pytest.raises(SimScaleError, match="expected one entry point 'mine' .*; uninstall the others") as error:
+    with pytest.raises(SimScaleError, match=r"expected one entry point 'mine' .*; uninstall the others") as error:
         make_policy("mine", spec=REACH)
     for place in ("my_robots.policies:Mine", "their_robots.policies:Theirs"):
         assert place in str(error.value)

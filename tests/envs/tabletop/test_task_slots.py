@@ -189,9 +189,8 @@ def test_impossible_starts_are_refused_and_leave_nothing_that_could_be_stepped(o
     with pytest.raises(SimScaleError, match=message):
         env.reset(np.array([1]), [Start(SEED, options)])
     env.step(np.array([0]), np.zeros((1, 4), np.float32))
-    if "target" in options:
-        with pytest.raises(SimScaleError, match=r"slots \[1\] run no episode"):
-            env.step(np.array([1]), np.zeros((1, 4), np.float32))
+    with pytest.raises(SimScaleError, match=r"slots \[1\] run no episode"):
+        env.step(np.array([1]), np.zeros((1, 4), np.float32))
 
 
 def test_reach_has_no_targets():

@@ -2,17 +2,14 @@
 
 import numpy as np
 import point_world
-import pytest
 
 from envs.registration import find_environment
 from envs.slots import Start
-from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer
 from eval.episodes.plan import plan_episodes
-from eval.execution.assembly import build_environment, build_policy, closing
+from eval.execution.assembly import build_environment, closing
 from eval.probing.interventions import parse_interventions
 from eval.probing.other_seed import other_seed
-from simscaleai.errors import SimScaleError
 
 REACH = find_environment("reach")
 NEEDS = REACH.offer().needs("state", "environment_state", cameras={"front": (32, 40), "wrist": (32, 40)})
@@ -115,43 +112,3 @@ def test_other_observers_still_get_what_the_environment_shows(run_point):
     assert spy.given
     assert not any(rows.any() for observation in spy.given for rows in observation.values())
     assert all(rows.any() for observation in spy.shown for rows in observation.values())
-
-
-@pytest.mark.parametrize(
-    ("text", "is_taken"),
-    [
-        (None, False),
-        ("language=empty", True),
-        ("language=move it", True),
-        ("vision=black", False),
-    ],
-)
-def test_an_empty_instruction_is_taken_only_where_it_is_meant(run_point, text, is_taken):
-    """An environment without instructions is a mistake, unless the plan says what the policy is told."""
-
-    def disturb(env, policy):
-        env.spec = point_world.replace(env.spec, has_instructions=False)
-
-    policy = point_world.Homing(cameras=True, instruction=True)
-    intervention = parse_interventions([text] if text else [])
-    plan = intervention.planned(plan_episodes(1), "Test/Point-v0")
-    env = point_world.PointEnv(1, policy.needs, spec=_silent(point_world.SPEC))
-    chosen = intervention.probes(policy.needs, point_world.REGISTRATION)
-    if is_taken:
-        (result,) = rollout(env, policy, plan, probes=chosen)
-        assert result.instruction == plan[0].options["instruction"]
-    else:
-        with pytest.raises(SimScaleError, match="has none"):
-            rollout(env, policy, plan, probes=chosen)
-
-
-def _silent(spec):
-    from dataclasses import replace
-
-    return replace(spec, has_instructions=False)
-
-
-@pytest.mark.parametrize(("text", "is_taken"), [(None, False), ("vision=frozen", False), ("vision=black", True)])
-def test_a_learned_policy_takes_black_images_only_where_they_are_meant(make_checkpoint, text, is_taken):
-    del make_checkpoint, text, is_taken
-    build_policy  # noqa: B018

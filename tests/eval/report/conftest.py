@@ -1,6 +1,7 @@
 """Run folders made in no time, with as much in them as a report can show."""
 
 import base64
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -9,61 +10,45 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from imageio.v3 import imwrite
+from PIL import Image
+from run_folders import RECORD, changed, write_run
 
-from eval.assembly import environment_contract
-from eval.observers.video import video_path
-from eval.results import EPISODES_FILE, RECORD_FILE, EpisodeResult, RunRecord, write_results
+from envs.registration import find_environment
+from eval.runs.episode_files import VIDEOS_FOLDER, video_path
+from eval.runs.receipts import RECEIPTS_FILE
+from eval.runs.record import Source, Timing
 
-OUTCOMES = {"+": "success", "-": "failure", "E": "error"}
 PICK_PLACE = "SimScale/PickPlace-v0"
-IMAGE = base64.b64encode(imwrite("<bytes>", np.zeros((8, 8, 3), np.uint8), extension=".png")).decode()
 
 
-def episode(index, seed, outcome, failure="dropped"):
-    return EpisodeResult(
-        episode_index=index,
-        seed=seed,
-        instruction="pick up the red cube",
-        target="red",
-        status=OUTCOMES[outcome],
-        success_once=outcome == "+",
-        success_held=None,
-        success_at_end=None,
-        steps=30 + index,
-        return_=float(outcome == "+"),
-        stage="placed",
-        failure=None if outcome == "+" else failure,
-        digest="ab" * 32,
-    )
+def image():
+    """Returns a small picture, a PNG in base64."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def receipt(index):
+    values = [{"name": "ee_position", "unit": "m", "frame": "world", "values": [0.1, 0.25, None]}]
     return {
         "episode_index": index,
         "seed": index,
         "instruction": "pick up the red cube",
         "digest": "cd" * 32,
-        "state": [{"name": "ee_position", "unit": "m", "frame": "world", "values": [0.1, 0.25, None]}],
-        "images": {"front": IMAGE, "wrist": IMAGE},
+        "vectors": {"state": values},
+        "images": {"front": image(), "wrist": image()},
         "actions": [[0.5, -0.5, 0.0, 1.0]] * 4,
     }
 
 
 @pytest.fixture(scope="session")
 def record():
-    """The record of a run without its number of episodes."""
-    scene = environment_contract(PICK_PLACE).environments[PICK_PLACE]
-    return RunRecord(
-        config={"model": "bc", "checkpoint": "my checkpoints/bc", "env": "pick-place", "terminate_on_success": True},
-        resolved={"environment": PICK_PLACE, "num_envs": 16},
-        source={"commit": "0123456789abcdef" * 2, "dirty": True},
-        fingerprint={"machine": "x86_64", "libraries": {"mujoco": "4.0.0"}, "gl_renderer": "llvmpipe"},
-        checkpoint_digest="5bce" * 16,
-        contract={"environments": {PICK_PLACE: scene}, "max_episode_steps": 150},
-        timing={"started": "2026-01-02T03:04:05+00:00", "seconds": 12.5, "episodes_per_second": 4.0},
-        receipts=[receipt(0), receipt(1)],
-        summary={"episodes": 0},
+    """The record of a run in a real environment, without its number of episodes."""
+    return replace(
+        RECORD,
+        environment=find_environment(PICK_PLACE).offer(),
+        source=Source(commit="0123456789abcdef" * 2, dirty=True),
+        timing=Timing(started="2026-01-02T03:04:05+00:00", seconds=12.5, episodes_per_second=4.0),
     )
 
 
@@ -81,25 +66,20 @@ def clip(tmp_path_factory):
 
 @pytest.fixture
 def make_run(tmp_path, monkeypatch, record, clip):
-    """Makes a run folder from one character for each episode: + success, - failure, E error."""
+    """Makes a run folder from one character for each episode: + success, - failure, E error.
+
+    Keywords besides those of `write_run` change the record, as `run_folders.changed` says.
+    """
     monkeypatch.chdir(tmp_path)
 
-    def make(name, outcomes, *, films=0, planned=None, first_seed=0, results=None, **changes):
-        folder = Path(name)
-        folder.mkdir(parents=True)
-        parts = {part: {**getattr(record, part), **change} for part, change in changes.items() if part in _MERGED}
-        others = {part: change for part, change in changes.items() if part not in _MERGED}
-        changed = replace(record, **parts, **others)
-        resolved = {**changed.resolved, "episodes": planned or len(outcomes)}
-        (folder / RECORD_FILE).write_text(json.dumps(vars(replace(changed, resolved=resolved))))
-        episodes = [episode(index, first_seed + index, outcome) for index, outcome in enumerate(outcomes)]
-        write_results(folder / EPISODES_FILE, results or episodes)
-        (folder / "videos").mkdir()
-        for index in range(films):
-            shutil.copy(clip, video_path(folder / "videos", index))
+    def make(name, outcomes, *, videos=0, receipts=None, planned=None, first_seed=0, results=None, **changes):
+        options = {"planned": planned, "first_seed": first_seed, "results": results}
+        folder = write_run(Path(name), outcomes, record=changed(record, **changes), **options)
+        given = [receipt(0), receipt(1)] if receipts is None else receipts
+        (folder / RECEIPTS_FILE).write_text(json.dumps({"schema_version": 2, "receipts": given}))
+        (folder / VIDEOS_FOLDER).mkdir()
+        for index in range(videos):
+            shutil.copy(clip, video_path(folder / VIDEOS_FOLDER, index))
         return folder
 
     return make
-
-
-_MERGED = ("config", "resolved", "contract", "fingerprint", "timing")

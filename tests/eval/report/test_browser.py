@@ -115,8 +115,8 @@ def browser(tmp_path_factory):
 @pytest.fixture
 def pages(make_run):
     """A report of one run, and one of three, of which two were filmed where they differ."""
-    a, b = make_run("a", "++-+" * 5, films=4), make_run("b", "+-++" * 5, films=4)
-    c = make_run("c", "-" * 20, resolved={"environment": "Other/Task-v0"}, contract={"environments": {}})
+    a, b = make_run("a", "++-+" * 5, videos=4), make_run("b", "+-++" * 5, videos=4)
+    c = make_run("c", "-" * 20, environment={"env_id": "Other/Task-v0"})
     assert report.main(["a", "--output", "one.html"]) == 0
     assert report.main([str(a), str(b), str(c), "--output", "three.html"]) == 0
     return Path("one.html"), Path("three.html")
@@ -230,7 +230,7 @@ def test_successes_can_be_hidden_and_commands_copied(browser, pages):
 
 def test_a_hostile_run_executes_nothing(browser, make_run):
     attack = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
-    folder = make_run("a", "+-", films=2, config={"model": attack, "env": attack}, fingerprint={attack: attack})
+    folder = make_run("a", "+-", videos=2, policy={"model": attack}, fingerprint={attack: attack})
     assert report.main([str(folder), "--output", "page.html"]) == 0
     browser.open(Path("page.html"))
     assert browser.run("document.title").startswith("</script>")

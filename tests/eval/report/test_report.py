@@ -3,24 +3,26 @@
 import json
 import os
 import re
-import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import point_world
 import pytest
+from run_folders import episode, stopped
 
-from eval import __main__, compare, rollout
-from eval.assembly import build_environment, environment_contract
-from eval.comparison import Run
-from eval.observers.video import video_path
-from eval.percentage import points_text
+from envs.registration import find_environment
+from envs.slots import Start
+from eval import __main__, compare
 from eval.report import __main__ as report
 from eval.report.findings import build_report
-from eval.results import EPISODES_FILE, RECORD_FILE, read_results, write_results
-from eval.statistics import holm
-from eval.summary import summarise
+from eval.runs.episode_files import VIDEOS_FOLDER, video_path
+from eval.runs.episode_lines import EPISODES_FILE, read_results, write_results
+from eval.runs.record import RECORD_FILE, Findings, Reference, SeedOverlap, SeedRange, Source, Timing
+from eval.runs.summary import summarise
+from eval.statistics.multiplicity import holm
+from eval.statistics.percentage import points_text
 
 PICK_PLACE = "SimScale/PickPlace-v0"
 HOSTILE = (
@@ -107,10 +109,7 @@ def test_comparison_is_that_of_eval_compare(make_run, capsys):
 
 def test_several_comparisons_are_one_family(make_run, capsys):
     """Each run is compared with the first of its environment, and Holm weighs all of them together."""
-    reach = {
-        "resolved": {"environment": "Other/Reach-v0"},
-        "contract": {"environments": {"Other/Reach-v0": "1"}},
-    }
+    reach = {"environment": {"env_id": "Other/Reach-v0", "digest": "1"}}
     a, b, c = make_run("a", "-" * 8 + "+" * 42), make_run("b", "+" * 48 + "-" * 2), make_run("c", "-" * 50)
     d, e = make_run("d", "-" * 50, **reach), make_run("e", "+" * 50, **reach)
     found = printed(capsys, a, d, b, e, c)["comparisons"]
@@ -143,7 +142,7 @@ def test_runs_that_cannot_be_compared_say_why(make_run, capsys):
 
 
 def test_videos_of_what_only_one_solved_stand_side_by_side(make_run):
-    a, b = make_run("a", "++-+", films=4), make_run("b", "+-+-", films=3)
+    a, b = make_run("a", "++-+", videos=4), make_run("b", "+-+-", videos=3)
     found = page(a, b)
     pairs = [attributes["aria-label"] for tag, attributes in found.elements if attributes.get("class") == "pair"]
     assert pairs == ["seed 1", "seed 2"]  # seed 3 was filmed by one only
@@ -155,12 +154,12 @@ def test_videos_of_what_only_one_solved_stand_side_by_side(make_run):
 def test_a_run_without_videos(make_run):
     found = page(make_run("a", "++-"), make_run("b", "+++"))
     assert found.attributes("video", "src") == []
-    assert "No episode that only one of them solved was filmed by both" in found.text
+    assert "Of the episodes that only one of them solved, none has a video of both" in found.text
     assert "Videos" not in found.text
 
 
 def test_failures_come_first_among_videos(make_run):
-    folder = make_run("a", "++-+-", films=5)
+    folder = make_run("a", "++-+-", videos=5)
     labels = page(folder).attributes("video", "aria-label")
     assert [label.rpartition(" ")[2] for label in labels] == ["2", "4", "0", "1", "3"]
 
@@ -169,7 +168,7 @@ def test_page_stays_below_ten_megabytes(make_run):
     folder = make_run("a", "+-" * 25)
     for index in range(10):
         content = b"\0\0\0\x18ftypmp42" + np.random.default_rng(index).bytes(860_000)
-        video_path(folder / "videos", index).write_bytes(content)
+        video_path(folder / VIDEOS_FOLDER, index).write_bytes(content)
     found = page(folder)
     assert len(found.attributes("video", "src")) == 8
     assert Path("page.html").stat().st_size <= 10_000_000
@@ -177,13 +176,13 @@ def test_page_stays_below_ten_megabytes(make_run):
 
 
 def test_what_is_no_video_is_left_out(make_run):
-    folder = make_run("a", "+-", films=1)
-    video_path(folder / "videos", 1).write_bytes(b"")
+    folder = make_run("a", "+-", videos=1)
+    video_path(folder / VIDEOS_FOLDER, 1).write_bytes(b"")
     assert len(page(folder).attributes("video", "src")) == 1
 
 
 def test_page_needs_nothing_but_itself(make_run):
-    found = page(make_run("a", "+-", films=1), make_run("b", "++", films=2))
+    found = page(make_run("a", "+-", videos=1), make_run("b", "++", videos=2))
     for tag, attributes in found.elements:
         for name in ("src", "href"):
             assert re.match(r"data:|#", attributes.get(name, "#")), (tag, attributes)
@@ -197,23 +196,22 @@ def hostile(make_run, name, text):
     folder = make_run(
         name,
         "+-E",
-        films=2,
-        config={"model": text, "checkpoint": text, "env": text, "note": text},
-        resolved={"environment": text},
-        contract={"environments": {text: text}},
+        videos=2,
+        config={"model": text, "checkpoint": text, "env": text, "note": text, "intervene": [text]},
+        environment={"env_id": text, "digest": text, "success": text},
+        policy={"model": text, "checkpoint": text, "identity": text, "options": {text: text}},
         fingerprint={text: text},
-        source={"commit": text, "dirty": False},
-        checkpoint_digest=text,
-        timing={"started": text},
-        receipts=[{**given, "state": features, "actions": [[text, 1.0]]}],
+        interventions={text: text},
+        source=Source(commit=text, dirty=False),
+        timing=Timing(started=text),
+        receipts=[{**given, "vectors": {text: features}, "actions": [[text, 1.0]]}],
     )
     results = read_results(folder / EPISODES_FILE)
     foreign = [
         replace(result, instruction=text, failure=result.failure and text, stage=text, digest=text)
         for result in results
     ]
-    lines = [json.dumps(result.to_json()) + "\n" for result in foreign]
-    (folder / EPISODES_FILE).write_text("".join(lines))
+    write_results(folder / EPISODES_FILE, foreign)
     return folder
 
 
@@ -244,26 +242,15 @@ def test_markdown_of_a_hostile_run_is_text(make_run, capsys):
 
 DAMAGE = {
     "no record": lambda folder: (folder / RECORD_FILE).unlink(),
-    "empty record": lambda folder: (folder / RECORD_FILE).write_text(""),
-    "list for a record": lambda folder: (folder / RECORD_FILE).write_text("[]"),
     "binary record": lambda folder: (folder / RECORD_FILE).write_bytes(b"\xff\xfe\0"),
     "other version": lambda folder: edit(folder, schema_version=99),
-    "unknown key": lambda folder: edit(folder, surprise=1),
-    "no model": lambda folder: edit(folder, config={"env": "reach"}),
-    "number for a model": lambda folder: edit(folder, config={"model": 3, "env": "reach"}),
-    "text for a contract": lambda folder: edit(folder, contract="x"),
-    "text for receipts": lambda folder: edit(folder, receipts="x"),
-    "empty receipt": lambda folder: edit(folder, receipts=[{}]),
-    "unknown intervention": lambda folder: edit(folder, config={"model": "bc", "env": "x", "intervene": ["smell=bad"]}),
-    "not finite": lambda folder: edit(folder, timing={"seconds": float("nan")}),
-    "bad sequential": lambda folder: edit(folder, sequential={"rule": "until_width"}),
-    "bad overlap": lambda folder: edit(folder, seed_overlap={"seeds": [1], "trained_on": {"first": 1}}),
-    "overlap of none": lambda folder: edit(folder, seed_overlap={"seeds": [], "trained_on": {}}),
+    "no model": lambda folder: edit(folder, policies=[{}]),
+    "text for an environment": lambda folder: edit(folder, environment="x"),
+    "overlap of none": lambda folder: edit(folder, seed_overlap={"seeds": [], "trained_on": {}, "is_certain": True}),
     "broken line": lambda folder: (folder / EPISODES_FILE).write_text("{\n"),
-    "list for an episode": lambda folder: (folder / EPISODES_FILE).write_text("[1]\n"),
     "text for steps": lambda folder: edit_episode(folder, steps="many"),
-    "unknown status": lambda folder: edit_episode(folder, status="splendid"),
-    "negative seed": lambda folder: edit_episode(folder, seed=-1),
+    "broken receipts": lambda folder: (folder / "receipts.json").write_text("{"),
+    "empty receipt": lambda folder: (folder / "receipts.json").write_text('{"schema_version": 2, "receipts": [{}]}'),
 }
 
 
@@ -287,7 +274,7 @@ def test_a_damaged_run_is_one_line_and_nothing_is_touched(make_run, capsys, dama
     assert report.main([str(good), str(bad)]) == 2
     error = capsys.readouterr().err
     assert re.fullmatch(r"error: .*\n", error), error
-    assert "smell" in error or "bad" in error
+    assert "bad" in error
     assert files(".") == before
 
 
@@ -300,6 +287,7 @@ def test_a_damaged_run_is_one_line_and_nothing_is_touched(make_run, capsys, dama
         (["a", "./b/../a"], "more than once"),
         (["a", "--output", "a/run.json"], "would replace a file of a run"),
         (["a", "--output", "a/episodes.jsonl", "--format", "json"], "would replace a file of a run"),
+        (["a", "--output", "a/receipts.json"], "would replace a file of a run"),
         (["a", "--output", "a"], "--output to end with"),
         (["a", "--output", "a", "--format", "md"], "a folder"),
         (["a", "--output", "report.pdf"], "--output to end with .html, .md or .json"),
@@ -357,15 +345,7 @@ def test_run_of_which_nothing_has_ended(make_run, capsys):
     page(folder, make_run("b", "++-"))
 
 
-SEQUENTIAL = {
-    "rule": "until_width",
-    "threshold": 0.6,
-    "vs": None,
-    "limit": 90,
-    "episodes": 20,
-    "decided": True,
-    "saved": 70,
-}
+SEQUENTIAL = stopped(20, limit=90, threshold=0.6)
 
 
 def test_sequential_run_has_figures_that_hold_at_every_look(make_run, capsys):
@@ -386,78 +366,101 @@ def test_sequential_run_has_figures_that_hold_at_every_look(make_run, capsys):
 
 
 def test_sequential_run_until_decided_says_what_was_found(make_run):
-    found = {"verdict": "better", "difference": 0.5, "difference_sequence_95": [0.2, 0.8], "inverse_e_value": 0.001}
-    versus = {"rule": "until_decided", "threshold": 0.05, "vs": {"folder": "runs/x", "episodes_sha256": "0"}}
-    folder = make_run("a", "+" * 20, sequential={**SEQUENTIAL, **versus, **found})
-    assert "against runs/x (A)" in page(folder).text
-    assert "+50.0 pp, 95 % interval [+20.0, +80.0]; 1/e = 0.001, valid under stopping: better." in page(folder).text
+    found = Findings(
+        verdict="better",
+        pairs={"both": 0, "only_a": 0, "only_b": 10, "neither": 10},
+        difference=0.5,
+        difference_sequence_95=(0.2, 0.8),
+        inverse_e_value=0.001,
+    )
+    versus = Reference(folder="runs/x", episodes_sha256="0")
+    rule = stopped(20, rule="until_decided", threshold=0.05, vs=versus, findings=found)
+    folder = make_run("a", "+" * 20, sequential=rule)
+    text = page(folder).text
+    assert "against runs/x (A)" in text
+    assert "+50.0 pp, 95 % interval [+20.0, +80.0]; 1/e = 0.001, valid under stopping: better." in text
 
 
 def test_killed_sequential_run_counts_only_the_beginning_of_its_plan(make_run, capsys):
     """What ended early after a gap is mostly successes."""
-    folder = make_run("a", "-" * 20, planned=90, sequential={**SEQUENTIAL, "episodes": 0, "decided": False})
+    folder = make_run("a", "-" * 20, planned=90, sequential=stopped(0, limit=90, decided=False))
     results = read_results(folder / EPISODES_FILE)
     write_results(folder / EPISODES_FILE, [result for result in results if result.episode_index != 12])
     assert printed(capsys, folder)["runs"][0]["summary"]["episodes"] == 12
 
 
-def test_what_is_to_be_known_before_a_figure_is_believed(make_run):
-    overlap = {"seeds": [0, 1], "trained_on": {"first": 0, "last": 9, "count": 10}, "is_certain": True}
-    config = {"intervene": ["vision=black"]}
-    text = page(make_run("a", "+++E", config=config, seed_overlap=overlap)).text
-    assert "2 of 4 episodes, seeds 0 to 1, lie in what the checkpoint was trained on, 0 to 9" in text
-    assert "vision=black (the policy sees black images)" in text
-    assert "1 of 4 episodes could not be run and count as no success" in text
-    assert "the rate would lie in [75.0, 100.0] %" in text
+def test_what_is_to_be_known_before_a_figure_is_used(make_run):
+    overlap = SeedOverlap(seeds=(0, 1), trained_on=SeedRange(first=0, last=9, count=10), is_certain=True)
+    config, meanings = {"intervene": ["vision=black"]}, {"vision=black": "vision=black (all images are black)"}
+    found = page(make_run("a", "+++E", config=config, interventions=meanings, seed_overlap=overlap)).text
+    assert (
+        "2 of 4 episodes, seeds 0 to 1, are in the range of seeds that the checkpoint was trained on, 0 to 9" in found
+    )
+    assert "vision=black (all images are black)" in found
+    assert "1 of 4 episodes could not be run; they count as not successful" in found
+    assert "the success rate would be in [75.0, 100.0] %" in found
+
+
+@pytest.mark.parametrize(("repeats", "told"), [("exact", False), ("no", True), ("unknown", True)])
+def test_an_environment_that_does_not_repeat_itself_is_told(make_run, repeats, told):
+    text = page(make_run("a", "+-", environment={"repeats": repeats})).text
+    assert ("not known to repeat itself exactly" in text) == told
 
 
 def test_receipts_and_provenance_are_shown(make_run, record):
     text = page(make_run("a", "++-")).text
     for words in ("ee position m world 0.100 0.250 —", "0.500 -0.500 0.000 1.000", "cd" * 32, "with changes"):
         assert words in text
-    for words in (record.checkpoint_digest, record.source["commit"], '"mujoco": "4.0.0"'):
+    assert " ".join(name.replace("_", " ") for name in record.environment.action.names) in text
+    for words in (record.policy.identity, record.source.commit, '"mujoco": "4.0.0"', record.environment.digest):
         assert words in text
 
 
 def test_starting_places_are_those_of_the_environment(make_run, capsys):
     folder = make_run("a", "+-" * 30, first_seed=3_000_000_000)
-    contract = environment_contract(PICK_PLACE)
-    env = build_environment(contract, PICK_PLACE, 1)
+    registration = find_environment(PICK_PLACE)
+    spec = registration.offer()
+    env = registration.make(1, spec.needs("environment_state"), True, None)
     episodes = printed(capsys, folder)["runs"][0]["episodes"]
     for index in (0, 1, 49, 50, 59):
-        observation, _ = env.reset(seed=[3_000_000_000 + index])
+        env.reset(np.array([0]), [Start(3_000_000_000 + index, {"target": "red"})])
+        truth = env.observe(np.array([0]), np.array([False]))["environment_state"][0]
         for feature in ("cube_position", "goal_position"):
-            expected = contract.environment_state.get(observation["environment_state"][0], feature)
+            expected = spec.vectors["environment_state"].get(truth, feature)
             np.testing.assert_array_equal(episodes[index][feature], expected[:2].astype(float))
+    env.close()
     titles = [words for words in page(folder).words if words.startswith("seed 3000000000:")]
     assert titles == ["seed 3000000000: success"] * 2
 
 
-def test_table_is_seen_from_above_with_the_robot_below(make_run, capsys):
-    """The world's x points away from the robot, up on the page; its y to the robot's left, which stays the left."""
+def test_the_scene_is_seen_from_above_with_x_up_and_y_to_the_left(make_run, capsys):
+    """The robot looks along x, and y is to its left."""
     folder = make_run("a", "+")
     (x, y) = printed(capsys, folder)["runs"][0]["episodes"][0]["cube_position"]
     first, _ = page(folder).attributes("g", "transform")
     assert first == f"translate({-1000 * y:.1f} {-1000 * x:.1f})"
 
 
-@pytest.mark.parametrize("scene", [{PICK_PLACE: "another"}, {}])
-def test_starting_places_of_another_scene_are_not_guessed(make_run, scene):
-    assert "Where it succeeds" not in page(make_run("a", "+-", contract={"environments": scene})).text
+@pytest.mark.parametrize("environment", [{"digest": "another"}, {"env_id": "Other/Task-v0"}])
+def test_starting_places_of_another_environment_are_not_guessed(make_run, environment):
+    assert "Where it succeeds" not in page(make_run("a", "+-", environment=environment)).text
+
+
+def test_targets_that_the_environment_does_not_have_show_no_places(make_run):
+    results = [replace(episode(0, 0, "+"), target="pyramid")]
+    assert "Where it succeeds" not in page(make_run("a", "+", results=results)).text
+
+
+def test_any_environment_shows_the_positions_that_its_privileged_vectors_hold(make_run, capsys, point_environment):
+    spec = vars(point_world.SPEC)
+    results = [replace(episode(index, index, "+-"[index]), target=None, stage="") for index in range(2)]
+    folder = make_run("a", "+-", results=results, environment=spec, receipts=[])
+    (run,) = printed(capsys, folder)["runs"]
+    assert [found["goal_position"] for found in run["episodes"]] == [[0.0, 0.0]] * 2
+    assert "goal position at the start" in page(folder).text
 
 
 def test_runs_are_told_apart_by_as_little_of_their_paths_as_it_takes(make_run):
     folders = [make_run(name, "+-") for name in ("x/vla", "y/vla", "bc")]
     assert [run.name for run in build_report(folders).runs] == ["x/vla", "y/vla", f"{Path.cwd().name}/bc"]
     assert [run.name for run in build_report(folders[1:]).runs] == ["vla", "bc"]
-
-
-def test_commands_replay_the_episode_that_they_stand_beside(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    made = ["--model", "random", "--env", "reach", "--episodes", "3", "--seed", "3000000000"]
-    assert rollout.main([*made, "--output", "run"]) == 0
-    commands = page("run").attributes("button", "data-command")
-    assert len(commands) == 3
-    assert rollout.main([*shlex.split(commands[2])[3:], "--output", "again"]) == 0
-    (again,) = Run.read(Path("again")).results
-    assert again.digest == Run.read(Path("run")).results[2].digest

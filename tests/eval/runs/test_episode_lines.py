@@ -53,6 +53,14 @@ def test_appended_results_come_back_equal_and_sorted(tmp_path):
     assert read_results(path) == results(0, 1, 2)
 
 
+def test_instructions_in_any_script_come_back(tmp_path):
+    path = tmp_path / "episodes.jsonl"
+    told = [replace(RESULT, instruction="把方块放到目标上 \udcff")]
+    write_results(path, told)
+    assert read_results(path) == told
+    assert "把方块" in path.read_text()
+
+
 def test_rewriting_sorts_the_file_and_leaves_nothing_else(tmp_path):
     path = tmp_path / "episodes.jsonl"
     write_results(path, results(2, 0, 1))

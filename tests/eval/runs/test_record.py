@@ -1,6 +1,7 @@
 """The record of a run: written and read back, and refused in one line if it is damaged."""
 
 import json
+import os
 from dataclasses import replace
 from math import inf
 
@@ -63,6 +64,12 @@ def test_unbounded_actions_are_recorded_with_the_largest_number(tmp_path):
     action = replace(RECORD.environment.action, low=(-inf, -1.0), high=(inf, 1.0))
     changed(environment={"action": action}).write(tmp_path)
     assert RunRecord.read(tmp_path).environment.action.high[0] > 1e308
+
+
+def test_a_path_that_is_no_utf_8_comes_back(tmp_path):
+    record = changed(config={"output": os.fsdecode(b"runs/\xff")})
+    record.write(tmp_path)
+    assert os.fsencode(RunRecord.read(tmp_path).config["output"]) == b"runs/\xff"
 
 
 @pytest.mark.parametrize("version", [0, 3, None, "2"])

@@ -1,24 +1,13 @@
-"""What commands print for people, for scripts, on a terminal and off it."""
+"""The closing panel and warnings of a command, on a terminal and off it."""
 
 import io
-import json
-import os
-import pty
 import re
-import subprocess
-import sys
-import termios
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import pytest
 
-import eval.observers.progress
-from eval import collect, compare, record, rollout
-from eval.console import Console
+from eval.terminal.console import Console, rows_text
 
-ROOT = Path(__file__).resolve().parents[2]
-FEW = ["--env", "reach", "--episodes", "3", "--seed", "3000000000"]
 ROWS = [("success", "1/1"), ("nothing", ""), ("record", "runs/x/run.json")]
 
 
@@ -43,18 +32,12 @@ def panel_on_a_terminal(monkeypatch):
     return show
 
 
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_a_panel_is_plain_lines_where_there_is_no_terminal(capsys):
     Console().conclude(ROWS, dict)
     assert capsys.readouterr().out == "success              1/1\nrecord               runs/x/run.json\n"
 
 
-def test_a_panel_on_a_terminal_stands_below_a_rule_and_texts_can_be_copied(panel_on_a_terminal):
+def test_a_panel_on_a_terminal_follows_a_rule_and_texts_can_be_copied(panel_on_a_terminal):
     rule, headline, place = panel_on_a_terminal().splitlines()
     assert re.fullmatch("\x1b\\[2m─+\x1b\\[0m", rule)
     assert headline == "\x1b[1msuccess              1/1\x1b[0m"
@@ -77,91 +60,17 @@ def test_warnings_keep_out_of_what_scripts_read(capsys):
     assert capsys.readouterr() == ("warning: careful\n", "")
 
 
-def test_rollout_for_scripts_prints_one_object_that_names_the_files(capsys):
-    assert rollout.main(["--model", "scripted", *FEW, "--output", "run", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["folder"] == "run"
-    assert found["summary"]["successes"] == 3
-    assert found["summary"]["wilson_95"] == json.loads(Path("run/run.json").read_text())["summary"]["wilson_95"]
-    assert found["replay"] == "python -m eval.rollout --model scripted --env reach --seeds 3000000000"
+def test_json_is_printed_for_scripts_and_nothing_else(capsys):
+    console = Console(json=True)
+    console.say("on the way")
+    console.conclude(ROWS, lambda: {"successes": 1, "instruction": "→"})
+    assert capsys.readouterr().out == '{\n  "successes": 1,\n  "instruction": "→"\n}\n'
 
 
-def test_a_choice_between_checkpoints_for_scripts_is_one_object(capsys):
-    flags = ["--validate", "scripted", "zero", "--env", "reach", "--episodes", "2", "--output", "choice", "--json"]
-    assert rollout.main(flags) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["folder"], found["best"]) == ("choice", "scripted")
+def test_a_quiet_command_concludes_nothing(capsys):
+    Console(quiet=True).conclude(ROWS, dict)
+    assert capsys.readouterr() == ("", "")
 
 
-def test_quiet_commands_print_nothing_and_do_their_work(capfd, monkeypatch):
-    monkeypatch.setattr(eval.observers.progress, "SECONDS_BETWEEN_LINES", 0.0)  # so that all progress would be seen
-    assert rollout.main(["--model", "zero", *FEW, "--output", "a", "--quiet"]) == 0
-    assert capfd.readouterr() == ("", "")
-    assert rollout.main(["--model", "zero", *FEW, "--output", "a", "--resume"]) == 0
-    assert "complete, nothing to resume" in capfd.readouterr().out
-    assert rollout.main(["--model", "scripted", *FEW, "--output", "b", "--quiet", "--workers", "2"]) == 0
-    assert compare.main(["a", "b", "--quiet"]) == 2
-    assert collect.main(["--env", "reach", "--episodes", "2", "--cameras", "--output", "data", "--quiet"]) == 0
-    assert collect.main(["--verify", "data", "--quiet"]) == 0
-    film = ["--model", "zero", "--env", "reach", "--seeds", "1", "--size", "32", "--output", "film.mp4"]
-    assert record.main([*film, "--quiet"]) == 0
-    assert capfd.readouterr() == ("", "")
-    assert Path("film.mp4").is_file()
-
-
-def test_quiet_is_not_deaf(capsys):
-    assert rollout.main(["--model", "zeroo", *FEW, "--quiet"]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: Unknown policy 'zeroo'")
-
-
-def test_collect_for_scripts_prints_one_object(capsys):
-    arguments = ["--env", "reach", "--episodes", "2", "--cameras", "--output", "data", "--json"]
-    assert collect.main(arguments) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["folder"], found["episodes"], found["summary"]["successes"]) == ("data", 2, 2)
-    assert collect.main(["--verify", "data", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["differences"] == {}
-
-
-def test_the_closing_panel_names_every_file(capsys):
-    assert rollout.main(["--model", "zero", *FEW, "--output", "run", "--video", "1"]) == 0
-    shown = dict(re.findall(r"^(\w[\w ]*?)  +(.*)$", capsys.readouterr().out, re.MULTILINE))
-    assert shown["record"] == "run/run.json"
-    assert shown["episodes"] == "run/episodes.jsonl"
-    assert shown["videos"] == "run/videos, 1 film"
-    assert shown["for a report"] == "python -m eval.report run"
-
-
-def on_a_terminal(*arguments, **variables):
-    """Returns what a command prints on a terminal."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 110))
-    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT), **variables}
-    words = [sys.executable, "-m", *arguments]
-    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment):
-        os.close(theirs)
-        shown = b""
-        try:
-            while part := os.read(ours, 1 << 16):
-                shown += part
-        except OSError:  # how Linux says that the other end is closed
-            pass
-    os.close(ours)
-    return shown.decode()
-
-
-def test_a_real_terminal_shows_a_bar_and_a_panel_and_no_color_is_heeded():
-    words = ["eval.rollout", "--model", "zero", *FEW, "--output"]
-    shown = on_a_terminal(*words, "a")
-    assert re.search(r"3/3 \[.*success 0/3 0 % \[0, 56\] at 95%", shown)
-    assert "\x1b[1msuccess once" in shown
-    assert "\x1b[1m" not in on_a_terminal(*words, "b", NO_COLOR="1")
-    assert "\x1b" in on_a_terminal("eval.rollout", "--help")
-    assert "\x1b" not in on_a_terminal("eval.rollout", "--help", NO_COLOR="1")
-
-
-def test_help_breaks_lines_where_the_terminal_ends_and_nowhere_else():
-    shown = on_a_terminal("eval.rollout", "--help", NO_COLOR="1")
-    assert "the same seeds, with 80 % power; in the hardest case," in shown
+def test_rows_have_their_names_in_a_column():
+    assert rows_text([("name", "text"), ("", "")]) == "name                 text\n"

@@ -1,5 +1,6 @@
 """Percentage points on the command line, and the command line that gives a configuration."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,4 +42,4 @@ def test_a_command_line_says_every_choice_and_no_default():
     config = Config(model="a b:C", seeds=(3, 4), terminate_on_success=False, checkpoint=Path("x y"), width=0.05)
     words = "--model 'a b:C' --checkpoint 'x y' --seeds 3 4 --width 0.05 --no-terminate-on-success"
     assert command_line("rollout", config) == f"rollout {words}"
-    assert parse(Config, "x", ["--model", "a b:C", "--checkpoint", "x y", *words.split()[-7:]]) == config
+    assert parse(Config, "x", shlex.split(words)) == config
