@@ -19,7 +19,7 @@ GROUND_FLOOR = tuple(
 )
 
 MAY_IMPORT = {
-    **{module: GROUND_FLOOR for module in GROUND_FLOOR},
+    **dict.fromkeys(GROUND_FLOOR, GROUND_FLOOR),
     "envs": ("envs", *GROUND_FLOOR),
     "simscaleai": ("simscaleai",),
     "policies.scripted": ("policies", "simscaleai", "envs.tabletop.names"),
@@ -29,7 +29,7 @@ MAY_IMPORT = {
 """Prefix of a module to the prefixes of our own modules that it may import; the longest prefix counts."""
 
 THIRD_PARTY = {
-    **{module: ("numpy", "tyro") for module in GROUND_FLOOR},
+    **dict.fromkeys(GROUND_FLOOR, ("numpy", "tyro")),
     "envs": ("numpy", "gymnasium", "mujoco", "OpenGL", "PIL"),
     "simscaleai": ("numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"),
     "policies": ("numpy",),

@@ -101,6 +101,9 @@ class EnvironmentCalls:
     def step(self, slots: Slots, actions: NDArray[np.float32]) -> tuple[Transition, list[bytes]]:
         """Advance `slots` and return the transition and the state after it."""
         transition = self._call(slots, self._env.step, slots, actions)
+        if not np.isfinite(transition.reward).all():
+            broken = slots[~np.isfinite(transition.reward)].tolist()
+            raise Fault("error", ENVIRONMENT_EXCEPTION, broken) from ValueError("the environment gave a reward of NaN")
         return transition, self._call(slots, self._env.state, slots)
 
     def _call(self, slots: Slots, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

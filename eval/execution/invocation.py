@@ -100,6 +100,7 @@ class Invocation:
         self.record = self._new_record()
         if before is not None:
             check_same_run(self.folder, before, self.record)
+            collect_receipts(self.folder)  # a record of version 1 holds receipts, and is replaced below
             self.record = replace(self.record, timing=before.timing)
             self.earlier, self.is_resumed = earlier_results(self.folder, self.plan.specs), True
         self.stopping = Stopping(self.plan.rule, self.earlier) if self.plan.rule else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eval.episodes.plan import EpisodeSpec
+from eval.episodes.plan import TEST_SEEDS, EpisodeSpec
 from eval.probing.other_seed import other_seed
 from simscaleai.errors import SimScaleError
 
@@ -41,7 +41,7 @@ def changed_instruction(language: str, spec: EpisodeSpec, env_id: str) -> str:
         return language
     task = task_with_targets(env_id, f"language={language}")
     if language == "shuffled":
-        other = other_seed(spec.seed, "language")
+        other = other_seed(spec.seed, "language", TEST_SEEDS)
         return task.phrase(task.choose_target(other), other)
     target = task.choose_target(spec.seed, spec.options.get("target"))
     if language == "held-out":

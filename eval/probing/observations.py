@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from envs.slots import SlotEnv, Start
 from eval.episodes.observer import Probe
+from eval.episodes.plan import TEST_SEEDS
 from eval.probing.other_seed import other_seed
 from simscaleai.contract import Observation
 
@@ -72,6 +73,6 @@ class OtherSceneImages(_ConstantImages):
 
     def _choose(self, seed: int, seen: Observation) -> Observation:
         slot = np.array([0])
-        self._env.reset(slot, [Start(other_seed(seed, "vision"))])
+        self._env.reset(slot, [Start(other_seed(seed, "vision", TEST_SEEDS))])
         drawn = self._env.observe(slot, np.ones(1, dtype=bool))
         return {camera: np.broadcast_to(drawn[camera][0], image.shape) for camera, image in seen.items()}

@@ -6,14 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from eval.episodes.plan import TEST_SEEDS
-
 _STREAMS = {"language": 0x4C414E47, "vision": 0x56495349}
 """Makes the draws independent of each other and of the random streams of environment and policy."""
 
 
-def other_seed(seed: int, stream: Literal["language", "vision"], among: range = TEST_SEEDS) -> int:
-    """Return a seed that is not `seed`, drawn from it, uniform among seeds that no policy was trained on.
+def other_seed(seed: int, stream: Literal["language", "vision"], among: range) -> int:
+    """Return a seed that is not `seed`, drawn from it, uniform.
 
     Args:
         seed: Seed of the episode.

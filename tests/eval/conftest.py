@@ -1,5 +1,6 @@
 """The point world for tests of the loop, and tiny checkpoints with random weights for the real environments."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -51,6 +52,19 @@ def point_environment(monkeypatch):
     monkeypatch.setattr(registration, "_REGISTERED", dict(registration._REGISTERED))
     registration.register_environment(point_world.REGISTRATION)
     return point_world.REGISTRATION
+
+
+@pytest.fixture
+def point_package(tmp_path_factory, monkeypatch):
+    """Installs the point world as the environment `point` of another package. Worker processes find it, too."""
+    site = tmp_path_factory.mktemp("site")
+    info = site / "point_world-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: point-world\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[simscaleai.envs]\npoint = point_world:REGISTRATION\n")
+    monkeypatch.syspath_prepend(site)
+    folders = [site, Path(__file__).parent, Path(__file__).resolve().parents[2]]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
 
 
 @pytest.fixture

@@ -81,7 +81,8 @@ class PointEnv:
     def step(self, slots, actions):
         assert actions.shape == (len(slots), 2)
         assert actions.dtype == np.float32
-        assert len(slots) and self.running[slots].all()
+        assert len(slots)
+        assert self.running[slots].all()
         for slot in slots.tolist():
             if self.raises.get(int(self.seeds[slot])) == self.steps[slot]:
                 raise self.exception

@@ -16,12 +16,15 @@ import point_world
 import pytest
 from safetensors.numpy import load_file
 
-from envs.registration import Registration, register_environment
+from envs.registration import Registration, find_environment, register_environment
 from eval import collect
 from eval.demonstrations.verification import verify_dataset
 from policies.base import Policy
+from policies.registry import make_policy
 from simscaleai.data import Dataset
 from simscaleai.data.episode_list import read_discarded
+from simscaleai.training.conditions import check_success
+from simscaleai.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REACH = ["--env", "reach", "--episodes", "5", "--cameras", "--action-noise", "0.2"]
@@ -327,14 +330,14 @@ def test_an_expert_labels_what_another_policy_does_and_every_episode_is_kept():
     assert [(e.metadata["success"], e.metadata["relabelled"], e.length) for e in dataset.episodes] == [
         (False, True, 150)
     ] * 2
-    from envs.registration import find_environment
-    from policies.registry import make_policy
-
     expert = make_policy("scripted", spec=find_environment("pick-place").offer())
     rows = {key: dataset.vectors(f"observation.{key}") for key in ("state", "environment_state")}
     expected = expert.predict(rows, np.arange(300))[:, 0]
     np.testing.assert_array_equal(dataset.vectors("action"), expected)
     assert np.abs(dataset.vectors("executed_action") - expected).mean() > 0.3
+    check_success(
+        TrainConfig(model="bc", dataset=(Path("relabelled"),), output=Path("x")), dataset
+    )  # may be trained on
 
 
 def test_an_expert_that_sees_gets_its_own_observations(make_checkpoint):

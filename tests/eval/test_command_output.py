@@ -75,7 +75,7 @@ def test_the_closing_panel_names_every_file(capsys):
     shown = dict(re.findall(r"^(\w[\w ]*?)  +(.*)$", capsys.readouterr().out, re.MULTILINE))
     assert shown["record"] == "run/run.json"
     assert shown["episodes"] == "run/episodes.jsonl"
-    assert shown["videos"] == "run/videos, 1 film"
+    assert shown["videos"] == "run/videos, 1 file"
     assert shown["for a report"] == "python -m eval.report run"
 
 
@@ -109,4 +109,4 @@ def test_a_real_terminal_shows_a_bar_and_a_panel_and_no_color_is_heeded():
 
 def test_help_breaks_lines_where_the_terminal_ends_and_nowhere_else():
     shown = on_a_terminal("eval.rollout", "--help", NO_COLOR="1")
-    assert "the same seeds, with 80 % power; in the hardest case," in shown
+    assert "from another policy on the same seeds, with 80 % power: in the hardest case, or" in shown

@@ -15,10 +15,10 @@ import point_world
 import pytest
 from safetensors.numpy import load_file
 
+from envs.registration import find_environment
 from eval import __main__, collect, record, rollout
 from eval.runs.episode_lines import read_results
 from eval.runs.record import Resolved, RunRecord
-from envs.registration import find_environment
 from policies.scripted.experts import EXPERTS
 from simscaleai.data import Dataset
 from simscaleai.training.conditions import check_success

@@ -29,9 +29,12 @@ from eval.runs.record import RunRecord
 from eval.statistics.power import independent_discordance, mcnemar_power
 from eval.statistics.sequential import confidence_sequence
 
-ROOT = Path(__file__).resolve().parents[2]
-SEEDS = ["--env", "reach", "--seed", "3000000000"]
-SLOW = 3_000_000_007
+BASE = 3_000_003_300
+"""First of 61 seeds whose episodes do not begin at the goal. Divisible by 3."""
+
+HANGING = BASE + 7
+POINT = ["--env", "point"]
+SEEDS = [*POINT, "--seed", str(BASE)]
 
 
 @pytest.fixture(autouse=True)
@@ -40,55 +43,50 @@ def workdir(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def _environment(point_package):
+    """The point world, also in worker processes."""
+
+
 @pytest.fixture
 def sometimes(workdir, monkeypatch):
     """A policy that succeeds, soon, with two seeds of three, and otherwise does nothing until the time is over.
 
     With one seed it never answers, as long as there is a file `hang`. As long as there is a file `interrupt`, it is
-    interrupted after 44 answers. Each process that loads it writes its id into the file `loaded`, and the file `asked`
+    interrupted after 20 answers. Each process that loads it writes its id into the file `loaded`, and the file `asked`
     is there as soon as it was asked.
     """
     (workdir / "sometimes.py").write_text(
         "import os, pathlib, time\n"
         "import numpy as np\n"
-        "from policies.base import Policy as Base\n"
-        "from policies.registry import make_policy\n\n\n"
+        "from policies.base import Policy as Base\n\n\n"
         "class Policy(Base):\n"
         "    def __init__(self, spec):\n"
-        "        self.expert = make_policy('scripted', spec=spec)\n"
-        "        self.needs, self.tries, self.answers = self.expert.needs, {}, 0\n"
+        "        self.needs, self.tries, self.answers = spec.needs('position'), {}, 0\n"
         "        with open('loaded', 'a') as file:\n"
         "            file.write(f'{os.getpid()} ')\n\n"
         "    def reset(self, slots, seeds, instructions):\n"
-        f"        while {SLOW} in seeds and pathlib.Path('hang').exists():\n"
+        f"        while {HANGING} in seeds and pathlib.Path('hang').exists():\n"
         "            time.sleep(0.05)\n"
-        "        self.tries.update({slot: seed % 3 != 0 for slot, seed in zip(slots.tolist(), seeds)})\n"
-        "        self.expert.reset(slots, seeds, instructions)\n\n"
+        "        self.tries.update({slot: seed % 3 != 0 for slot, seed in zip(slots.tolist(), seeds)})\n\n"
         "    def predict(self, observation, slots):\n"
         "        pathlib.Path('asked').touch()\n"
-        "        if self.answers == 44 and pathlib.Path('interrupt').exists():\n"
+        "        if self.answers == 20 and pathlib.Path('interrupt').exists():\n"
         "            raise KeyboardInterrupt\n"
         "        self.answers += 1\n"
         "        tries = np.array([self.tries[slot] for slot in slots.tolist()], dtype=np.float32)\n"
-        "        return self.expert.predict(observation, slots) * tries[:, None, None]\n"
+        "        return -5 * observation['position'][:, None] * tries[:, None, None]\n"
     )
     monkeypatch.syspath_prepend(str(workdir))
     monkeypatch.delitem(sys.modules, "sometimes", raising=False)
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{workdir}")
+    monkeypatch.setenv("PYTHONPATH", os.environ["PYTHONPATH"] + os.pathsep + str(workdir))
     return "sometimes:Policy"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finished") / "zero"
-    assert rollout.main(["--model", "zero", *SEEDS, "--episodes", "60", "--output", str(folder)]) == 0
-    return folder
-
-
 @pytest.fixture
-def zero(finished, workdir):
+def zero(workdir):
     """The run to compare with: 60 episodes, none a success."""
-    shutil.copytree(finished, "zero")
+    assert rollout.main(["--model", "zero", *SEEDS, "--episodes", "60", "--output", "zero", "--quiet"]) == 0
     return "zero"
 
 
@@ -107,7 +105,7 @@ N = 12
 @pytest.fixture
 def against(zero, sometimes):
     """Runs `sometimes` until decided against `zero`; returns the exit code."""
-    flags = ["--model", sometimes, "--env", "reach", "--until-decided", "--vs", zero]
+    flags = ["--model", sometimes, *POINT, "--until-decided", "--vs", zero]
     return lambda output, *more: rollout.main([*flags, "--output", output, *more])
 
 
@@ -125,7 +123,7 @@ def test_any_shape_ends_after_the_same_episodes(against, sometimes):
 def test_what_it_says_of_the_comparison(against, capsys):
     against("run")
     out = capsys.readouterr().out
-    assert f"at most 60 episodes, seeds {3_000_000_000} to {3_000_000_059}, until decided at 5% against zero" in out
+    assert f"at most 60 episodes, seeds {BASE} to {BASE + 59}, until decided at 5% against zero" in out
     assert "success once         8/12   66.7 %   95 % interval [" in out
     assert "(confidence sequence, valid under stopping)" in out
     assert (
@@ -167,16 +165,15 @@ def test_undecided_at_the_limit_is_said(against, capsys):
 
 
 def test_its_own_seeds_may_be_named_and_begin_in_the_middle_of_no_plan(zero, sometimes, capsys):
-    flags = ["--model", sometimes, "--env", "reach", "--until-decided", "--vs", zero]
-    assert rollout.main([*flags, "--seed", "3000000000", "--episodes", "20", "--output", "run"]) == 0
+    flags = ["--model", sometimes, *POINT, "--until-decided", "--vs", zero]
+    assert rollout.main([*flags, "--seed", str(BASE), "--episodes", "20", "--output", "run"]) == 0
     assert sequential_of("run").limit == 20
-    for wrong in (["--seed", "3000000001"], ["--seeds", "3000000001", "3000000000"], ["--episodes", "61"]):
+    for wrong in (["--seed", str(BASE + 1)], ["--seeds", str(BASE + 1), str(BASE)], ["--episodes", "61"]):
         capsys.readouterr()
         assert rollout.main([*flags, *wrong, "--output", "other"]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert (
-            "expected the episodes of zero, 60 episodes, seeds 3000000000 to 3000000059, or the first of them" in line
-        )
+        first_of = f"expected the episodes of zero, 60 episodes, seeds {BASE} to {BASE + 59}, or the first of them"
+        assert first_of in line
 
 
 @pytest.mark.parametrize(
@@ -194,7 +191,7 @@ def test_its_own_seeds_may_be_named_and_begin_in_the_middle_of_no_plan(zero, som
         (["--detect", "60pp", "--vs", "torn"], "expected a complete run with --vs"),
         (["--until-width", "0.1pp"], "give the largest number of episodes with --episodes"),
         (["--until-decided", "--vs", "torn"], "expected a complete run with --vs, torn has 59 of 60 episodes"),
-        (["--until-decided", "--vs", "zero"], "environment: A has SimScale/Reach-v0, B has SimScale/PickPlace-v0"),
+        (["--until-decided", "--vs", "zero"], "environment: A has Test/Point-v0, B has SimScale/PickPlace-v0"),
     ],
 )
 def test_contradictions_are_one_line(zero, capsys, flags, message):
@@ -216,7 +213,7 @@ def test_a_reference_with_errors_is_refused_before_anything_depends_on_them(agai
 
 
 def test_another_success_is_another_task(zero, capsys):
-    flags = ["--model", "zero", "--env", "reach", "--no-terminate-on-success", "--until-decided", "--vs", zero]
+    flags = ["--model", "zero", *POINT, "--no-terminate-on-success", "--until-decided", "--vs", zero]
     assert rollout.main(flags) == 2
     message = "not comparable with zero (A) of --vs: success ends the episode: A has True, B has False"
     assert message in capsys.readouterr().err
@@ -227,7 +224,8 @@ def test_until_a_width(capsys):
     assert rollout.main([*flags, "--output", "run"]) == 0
     out = capsys.readouterr().out
     n = next(n for n in range(60) if confidence_sequence(0, n).high <= 0.2)
-    assert "at most 298 episodes, seeds 3000000000 to 3000000297, until the 95% interval is at most 20.0 pp wide" in out
+    plan = f"at most 298 episodes, seeds {BASE} to {BASE + 297}"
+    assert f"{plan}, until the 95% interval is at most 20.0 pp wide" in out
     width = f"{100 * confidence_sequence(0, n).high:.1f}"
     assert f"interval {width} pp wide, 20.0 pp wanted; the run ended after {n} of at most 298" in out
     assert f"{298 - n} saved" in out
@@ -237,9 +235,9 @@ def test_until_a_width(capsys):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_of_dropped_episodes_no_video_trace_or_receipt_is_left(workers):
+def test_of_dropped_episodes_no_video_trace_or_receipt_is_left(sometimes, workers):
     """The third ends before the second, and the second is the last that counts."""
-    flags = ["--model", "scripted", "--env", "reach", "--seeds", "3000000004", "3000000003", "3000000000"]
+    flags = ["--model", sometimes, *POINT, "--seeds", str(BASE + 1), str(BASE + 2), str(BASE + 5)]
     shape = ["--workers", workers, "--num-envs", "3", "--video", "3"]
     assert rollout.main([*flags, *shape, "--until-width", "0.9", "--output", "run"]) == 0
     assert sequential_of("run").episodes == 2
@@ -265,7 +263,7 @@ def lines(folder):
 def test_a_killed_run_resumes_to_the_bytes_of_an_uninterrupted_one(against, sometimes, workers, at):
     """With two workers, all episodes but the hanging one go on, far beyond where the run will end."""
     Path("hang").touch()
-    flags = ["--env", "reach", "--until-decided", "--vs", "zero", "--num-envs", "1", "--workers", workers]
+    flags = [*POINT, "--until-decided", "--vs", "zero", "--num-envs", "1", "--workers", workers]
     command = [sys.executable, "-m", "eval.rollout", "--model", sometimes, *flags, "--output", "killed"]
     process = subprocess.Popen(command, start_new_session=True)
     try:
@@ -303,7 +301,7 @@ def test_a_resumed_run_that_is_decided_runs_nothing_and_drops_the_rest(against, 
 
 
 def test_an_interrupted_run_counts_its_first_episodes_only(against, capsys):
-    """Episode 3 fails, after 50 steps; those beside it succeed, one after the other."""
+    """The episodes 0, 3 and 6 fail, after 30 steps; those beside it succeed, one after the other."""
     Path("interrupt").touch()
     assert against("run", "--num-envs", "3") == 130
     assert lines("run") == 4
@@ -331,7 +329,7 @@ def test_a_moved_reference_is_the_same(against, sometimes):
     against("run")
     whole = read_bytes("run")
     Path("zero").rename("moved")
-    flags = ["--model", sometimes, "--env", "reach", "--until-decided", "--vs", "moved"]
+    flags = ["--model", sometimes, *POINT, "--until-decided", "--vs", "moved"]
     assert rollout.main([*flags, "--output", "run", "--resume"]) == 0
     assert read_bytes("run") == whole
     assert sequential_of("run").vs.folder == "moved"
@@ -342,7 +340,7 @@ def test_compare_takes_such_runs_and_says_so(against, capsys):
     capsys.readouterr()
     assert compare.main(["zero", "run"]) == 0
     out = capsys.readouterr().out
-    assert "episodes             SimScale/Reach-v0, 12 episodes, seeds 3000000000 to 3000000011" in out
+    assert f"episodes             Test/Point-v0, 12 episodes, seeds {BASE} to {BASE + 11}" in out
     assert "sequential           B ended after 12 of at most 60 episodes; 48 saved" in out
     assert "compared             the first 12 episodes, which both have" in out
     assert compare.main(["zero", "run", "--json"]) == 0
@@ -381,7 +379,7 @@ def test_detect_plans_what_the_test_needs(sometimes, capsys, rate):
 def test_a_difference_that_no_rate_has_is_refused(zero, capsys):
     path = Path(zero, EPISODES_FILE)
     path.write_text(path.read_text().replace('"status": "failure"', '"status": "success"', 30))
-    assert rollout.main(["--model", "zero", "--env", "reach", "--detect", "60pp", "--vs", zero]) == 2
+    assert rollout.main(["--model", "zero", *POINT, "--detect", "60pp", "--vs", zero]) == 2
     assert "no rate differs by 60.0 pp from that of --vs; give a smaller --detect" in capsys.readouterr().err
 
 

@@ -286,6 +286,25 @@ def test_a_simulation_that_raises_again_is_an_error_of_that_episode(run_point, e
     assert (results[1].failure, results[1].steps) == ("environment_exception", 2)
 
 
+def test_a_reward_that_is_not_finite_is_an_error_of_that_episode(run_point):
+    def spoil(env, policy):
+        step = env.step
+
+        def spoiled(slots, actions):
+            transition = step(slots, actions)
+            transition.reward[env.seeds[slots] == 1] = np.nan
+            return transition
+
+        env.step = spoiled
+
+    results, _, _ = run_point(plan_episodes(3), 3, disturb=spoil)
+    assert [(result.status, result.failure) for result in results] == [
+        ("success", None),
+        ("error", "environment_exception"),
+        ("success", None),
+    ]
+
+
 def test_only_the_slots_that_a_fault_names_run_alone(run_point):
     diary = Diary()
 

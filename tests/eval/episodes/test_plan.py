@@ -2,7 +2,6 @@ from itertools import pairwise
 
 import pytest
 
-from eval.episodes.plan import plan_text
 from eval.episodes.plan import (
     DEMONSTRATION_SEEDS,
     DEVELOPMENT_SEEDS,
@@ -13,6 +12,7 @@ from eval.episodes.plan import (
     PlanError,
     plan_episodes,
     plan_seeds,
+    plan_text,
 )
 
 

@@ -51,12 +51,13 @@ def run(tmp_path, monkeypatch):
 )
 def test_an_episode_is_a_function_of_policy_environment_seed_and_interventions(run, make_checkpoint, texts):
     model = make_checkpoint("vla-mlp", env_id=LANGUAGE)
-    together = run(model, "together", *texts, flags=["--num-envs", "3"])
-    workers = run(model, "workers", *texts, flags=["--num-envs", "1", "--workers", "2"])
+    few = ["--episodes", "2", "--policy-option", "n_action_steps=4"]
+    together = run(model, "together", *texts, flags=[*few, "--num-envs", "2"])
+    workers = run(model, "workers", *texts, flags=[*few, "--num-envs", "1", "--workers", "2"])
     assert (workers / EPISODES_FILE).read_bytes() == (together / EPISODES_FILE).read_bytes()
     assert read_receipts(workers) == read_receipts(together)
     results = read_results(together / EPISODES_FILE)
-    specs = planned(plan_episodes(3, SEED), *texts)
+    specs = planned(plan_episodes(2, SEED), *texts)
     assert [result.instruction for result in results] == [spec.options["instruction"] for spec in specs]
 
 

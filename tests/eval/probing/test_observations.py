@@ -6,7 +6,7 @@ import point_world
 from envs.registration import find_environment
 from envs.slots import Start
 from eval.episodes.observer import Observer
-from eval.episodes.plan import plan_episodes
+from eval.episodes.plan import TEST_SEEDS, plan_episodes
 from eval.execution.assembly import build_environment, closing
 from eval.probing.interventions import parse_interventions
 from eval.probing.other_seed import other_seed
@@ -74,7 +74,7 @@ def test_rows_are_slots_also_when_some_do_not_look():
 def test_images_of_another_seed_are_those_of_its_scene():
     received = given("vision=other-seed")
     with closing(build_environment(REACH, [NEEDS], 2)) as env:
-        env.reset(IDS, [Start(other_seed(seed, "vision")) for seed in (5, 6)])
+        env.reset(IDS, [Start(other_seed(seed, "vision", TEST_SEEDS)) for seed in (5, 6)])
         expected = env.observe(IDS, np.ones(2, dtype=bool))
     for observation in received:
         for camera in NEEDS.cameras:

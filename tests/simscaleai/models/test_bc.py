@@ -125,7 +125,7 @@ def test_the_smallest_image():
 @pytest.mark.parametrize(
     ("observations", "message"),
     [
-        ({}, "needs the observation 'state'; there are: none"),
+        ({}, "needs observation 'state', got none"),
         ({"state": torch.zeros(2, 19)}, r"'state' must have shape \(B, 20\), got \(2, 19\)"),
         ({"state": torch.zeros(2, 20, dtype=torch.int64)}, "'state' must be floating point, got torch.int64"),
         (
@@ -144,7 +144,7 @@ def test_wrong_observations_are_errors(observations, message):
 def test_needs_something_to_see():
     with pytest.raises(SimScaleError, match="BC needs an input"):
         BehaviorCloning(state_dim=0)
-    with pytest.raises(SimScaleError, match="needs the observation 'image'"):
+    with pytest.raises(SimScaleError, match="needs observation 'image'"):
         BehaviorCloning(state_dim=0, use_image=True).predict({"state": torch.zeros(1, 20)})
 
 

@@ -42,7 +42,7 @@ def test_runs_in_eval_mode(case):
 
 def test_gives_the_mode_back_after_an_error(case):
     model, _, _ = case
-    with pytest.raises(ValueError, match="needs the observation"):
+    with pytest.raises(ValueError, match="needs observation"):
         model.predict({})
     assert all(module.training for module in model.modules())
     assert torch.is_grad_enabled()

@@ -45,7 +45,7 @@ def test_built_in_entries_are_importable(name):
 
 
 def test_unknown_name_proposes_the_nearest():
-    with pytest.raises(ValueError, match=r"^Unknown model 'vlaa'\. Did you mean 'vla'\? Available: bc, vla\.$"):
+    with pytest.raises(ValueError, match=r"^Unknown model 'vlaa'\. Did you mean 'vla'\? Choose from: bc, vla\.$"):
         ModelRegistry.create("vlaa")
 
 

@@ -365,8 +365,8 @@ def test_unknown_head_is_a_name_error():
 @pytest.mark.parametrize(
     ("observations", "language", "message"),
     [
-        ({"state": torch.zeros(2, 20)}, None, "needs the observation 'image'; there are: state"),
-        ({"image": torch.zeros(2, 3, 32, 32)}, None, "needs the observation 'state'"),
+        ({"state": torch.zeros(2, 20)}, None, "needs observation 'image', got state"),
+        ({"image": torch.zeros(2, 3, 32, 32)}, None, "needs observation 'state'"),
         ({"image": torch.zeros(2, 3, 16, 16)}, None, r"'image' must have shape \(B, 3, 32, 32\), got \(2, 3, 16, 16\)"),
         ({"image": torch.zeros(2, 3, 32, 32, dtype=torch.uint8)}, None, "must be floating point, got torch.uint8"),
         (
