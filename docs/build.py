@@ -1,4 +1,4 @@
-"""Builds pages of the API from its docstrings, with search; a warning is an error.
+"""Builds pages of the API from the docstrings, with search. A warning is an error.
 
 python docs/build.py api/
 """
@@ -12,12 +12,12 @@ import pdoc
 
 PACKAGES = ("envs", "simscaleai", "policies", "eval")
 
-# Within its class, `ModelRegistry.list` hides the type of that name from its own annotation.
+# Within the class, the method `ModelRegistry.list` hides the type `list` from its own annotation.
 HARMLESS = r"Error parsing type annotation list\[str\] for simscaleai\.models\.ModelRegistry\.list"
 
 
 def build(folder: Path) -> None:
-    """Write the pages into `folder`; `index.html` is the first of them.
+    """Write the pages into `folder`. The first page is `index.html`.
 
     Raises:
         UserWarning: If a docstring or an annotation cannot be read.

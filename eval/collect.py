@@ -104,11 +104,12 @@ class CollectConfig:
             PlanError: If a seed is for tests or validation, or a number is out of range.
         """
         plan = plan_episodes(self.episodes, self.seed)
-        for purpose, seeds in {"tests": TEST_SEEDS, "validation": VALIDATION_SEEDS}.items():
-            if plan[0].seed < seeds.stop and plan[-1].seed >= seeds.start:
+        first, last = plan[0].seed, plan[-1].seed
+        for kept in (TEST_SEEDS, VALIDATION_SEEDS):
+            if first < kept.stop and last >= kept.start:
                 raise PlanError(
-                    f"the seeds {plan[0].seed} to {plan[-1].seed} include seeds for {purpose}, {seeds.start} to "
-                    f"{seeds.stop - 1}; leave out --seed to start at {DEMONSTRATION_SEEDS.start}"
+                    f"expected seeds for demonstrations, got {first} to {last}: {kept.start} to {kept.stop - 1} are "
+                    f"kept for evaluation; leave out --seed to start at {DEMONSTRATION_SEEDS.start}"
                 )
         if not 0 <= self.action_noise < inf:
             raise PlanError(f"expected a finite --action-noise of at least 0, got {self.action_noise}")
@@ -141,17 +142,31 @@ def collect(config: CollectConfig) -> Collected:
     job = _job(config, folder, len(plan))
     demonstrators = job.build_demonstrators()
     job = replace(job, identities=demonstrators.identities)
-    # Workers build their own environments. This one shows, before anything is written, whether that works.
-    shown = replace(job, num_envs=1) if config.workers > 1 else job
-    with closing(shown.build_environment(demonstrators)) as env:
+    # With workers, this environment only shows that it can be built, and what draws its images.
+    with closing(job.build_environment(demonstrators, 1 if config.workers > 1 else job.num_envs)) as env:
         machine = fingerprint(env.fingerprint())
-        if config.resume and folder.is_dir():
-            with locked(folder):
-                remove_partial_files(folder)
-        if not (config.resume and (folder / DESCRIPTION_FILE).exists()):
-            create_folder(folder)
-        with locked(folder), _open_writer(config, job, demonstrators, machine) as writer:
-            return _Collection(config, job, demonstrators, env, writer, plan).execute()
+        if config.workers == 1:
+            return _collect(config, job, demonstrators, env, machine, plan)
+    return _collect(config, job, demonstrators, None, machine, plan)
+
+
+def _collect(
+    config: CollectConfig,
+    job: CollectJob,
+    demonstrators: Demonstrators,
+    env: SlotEnv | None,
+    machine: dict[str, Any],
+    plan: tuple[EpisodeSpec, ...],
+) -> Collected:
+    """Create or open the dataset and collect, with everything built."""
+    folder = job.folder
+    if config.resume and folder.is_dir():
+        with locked(folder):
+            remove_partial_files(folder)
+    if not (config.resume and (folder / DESCRIPTION_FILE).exists()):
+        create_folder(folder)
+    with locked(folder), _open_writer(config, job, demonstrators, machine) as writer:
+        return _Collection(config, job, demonstrators, env, writer, plan).execute()
 
 
 def _job(config: CollectConfig, folder: Path, episodes: int) -> CollectJob:
@@ -193,7 +208,8 @@ class _Collection:
     config: CollectConfig
     job: CollectJob
     demonstrators: Demonstrators
-    env: SlotEnv
+    env: SlotEnv | None
+    """The environment of this process; None if workers build their own."""
     writer: DatasetWriter
     plan: tuple[EpisodeSpec, ...]
 
@@ -236,7 +252,7 @@ class _Collection:
     def _run(self, missing: Sequence[EpisodeSpec], earlier: Sequence[EpisodeResult]) -> list[EpisodeResult]:
         """Run the `missing` episodes, in this process or in workers, and return their results."""
         shown = [] if self.config.quiet else [Progress(len(self.plan), earlier=earlier)]
-        if self.config.workers > 1:
+        if self.env is None:
             return run_in_workers(self.job, missing, self.config.workers, [self._index({}), *shown])
         pulse = Pulse()
         recorder = self.job.recorder(self.demonstrators, self.env.spec.action.size, pulse)

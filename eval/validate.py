@@ -76,6 +76,7 @@ class ValidateConfig:
         plan_episodes(self.episodes)
         if self.resume and self.output is None:
             raise PlanError("expected --output with --resume: the folder of the choice to continue")
+        self.of_run(names[0], VALIDATION_SEEDS.start, self.output or Path()).check()
 
     def of_run(self, model: str, seed: int, output: Path) -> RolloutConfig:
         """Return the configuration of one run."""
@@ -158,13 +159,14 @@ def validate(config: ValidateConfig) -> Validation:
     config.check()
     registration = find_environment(config.env)
     spec = registration.offer()
-    policies = {model: build_policy(model, None, spec) for model in config.checkpoints}
+    identities = [build_policy(model, None, spec).identity for model in config.checkpoints]
     if config.output is not None and not config.resume:
         check_output(config.output, resume=False)
     folder = config.output or next_free_folder(f"validation-{Path(config.env).name}")
     folder.mkdir(parents=True, exist_ok=True)
     conditions = {
-        "checkpoints": {model: policy.identity for model, policy in policies.items()},
+        "checkpoints": list(config.checkpoints),
+        "identities": identities,
         "environment": registration.env_id,
         "episodes": config.episodes,
         "terminate_on_success": config.terminate_on_success,

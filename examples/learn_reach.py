@@ -1,18 +1,18 @@
-"""Collects demonstrations, trains on them, and compares with the expert, in two minutes.
+"""Collects demonstrations, trains a policy on them, and compares it with the expert, in two minutes.
 
     python examples/learn_reach.py [folder]
 
-The commands of the README do the same; from Python everything is a configuration and a call.
+The commands of the README do the same. In Python, each command is a configuration and a function.
 """
 
 import sys
 from pathlib import Path
 
 from eval.collect import CollectConfig, collect
-from eval.comparison import compare
-from eval.comparison_text import format_comparison
-from eval.reading import read_run
+from eval.compare import format_comparison
+from eval.comparison.pairing import compare
 from eval.rollout import RolloutConfig, run
+from eval.runs.reading import read_run
 from simscaleai.training.config import TrainConfig
 from simscaleai.training.trainer import train
 
@@ -20,7 +20,7 @@ EPISODES = 50
 
 
 def main(folder: Path) -> None:
-    """Do it all below `folder`."""
+    """Write data, checkpoint and runs into `folder`, and print the comparison."""
     data, checkpoint = folder / "data", folder / "bc"
     collect(CollectConfig(env="reach", episodes=200, cameras=(), action_noise=0.2, output=data))
     train(

@@ -35,7 +35,8 @@ def find_factory(name: str) -> PolicyFactory:
             f"cannot use policy {name!r}: {_reason(error)}; expected an importable module:attribute"
         ) from error
     if not callable(factory):
-        raise SimScaleError(f"expected {name!r} to be a callable that returns a policy, got {type(factory).__name__}")
+        came = type(factory).__name__
+        raise SimScaleError(f"{name!r} does not make a policy: expected a callable that returns one, got {came}")
     made: PolicyFactory = factory
     return made
 

@@ -84,10 +84,14 @@ class CheckpointConfig:
     weights: WeightsConfig
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the numbers, and that the processor converts what the policy needs."""
         for name in ("config_version", "inference_version", "n_action_steps"):
             if getattr(self, name) < 1:
                 raise SimScaleError(f"{name} must be at least 1, got {getattr(self, name)}")
+        needed = {key: layout.size for key, layout in self.needs.vectors.items()} | dict(self.needs.cameras)
+        converted = {key: len(affine.offset) for key, affine in self.processor.vectors.items()}
+        if needed != converted | dict.fromkeys(self.processor.cameras, self.processor.image_size):
+            raise SimScaleError("needs and processor name different observations, or give them different sizes")
 
     @property
     def model_name(self) -> str:
@@ -239,8 +243,11 @@ def _read(folder: Path, name: str) -> bytes:
 def _parse_config(folder: Path, data: bytes) -> CheckpointConfig:
     try:
         config = parse_json(data)
-        if not isinstance(config, dict):
-            raise SimScaleError(f"expected an object, got {type(config).__name__}")
+    except DAMAGE as error:
+        raise CheckpointError(f"{folder}: {CONFIG_FILE} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder}: {CONFIG_FILE} must hold an object, got {type(config).__name__}")
+    try:
         _check_versions(config)
         return read_checked(CheckpointConfig, config if "config_version" in config else _from_version_1(config))
     except DAMAGE as error:
@@ -252,12 +259,14 @@ def _check_versions(config: Mapping[str, Any]) -> None:
         version = config.get(name, 1)
         if is_of_type(version, int) and version > newest:
             raise SimScaleError(
-                f"it has {name} {str(version)[:20]}, this installation knows {newest}; update simscaleai"
+                f"it has {name} {str(version)[:20]}, this version reads up to {newest}; update simscaleai"
             )
 
 
 def _from_version_1(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration of version 1 as version 2 stores it."""
+    if "contract" not in config:
+        raise SimScaleError("expected a config_version, or the contract of version 1; this is no checkpoint of ours")
     needs, processor = Needs.from_json(config["contract"]), dict(config["processor"])
     shape = processor.pop("image_shape")
     cameras = [] if shape is None else list(needs.cameras)

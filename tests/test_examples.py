@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.run_folder import read_run
+from eval.runs.reading import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 

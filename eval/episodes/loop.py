@@ -22,8 +22,9 @@ from envs.slots import Begun, SlotEnv, Start, Transition
 from eval.episodes.action_execution import make_executor
 from eval.episodes.faults import EnvironmentCalls, Fault, PolicyCalls
 from eval.episodes.history import History
-from eval.episodes.observer import Observer, Probe, Step
+from eval.episodes.observer import Observer, Step
 from eval.episodes.plan import EpisodeSpec
+from eval.episodes.probe import Probe
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import PLACED_THEN_KNOCKED, EpisodeResult, Status
 from eval.episodes.tally import Tally

@@ -72,13 +72,13 @@ class CollectJob(WorkerJob):
             )
         return demonstrators
 
-    def build_environment(self, demonstrators: Demonstrators) -> SlotEnv:
+    def build_environment(self, demonstrators: Demonstrators, num_slots: int) -> SlotEnv:
         """Return an environment that gives everyone the observations that they need."""
         readers = [demonstrators.policy.needs, self.recorded]
         if demonstrators.expert:
             readers.append(demonstrators.expert.needs)
         registration = find_environment(self.env_id)
-        return build_environment(registration, readers, self.num_envs, terminate_on_success=self.terminate_on_success)
+        return build_environment(registration, readers, num_slots, terminate_on_success=self.terminate_on_success)
 
     def recorder(self, demonstrators: Demonstrators, action_size: int, pulse: Pulse | None = None) -> EpisodeRecorder:
         """Return the observer that writes the files of the episodes that are worth keeping."""
@@ -110,7 +110,7 @@ class CollectJob(WorkerJob):
     def run(self, plan: Iterable[EpisodeSpec], reporter: Observer, pulse: Pulse) -> None:
         """Record the episodes of `plan` in a worker."""
         demonstrators = self.build_demonstrators()
-        with closing(self.build_environment(demonstrators)) as env:
+        with closing(self.build_environment(demonstrators, self.num_envs)) as env:
             recorder = self.recorder(demonstrators, env.spec.action.size, pulse)
             self.record(demonstrators, env, plan, [recorder, reporter], pulse)
 

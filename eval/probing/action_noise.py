@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.episodes.observer import Probe
+from eval.episodes.probe import Probe
 from simscaleai.contract import ActionSpec
 
 _STREAM = 0x4E4F4953

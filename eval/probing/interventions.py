@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from eval.episodes.observer import Probe
 from eval.episodes.plan import EpisodeSpec
+from eval.episodes.probe import Probe
 from eval.probing.instructions import InterventionError, changed_instruction, needs_targets, task_with_targets
 from eval.probing.observations import FrozenImages, OtherSceneImages, Zeros
 from simscaleai.contract import Needs

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.slots import SlotEnv, Start
-from eval.episodes.observer import Probe
 from eval.episodes.plan import TEST_SEEDS
+from eval.episodes.probe import Probe
 from eval.probing.other_seed import other_seed
 from simscaleai.contract import Observation
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import MISSING, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
+import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from eval.statistics.percentage import parse_points
@@ -28,18 +29,25 @@ def command_line(program: str, config: Any) -> str:
 
     Args:
         program: How the user calls the command, for example "python -m eval.rollout".
-        config: A dataclass whose fields are the flags.
+        config: A dataclass whose fields are the flags, or words without a flag (`tyro.conf.Positional`).
     """
-    words = [word for field in fields(config) for word in _flag(field.name, field.default, getattr(config, field.name))]
+    kinds = get_type_hints(type(config), include_extras=True)
+    given = [
+        field for field in fields(config) if field.default is MISSING or getattr(config, field.name) != field.default
+    ]
+    positional = [field.name for field in given if tyro.conf.Positional in get_args(kinds[field.name])]
+    words = [word for name in positional for word in _values(getattr(config, name))]
+    for field in given:
+        if field.name not in positional:
+            words += _flag(field.name.replace("_", "-"), getattr(config, field.name))
     return f"{program} {shlex.join(words)}"
 
 
-def _flag(name: str, default: object, value: object) -> list[str]:
-    flag = name.replace("_", "-")
-    if value == default and default is not MISSING:
-        return []
+def _flag(name: str, value: object) -> list[str]:
     if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
-    if isinstance(value, tuple):
-        return [f"--{flag}", *map(str, value)]
-    return [f"--{flag}", str(value)]
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", *_values(value)]
+
+
+def _values(value: object) -> list[str]:
+    return list(map(str, value)) if isinstance(value, tuple) else [str(value)]

@@ -118,7 +118,7 @@ class Description:
             SimScaleError: If the data is damaged. One of the errors in `json_data.DAMAGE` may come instead.
         """
         values = {key: value for key, value in data.items() if key not in ("format", "format_version", "fps")}
-        description = read_checked(cls, without_contract(values) if "contract" in values else values)
+        description = read_checked(cls, from_version_1(values) if "contract" in values else values)
         _check_statistics(description.statistics)
         return description
 
@@ -145,12 +145,12 @@ def read_description(folder: Path) -> Description:
     except DAMAGE as error:
         raise DatasetError(f"{path} is damaged: {damage_text(error)}; collect the dataset anew") from None
     raise DatasetError(
-        f"{path} is {found[0]} version {found[1]}, this installation reads {FORMAT} up to version {FORMAT_VERSION}; "
+        f"{path} is {found[0]} version {found[1]}, this version reads {FORMAT} up to version {FORMAT_VERSION}; "
         "update simscaleai"
     )
 
 
-def without_contract(values: Mapping[str, Any]) -> dict[str, Any]:
+def from_version_1(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return JSON data of version 1, with `contract` and `features`, as version 2 writes it."""
     old = ("contract", "features")
     return {key: value for key, value in values.items() if key not in old} | {

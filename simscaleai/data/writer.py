@@ -31,6 +31,8 @@ from simscaleai.data.statistics import compute_statistics
 from simscaleai.files import append_line, remove_partial_files, replace_file
 from simscaleai.json_data import json_differences, plain
 
+_MOST_SHOWN = 4  # differences in a message
+
 
 class DatasetWriter:
     """Adds episodes to one dataset folder. The finished dataset does not depend on the order in which they come.
@@ -189,7 +191,9 @@ class DatasetWriter:
             *json_differences(existing.provenance, given.provenance, "provenance"),
         ]
         if different:
-            raise DatasetError(f"cannot add to {self.folder}: {'; '.join(different)}; choose another folder")
+            more = f"; and {len(different) - _MOST_SHOWN} more" if len(different) > _MOST_SHOWN else ""
+            listing = "; ".join(different[:_MOST_SHOWN]) + more
+            raise DatasetError(f"cannot add to {self.folder}: {listing}; choose another folder")
         for name in (EPISODES_FILE, DISCARDED_FILE):
             remove_incomplete_line(self.folder / name)
         remove_partial_files(self.folder)

@@ -110,7 +110,7 @@ def test_the_code_of_a_users_own_model_is_a_part_of_its_identity(tmp_path, write
         ("scripted", True, "has no weights"),
         ("no_such_module:x", False, "cannot use policy 'no_such_module:x'"),
         ("numpy:no_such", False, "cannot use policy 'numpy:no_such'"),
-        ("numpy:pi", False, "expected 'numpy:pi' to be a callable that returns a policy, got float"),
+        ("numpy:pi", False, "'numpy:pi' does not make a policy: expected a callable that returns one, got float"),
         (":x", False, "cannot use policy ':x'"),
         (".a:b", False, "cannot use policy"),
     ],
@@ -316,7 +316,7 @@ def test_two_packages_with_one_name_are_refused(install, write):
 def test_a_package_that_cannot_be_loaded_is_one_line(install, write, source):
     write("my_robots/policies.py", source)
     install({"mine": "my_robots.policies:Mine"})
-    with pytest.raises(SimScaleError, match=r"cannot load 'mine' from my_robots\.policies:Mine: ") as error:
+    with pytest.raises(SimScaleError, match=r"cannot load 'mine' from my_robots\.policies:Mine ") as error:
         make_policy("mine", spec=REACH)
     assert "\n" not in str(error.value)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,17 @@ Arrays = dict[str, NDArray[Any]]
 
 POSITION = Layout((Feature("position", 3, "m", "world"),))
 GOAL = Layout((Feature("goal", 2, "m", "world"),), privileged=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Lets torch compute on one thread: these networks are small, and tests may run beside each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -167,6 +167,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         (lambda config: config["model"]["arguments"].update(n_layers=2), "missing"),
         (lambda config: config["processor"].pop("vectors"), "expected processor.vectors"),
         (lambda config: config["processor"]["vectors"]["state"]["scale"].pop(), "as many offsets as scales"),
+        (lambda config: config["needs"].update(vectors={}), "different observations"),
         (lambda config: config.update(config_version=3), "config_version 3.*update"),
         (lambda config: config.update(inference_version=-1), "inference_version must be at least 1"),
         (lambda config: config["needs"].update(future=1), "unknown entry needs.future"),
@@ -299,7 +300,7 @@ def test_a_checkpoint_of_version_1_loads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda config: config.pop("contract"), "contract"),
+        (lambda config: config.pop("contract"), "no checkpoint of ours"),
         (lambda config: config["contract"].update(cameras=["front"]), "images of 1 cameras"),
         (lambda config: config["processor"].pop("image_shape"), "image_shape"),
         (lambda config: config["processor"].update(image_shape=40), "config.json"),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from simscaleai.contract import Needs
-from simscaleai.data.description import ArrayType, Description, without_contract
+from simscaleai.data.description import ArrayType, Description, from_version_1
 from simscaleai.data.episode_list import REQUIRED_METADATA, StoredEpisode
 from simscaleai.errors import SimScaleError
 from simscaleai.json_data import plain, read_checked
@@ -74,4 +74,4 @@ class OwnRecord:
         if data["format"] != OWN_FORMAT or version not in range(1, OWN_FORMAT_VERSION + 1):
             raise SimScaleError(f"it is {data['format']} version {version}")
         values = {key: value for key, value in data.items() if key not in ("format", "format_version")}
-        return read_checked(cls, without_contract(values) if "contract" in values else values)
+        return read_checked(cls, from_version_1(values) if "contract" in values else values)

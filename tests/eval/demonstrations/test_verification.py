@@ -145,7 +145,7 @@ def set_needs(**values):
         (set_needs(render_profile="0"), "render profile: dataset '0'"),
         (set_needs(environments={"SimScale/PickPlaceLanguag-v0": "0"}), "Did you mean 'SimScale/PickPlaceLanguage"),
         (set_needs(environments={}), "does not say which environment"),
-        (describe_anew(lambda description: description["arrays"].pop("executed_action")), "no executed_action"),
+        (describe_anew(lambda description: description["array_types"].pop("executed_action")), "no executed_action"),
         (lambda folder: (folder / "dataset.json").unlink(), "it has no dataset.json"),
         (lambda folder: (folder / "episodes/episode_000001.safetensors").unlink(), "is missing"),
     ],

@@ -8,8 +8,9 @@ from point_world import SPEC, Homing, PointEnv
 
 from envs.slots import SlotFault, check_slots
 from eval.episodes.loop import rollout
-from eval.episodes.observer import Observer, Probe
+from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec, plan_episodes
+from eval.episodes.probe import Probe
 from policies.base import check_policy
 from simscaleai.contract import Needs
 from simscaleai.errors import PolicyUnavailable, SimScaleError

@@ -8,7 +8,7 @@ import point_world
 import pytest
 from PIL import Image
 
-from eval.episodes.observer import Probe
+from eval.episodes.probe import Probe
 from eval.episodes.plan import EpisodeSpec, plan_episodes
 from eval.observers.receipts import ReceiptWriter
 from eval.runs.receipts import collect_receipts, read_receipts, received_digest

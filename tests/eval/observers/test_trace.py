@@ -4,7 +4,8 @@ import numpy as np
 import point_world
 import pytest
 
-from eval.episodes.observer import Observer, Probe
+from eval.episodes.observer import Observer
+from eval.episodes.probe import Probe
 from eval.episodes.plan import plan_episodes
 from eval.observers.trace import TraceRecorder
 from eval.runs.episode_files import trace_path, trace_paths

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,6 @@ SMALL_VLA = ("embed_dim=16", "num_heads=2", "num_layers=1", "patch_size=8", "lan
 @pytest.fixture(autouse=True)
 def crashing_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._MODELS, "test_crashing", Crashing)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
