@@ -22,10 +22,10 @@ from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec, plan_seeds, plan_text
 from eval.episodes.results import EpisodeResult
 from eval.execution.assembly import build_environment, build_policy, closing
+from eval.observers.film.video import PICTURE_SIZE, VideoRecorder, film_cameras, outcome_of, picture_of
+from eval.observers.film.video_file import FORMATS
+from eval.observers.film.wall import TILE_SIZE, WallRecorder
 from eval.observers.progress import Progress
-from eval.observers.video import PICTURE_SIZE, VideoRecorder, film_cameras, outcome_of, picture_of
-from eval.observers.video_file import FORMATS
-from eval.observers.wall import TILE_SIZE, WallRecorder
 from eval.runs.episode_files import video_paths
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console

@@ -22,10 +22,11 @@ import tyro
 from eval.comparison.outcome import Comparison
 from eval.comparison.pairing import compare
 from eval.episodes.plan import VALIDATION_SEEDS, PlanError, plan_episodes
+from eval.episodes.results import ResultsError
 from eval.execution.assembly import build_policy
 from eval.execution.planning import DEFAULT_EPISODES
 from eval.rollout import RolloutConfig, run
-from eval.runs.folder import check_output, check_same_conditions, next_free_folder
+from eval.runs.folder import check_same_conditions, next_free_folder
 from eval.runs.reading import Run, read_run
 from eval.runs.seed_overlap import seed_overlap
 from eval.statistics.percentage import points_text
@@ -33,7 +34,8 @@ from eval.statistics.rates import Interval, wilson
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console, rows_text
 from eval.terminal.flags import command_line
-from simscaleai.files import locked, replace_file
+from simscaleai.files import check_new_folder, locked, remove_partial_files, replace_file
+from simscaleai.json_data import DAMAGE, damage_text, parse_json
 
 VALIDATION_FILE = "validation.json"
 PROGRAM = "python -m eval.validate"
@@ -157,11 +159,11 @@ def validate(config: ValidateConfig) -> Validation:
     from envs.registration import find_environment
 
     config.check()
+    if config.output is not None:
+        _check_output(config.output, resume=config.resume)  # before time is spent on loading
     registration = find_environment(config.env)
     spec = registration.offer()
     identities = [build_policy(model, None, spec).identity for model in config.checkpoints]
-    if config.output is not None and not config.resume:
-        check_output(config.output, resume=False)
     folder = config.output or next_free_folder(f"validation-{Path(config.env).name}")
     folder.mkdir(parents=True, exist_ok=True)
     conditions = {
@@ -187,15 +189,28 @@ def validate(config: ValidateConfig) -> Validation:
     return validation
 
 
+def _check_output(folder: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds something else than a choice to continue."""
+    if not (folder / VALIDATION_FILE).exists():
+        if folder.is_dir():
+            remove_partial_files(folder)
+        check_new_folder(folder)
+    elif not resume:
+        raise ResultsError(f"{folder} already holds a choice; add --resume to continue it or choose another --output")
+
+
 def _begin(folder: Path, conditions: dict[str, Any], *, resume: bool) -> None:
     """Start a choice under these `conditions` in `folder`, or continue the one that began there."""
+    _check_output(folder, resume=resume)  # again: another choice may have begun there in the meantime
     path = folder / VALIDATION_FILE
-    if resume and path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        check_same_conditions(folder, {name: before.get(name) for name in conditions}, conditions)
+    if not path.exists():
+        _write(folder, conditions)
         return
-    check_output(folder, resume=False)
-    _write(folder, conditions)
+    try:
+        before = dict(parse_json(path.read_bytes()))
+    except DAMAGE as error:
+        raise ResultsError(f"{path} is damaged ({damage_text(error)}); choose another --output") from error
+    check_same_conditions(folder, {name: before.get(name) for name in conditions}, conditions)
 
 
 def _run_all(config: ValidateConfig, folder: Path, console: Console) -> Validation:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.observers.video_file import GIF_BYTES
+from eval.observers.film.video_file import GIF_BYTES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -13,9 +13,9 @@ from eval.episodes.plan import EpisodeSpec
 from eval.episodes.pulse import Pulse
 from eval.execution.assembly import build_environment, build_policy, closing
 from eval.execution.worker import WorkerJob
+from eval.observers.film.video import VideoRecorder
 from eval.observers.receipts import ReceiptWriter
 from eval.observers.trace import TraceRecorder
-from eval.observers.video import VideoRecorder
 from eval.probing.interventions import Interventions
 from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER, trace_paths, video_paths
 from policies.base import Policy

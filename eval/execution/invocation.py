@@ -23,9 +23,9 @@ from eval.execution.evaluation import EvaluationJob
 from eval.execution.planning import RunPlan
 from eval.execution.processes import run_in_workers
 from eval.execution.watchdog import Watchdog
+from eval.observers.film.video_file import remove_partial_videos
 from eval.observers.log import EpisodeLog
 from eval.observers.stopping import Stopping
-from eval.observers.video_file import remove_partial_videos
 from eval.probing.instructions import choice_of_targets
 from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
 from eval.runs.episode_lines import episodes_digest

@@ -168,4 +168,3 @@ class Homing(Policy):
             turn = 0.6 * np.sin(self.looks[slot])
             chunks[row] = np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y
         return chunks
-

@@ -11,7 +11,7 @@ import pytest
 
 from envs.registration import Registration, register_environment
 from eval import record
-from eval.observers.overlay import bar_height, line_height
+from eval.observers.film.overlay import bar_height, line_height
 
 SCRIPTED = ["--model", "scripted", "--env", "reach"]
 

@@ -8,8 +8,8 @@ import point_world
 import pytest
 from PIL import Image
 
-from eval.episodes.probe import Probe
 from eval.episodes.plan import EpisodeSpec, plan_episodes
+from eval.episodes.probe import Probe
 from eval.observers.receipts import ReceiptWriter
 from eval.runs.receipts import collect_receipts, read_receipts, received_digest
 from simscaleai.files import WriteError

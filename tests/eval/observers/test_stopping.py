@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from eval.episodes.observer import Observer
 from eval.episodes.plan import plan_episodes
 from eval.episodes.results import EpisodeResult
+from eval.observers.film.video import VideoRecorder
 from eval.observers.log import EpisodeLog
 from eval.observers.plan_order import InPlanOrder
 from eval.observers.progress import Progress
 from eval.observers.stopping import Stopping, StoppingRule, UntilDecided, UntilWidth
-from eval.observers.video import VideoRecorder
 from eval.runs.episode_files import video_paths
 from eval.runs.episode_lines import EPISODES_FILE, read_results
 from eval.statistics.paired import log_e_value

@@ -5,8 +5,8 @@ import point_world
 import pytest
 
 from eval.episodes.observer import Observer
-from eval.episodes.probe import Probe
 from eval.episodes.plan import plan_episodes
+from eval.episodes.probe import Probe
 from eval.observers.trace import TraceRecorder
 from eval.runs.episode_files import trace_path, trace_paths
 

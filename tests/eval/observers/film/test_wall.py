@@ -8,8 +8,8 @@ from frame_colours import GREEN, RED, gif_frames
 
 from eval.episodes.observer import Observer
 from eval.episodes.plan import plan_episodes
-from eval.observers.overlay import line_height, with_frame, with_line
-from eval.observers.wall import WallRecorder
+from eval.observers.film.overlay import line_height, with_frame, with_line
+from eval.observers.film.wall import WallRecorder
 from simscaleai.errors import SimScaleError
 
 SIZE = 64

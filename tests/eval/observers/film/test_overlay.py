@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from frame_colours import GREEN, RED, count_ticks, has_colour
 
-from eval.observers.overlay import Caption, bar_height, line_height, side_by_side, with_caption, with_frame, with_line
+from eval.observers.film.overlay import (
+    Caption,
+    bar_height,
+    line_height,
+    side_by_side,
+    with_caption,
+    with_frame,
+    with_line,
+)
 
 
 @pytest.fixture

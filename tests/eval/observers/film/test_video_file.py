@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.observers.video_file import open_video, remove_partial_videos
+from eval.observers.film.video_file import open_video, remove_partial_videos
 from simscaleai.errors import SimScaleError
 
 

@@ -9,9 +9,9 @@ from frame_colours import GREEN, RED, count_ticks, gif_frames, has_colour
 from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer
 from eval.episodes.plan import plan_episodes, plan_seeds
-from eval.observers.overlay import Caption, bar_height, with_caption
-from eval.observers.video import VideoRecorder, film_cameras
-from eval.observers.wall import WallRecorder
+from eval.observers.film.overlay import Caption, bar_height, with_caption
+from eval.observers.film.video import VideoRecorder, film_cameras
+from eval.observers.film.wall import WallRecorder
 from eval.runs.episode_files import video_path, video_paths
 from simscaleai.errors import SimScaleError
 

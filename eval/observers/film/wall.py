@@ -12,9 +12,9 @@ from envs.slots import Begun, SlotEnv
 from eval.episodes.observer import Observer, Step
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.results import EpisodeResult
-from eval.observers.overlay import SUCCESS, Caption, with_caption, with_frame, with_line
-from eval.observers.video import film_cameras, outcome_of, picture_of
-from eval.observers.video_file import open_video
+from eval.observers.film.overlay import SUCCESS, Caption, with_caption, with_frame, with_line
+from eval.observers.film.video import film_cameras, outcome_of, picture_of
+from eval.observers.film.video_file import open_video
 from simscaleai.contract import ImageSize
 
 TILE_SIZE = 160

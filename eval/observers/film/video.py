@@ -13,8 +13,8 @@ from envs.slots import Begun, SlotEnv
 from eval.episodes.observer import Observer, Step
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.results import EpisodeResult
-from eval.observers.overlay import SUCCESS, Caption, side_by_side, with_caption
-from eval.observers.video_file import VideoFile, open_video
+from eval.observers.film.overlay import SUCCESS, Caption, side_by_side, with_caption
+from eval.observers.film.video_file import VideoFile, open_video
 from simscaleai.contract import EnvSpec, ImageSize
 from simscaleai.errors import SimScaleError, UnknownNameError
 
