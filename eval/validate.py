@@ -156,26 +156,15 @@ def validate(config: ValidateConfig) -> Validation:
         SimScaleError: If the configuration is wrong, or the checkpoints do not do the same task.
         KeyboardInterrupt: If interrupted, after the finished episodes are on disk.
     """
-    from envs.registration import find_environment
-
     config.check()
     if config.output is not None:
         _check_output(config.output, resume=config.resume)  # before time is spent on loading
-    registration = find_environment(config.env)
-    spec = registration.offer()
-    identities = [build_policy(model, None, spec).identity for model in config.checkpoints]
+    conditions = _conditions(config)
     folder = config.output or next_free_folder(f"validation-{Path(config.env).name}")
     folder.mkdir(parents=True, exist_ok=True)
-    conditions = {
-        "checkpoints": list(config.checkpoints),
-        "identities": identities,
-        "environment": registration.env_id,
-        "episodes": config.episodes,
-        "terminate_on_success": config.terminate_on_success,
-    }
+    console = Console(config.quiet, config.json)
     with locked(folder):
         _begin(folder, conditions, resume=config.resume)
-        console = Console(config.quiet, config.json)
         try:
             validation = _run_all(config, folder, console)
         except KeyboardInterrupt:
@@ -187,6 +176,21 @@ def validate(config: ValidateConfig) -> Validation:
     console.say("")
     console.conclude(_rows(validation, folder), lambda: {"folder": str(folder), **found})
     return validation
+
+
+def _conditions(config: ValidateConfig) -> dict[str, Any]:
+    """Return what must stay the same when the choice is resumed, as plain JSON data."""
+    from envs.registration import find_environment
+
+    registration = find_environment(config.env)
+    spec = registration.offer()
+    return {
+        "checkpoints": list(config.checkpoints),
+        "identities": [build_policy(model, None, spec).identity for model in config.checkpoints],
+        "environment": registration.env_id,
+        "episodes": config.episodes,
+        "terminate_on_success": config.terminate_on_success,
+    }
 
 
 def _check_output(folder: Path, *, resume: bool) -> None:

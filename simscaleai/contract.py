@@ -30,7 +30,9 @@ Observation = dict[str, NDArray[Any]]
 ImageSize = tuple[int, int]
 """Height and width [px]."""
 
-_MOST_NUMBERS = 1_000_000  # in one feature; a damaged file may claim more than memory holds
+# A damaged file may claim more than memory holds.
+_MOST_NUMBERS = 1_000_000  # in one feature
+_MOST_PIXELS = 4096  # in the height or width of an image
 
 
 @dataclass(frozen=True)
@@ -214,9 +216,14 @@ class Needs:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be, as a damaged file may claim."""
-        sizes = [length for size in self.cameras.values() for length in size]
-        if min([self.history, *sizes]) < 1:
-            raise SimScaleError("expected a history and image sizes of at least 1")
+        if self.history < 1:
+            raise SimScaleError(f"expected a history of at least 1, got {self.history}")
+        for camera, size in self.cameras.items():
+            if not all(0 < length <= _MOST_PIXELS for length in size):
+                most = f"1 to {_MOST_PIXELS} px"
+                raise SimScaleError(
+                    f"expected images of camera {camera!r} with a height and width of {most}, got {size}"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Return the needs as plain JSON data."""
