@@ -143,7 +143,8 @@ def collect(config: CollectConfig) -> Collected:
     demonstrators = job.build_demonstrators()
     job = replace(job, identities=demonstrators.identities)
     # With workers, this environment only shows that it can be built, and what draws its images.
-    with closing(job.build_environment(demonstrators, 1 if config.workers > 1 else job.num_envs)) as env:
+    slots = 1 if config.workers > 1 else job.num_envs
+    with closing(job.build_environment(demonstrators, slots), *demonstrators.policies) as env:
         machine = fingerprint(env.fingerprint())
         if config.workers == 1:
             return _collect(config, job, demonstrators, env, machine, plan)

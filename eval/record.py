@@ -121,7 +121,7 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     registration = find_environment(config.env)
     filming = _check(config, registration.offer())
     policy = build_policy(config.model, config.checkpoint, filming.spec)
-    with closing(build_environment(registration, [policy.needs], filming.num_slots)) as env:
+    with closing(build_environment(registration, [policy.needs], filming.num_slots), policy) as env:
         _check_rendering(env, filming)
         with _output(filming):
             console = Console(config.quiet)

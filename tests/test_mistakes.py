@@ -20,18 +20,27 @@ import envs.__main__
 import policies.__main__
 import simscaleai.data.__main__
 import simscaleai.train
-from eval import __main__, collect, compare, record, rollout
+from eval import __main__, collect, compare, record, rollout, validate
 from eval.report import __main__ as report
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA, RUN, MODEL = Path("data"), Path("run"), Path("bc")
 EPISODE = DATA / "episodes/episode_000000.safetensors"
 CANARY = "canary_module"
+UNSEEN = """
+from dataclasses import replace
+from point_world import REGISTRATION as POINT, SPEC as OF_POINT
+
+SPEC = replace(OF_POINT, env_id="Test/Unseen-v0", film_cameras=())
+REGISTRATION = replace(POINT, name="unseen", env_id=SPEC.env_id, offer=lambda: SPEC)
+"""
+"""Module of an environment that cannot be filmed."""
 MAINS = {
     "rollout": rollout.main,
     "collect": collect.main,
     "record": record.main,
     "compare": compare.main,
+    "validate": validate.main,
     "report": report.main,
     "train": simscaleai.train.main,
     "data": simscaleai.data.__main__.main,
@@ -43,7 +52,7 @@ MAINS = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A dataset, a checkpoint trained on it, and two runs."""
+    """A dataset, a checkpoint trained on it, two runs, and a package whose entry points are of little use."""
     folder = tmp_path_factory.mktemp("made")
     reach = ["--env", "reach", "--episodes", "2"]
     with pytest.MonkeyPatch.context() as patch:
@@ -57,12 +66,21 @@ def made(tmp_path_factory):
     (folder / "full").mkdir()
     (folder / "full/file").write_text("precious")
     (folder / f"{CANARY}.py").write_text("from pathlib import Path\n\nPath('imported').touch()\n")
+    (folder / "unseen.py").write_text(UNSEEN)
+    info = folder / "mistaken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mistaken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[simscaleai.envs]\nbroken = no_module:REGISTRATION\nunseen = unseen:REGISTRATION\n"
+        "[simscaleai.policies]\nbroken-policy = no_module:Policy\n"
+    )
     return folder
 
 
 @pytest.fixture
 def place(made, tmp_path, monkeypatch):
     """A copy of what was made, to damage; the working directory, also for imports."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests/eval"))  # the module `point_world`
     folder = tmp_path / "place"
     shutil.copytree(made, folder)
     monkeypatch.chdir(folder)
@@ -105,8 +123,25 @@ def edit_json(path, *keys, value):
 
 
 config = partial(edit_json, MODEL / "config.json")
+needs = partial(config, "needs")
 description = partial(edit_json, DATA / "dataset.json")
 run_record = partial(edit_json, RUN / "run.json")
+
+
+def look(camera):
+    """Lets the checkpoint need images of `camera`."""
+    needs("cameras", value={camera: [40, 40]})
+    config("processor", "cameras", value=[camera])
+    config("processor", "image_size", value=[40, 40])
+
+
+def old_contract(contract):
+    """Rewrites the configuration of the checkpoint as version 1 had it."""
+    path = MODEL / "config.json"
+    data = json.loads(path.read_text())
+    del data["config_version"], data["needs"], data["processor"]["cameras"], data["processor"]["image_size"]
+    data["processor"]["image_shape"] = None
+    path.write_text(json.dumps(data | {"contract": contract}))
 
 
 def edit_line(path, **changes):
@@ -165,9 +200,28 @@ NAMES = {
     "model argument": Mistake(f"{TRAIN} --model-arguments hiden_dim=8", "hiden_dim"),
     "module": Mistake("rollout --model no_module:Policy", "No module named 'no_module'"),
     "attribute": Mistake("rollout --model math:policy --env reach", "module 'math' has no attribute 'policy'"),
-    "attribute that is no policy": Mistake("rollout --model math:pi --env reach", "does not make a policy"),
+    "attribute that is no policy": Mistake(
+        "rollout --model math:pi --env reach", "'math:pi' does not make a policy: expected"
+    ),
+    "function that makes no policy": Mistake(
+        "rollout --model builtins:repr --env reach", "does not make a policy: it has"
+    ),
+    "policy option": Mistake(
+        "rollout --model bc-reach --env reach --policy-option n_actoin_steps=1", "Did you mean 'n_action_steps'?"
+    ),
+    "policy option of a function": Mistake(
+        "rollout --model zero --env reach --policy-option horizon=1", "Unknown policy option 'horizon'"
+    ),
+    "environment of a broken package": Mistake(
+        "rollout --model zero --env broken --output new",
+        "cannot load 'broken' from no_module:REGISTRATION (ModuleNotFoundError: No module named 'no_module'); ",
+    ),
+    "policy of a broken package": Mistake(
+        "rollout --model broken-policy --env reach --output new",
+        "cannot load 'broken-policy' from no_module:Policy (ModuleNotFoundError",
+    ),
     "intervention": Mistake("rollout --model zero --env reach --intervene vision=blakc", "Did you mean 'black'?"),
-    "checkpoint to validate": Mistake("rollout --validate zero randm --env reach", "Did you mean 'random'?"),
+    "checkpoint to validate": Mistake("validate zero randm --env reach", "Did you mean 'random'?"),
     "format": Mistake("data export data --format lerobt --output new", "lerobt"),
     "a name and a checkpoint": Mistake("rollout --model bc --env reach", "say --model ./bc for the folder"),
     "subcommand": Mistake("data inof data", "inof"),
@@ -182,9 +236,11 @@ FLAGS = {
     "compare": Mistake("compare run other --marjin 5pp", "Did you mean --margin?"),
     "train": Mistake(f"{TRAIN} --lerning-rate 1", "Did you mean --learning-rate?"),
     "data": Mistake("data info data --verbose", "--verbose"),
-    "envs": Mistake("envs --contact-shet new.png", "--contact-shet new.png"),
-    "envs without a value": Mistake("envs --contact-sheet", "expected one argument"),
-    "policies": Mistake("policies --al", "--al"),
+    "envs": Mistake("envs --contact-shet new.png", "Did you mean --contact-sheet?"),
+    "envs without a value": Mistake("envs --contact-sheet", "Missing value for argument '--contact-sheet'"),
+    "policies": Mistake("policies --al", "Unrecognized options: --al"),
+    "validate": Mistake("validate zero random --epsiodes 5", "Did you mean --episodes?"),
+    "no flag any more": Mistake("rollout --validate zero random", "Unrecognized options: --validate"),
     "nothing required": Mistake("record --model zero", "expected --output PATH; got none."),
     "not a number": Mistake("rollout --model zero --episodes many", "expected --episodes INT, got ['many']"),
     "no value": Mistake("rollout --model", "Missing value for argument '--model'"),
@@ -200,7 +256,40 @@ VALUES = {
     "no slots": Mistake("rollout --model zero --num-envs 0", "num_envs of at least 1, got 1 and 0"),
     "no workers": Mistake(f"{COLLECT} --workers 0", "workers and num_envs of at least 1, got 0 and 16"),
     "no slots to collect in": Mistake(f"{COLLECT} --num-envs 0", "of at least 1, got 1 and 0"),
-    "a test seed": Mistake(f"{COLLECT} --seed 0", "kept for evaluation"),
+    "a test seed": Mistake(f"{COLLECT} --seed 0", "0 to 999999 are kept for evaluation; leave out --seed"),
+    "a validation seed": Mistake(
+        f"{COLLECT} --seed 2999999999", "2000000000 to 2999999999 are kept for evaluation; leave out --seed"
+    ),
+    "no time": Mistake("rollout --model zero --timeout 0", "expected a --timeout above 0 s, got 0"),
+    "no time to collect": Mistake(f"{COLLECT} --timeout nan", "expected a --timeout above 0 s, got nan"),
+    "a policy option without a value": Mistake(
+        "rollout --model zero --policy-option n_action_steps",
+        "expected --policy-option NAME=VALUE, got 'n_action_steps'; for example n_action_steps=1",
+    ),
+    "a policy option twice": Mistake(
+        "rollout --model zero --policy-option n_action_steps=1 n_action_steps=1", "expected one value"
+    ),
+    "a policy option that is no number": Mistake(
+        "rollout --model zero --policy-option n_action_steps=many", "n_action_steps as int, got 'many'"
+    ),
+    "no action of a chunk": Mistake("rollout --model zero --policy-option n_action_steps=0", "at least 1, got 0"),
+    "more actions than a chunk has": Mistake(
+        "rollout --model bc-reach --env reach --policy-option n_action_steps=2",
+        "expected n_action_steps of 1 to 1, the length of the model's chunks; got 2",
+    ),
+    "one checkpoint to choose from": Mistake(
+        "validate bc-reach --env reach", "expected at least 2 different checkpoints, got bc-reach"
+    ),
+    "a checkpoint twice": Mistake("validate zero zero --env reach", "at least 2 different checkpoints, got zero zero"),
+    "no workers to choose with": Mistake("validate zero random --env reach --workers 0", "of at least 1, got 0 and"),
+    "a film of what has no film camera": Mistake(
+        "record --model zero --env unseen --output new",
+        "Test/Unseen-v0 has no camera for videos; choose an environment",
+    ),
+    "a video of what has no film camera": Mistake(
+        "rollout --model zero --env unseen --episodes 1 --video 1 --output new",
+        "Test/Unseen-v0 has no camera for videos; choose an environment",
+    ),
     "negative noise": Mistake(f"{COLLECT} --action-noise -0.1", "action"),
     "no noise at all": Mistake(f"{COLLECT} --action-noise nan", "action"),
     "an image of nothing": Mistake(f"{COLLECT} --image-size 0", "image"),
@@ -211,11 +300,17 @@ VALUES = {
     "a device": Mistake(f"{TRAIN} --device abacus", "--device abacus cannot be used"),
     "a wall": Mistake("record --model zero --output new --grid 4", "such as 4x4"),
     "a picture that is no PNG": Mistake("envs --contact-sheet new.jpg", "a name that ends in .png"),
-    "no image size": Mistake("data import data --output new --rename state", "--rename takes THEIRS=OURS"),
+    "a new name without the old one": Mistake(
+        "data import data --output new --rename state", "--rename takes SOURCE=NEW, for example"
+    ),
 }
 
 CONTRADICTIONS = {
-    "two policies": Mistake("rollout --model zero --validate zero random", "--validate or --model, got both"),
+    "two ways to execute chunks": Mistake(
+        "rollout --model vla --policy-option n_action_steps=1 ensemble_decay=0.1",
+        "expected n_action_steps or ensemble_decay, got both",
+    ),
+    "choose again where": Mistake("validate zero random --env reach --resume", "expected --output with --resume"),
     "two plans": Mistake("rollout --model zero --detect 5pp --episodes 3", "--detect or --episodes, got both"),
     "resume what": Mistake("rollout --model zero --resume", "expected --output with --resume"),
     "decided against whom": Mistake("rollout --model zero --until-decided", "expected --vs with --until-decided"),
@@ -242,9 +337,9 @@ PLACES = {
     "export over data": Mistake("data export data --output data", "data exists already"),
     "draw below a file": Mistake("envs --contact-sheet file/new.png", "file"),
     "rollout where none may write": Mistake("rollout --model zero --output /proc/new", "/proc/new"),
-    "choose where none may write": Mistake(
-        "rollout --validate zero random --env reach --output /proc/new", "/proc/new"
-    ),
+    "choose where none may write": Mistake("validate zero random --env reach --output /proc/new", "/proc/new"),
+    "choose in a full folder": Mistake("validate zero random --env reach --output full", "full is not empty"),
+    "choose again in a run": Mistake("validate zero random --env reach --output run --resume", "run is not empty"),
     "collect where none may write": Mistake("collect --env reach --episodes 1 --output /proc/new", "/proc/new"),
     "record where none may write": Mistake("record --model zero --env reach --output /proc/new", "/proc/new"),
     "film where none may write": Mistake(
@@ -280,14 +375,18 @@ CHECKPOINTS = {
     "another scene": Mistake(
         LEARNED,
         "does not fit the environment",
-        lambda: config("contract", "environments", value={"SimScale/Reach-v0": "0"}),
+        lambda: needs("environments", value={"SimScale/Reach-v0": "0"}),
         listing=True,
     ),
     "cut weights": Mistake(LEARNED, "is not the file that config.json", lambda: cut(MODEL / "model.safetensors")),
     "no weights": Mistake(LEARNED, "cannot read model.safetensors", lambda: (MODEL / "model.safetensors").unlink()),
     "cut configuration": Mistake(LEARNED, "config.json is not JSON", lambda: cut(MODEL / "config.json")),
-    "binary configuration": Mistake(LEARNED, "not JSON", lambda: (MODEL / "config.json").write_bytes(b"\xff\xfe")),
-    "deep configuration": Mistake(LEARNED, "not JSON", lambda: (MODEL / "config.json").write_text("[" * 100_000)),
+    "binary configuration": Mistake(
+        LEARNED, "config.json is not JSON", lambda: (MODEL / "config.json").write_bytes(b"\xff\xfe")
+    ),
+    "deep configuration": Mistake(
+        LEARNED, "config.json is not JSON", lambda: (MODEL / "config.json").write_text("[" * 100_000)
+    ),
     "a list": Mistake(LEARNED, "must hold an object, got list", lambda: (MODEL / "config.json").write_text("[]")),
     "weights not finite": Mistake(LEARNED, "not finite", lambda: edit_weights(lambda weight: weight * np.nan)),
     "weights of another shape": Mistake(LEARNED, "has shape", lambda: edit_weights(lambda weight: weight[:-1])),
@@ -301,52 +400,71 @@ CHECKPOINTS = {
     "huge arguments": Mistake(LEARNED, "bc", lambda: config("model", "arguments", "hidden_dim", value=10**12)),
     "arguments of another type": Mistake(LEARNED, "bc", lambda: config("model", "arguments", "hidden_dim", value="x")),
     "a negative size": Mistake(LEARNED, "bc", lambda: config("model", "arguments", "hidden_dim", value=-1)),
-    "no arguments": Mistake(LEARNED, "needs 'arguments' as dict", lambda: config("model", "arguments", value=None)),
+    "no arguments": Mistake(
+        LEARNED, "expected model.arguments of type dict", lambda: config("model", "arguments", value=None)
+    ),
     "chunks too long": Mistake(LEARNED, "n_action_steps", lambda: config("n_action_steps", value=HUGE)),
-    "a contract of nothing": Mistake(LEARNED, "contract", lambda: config("contract", value={})),
-    "a contract of other types": Mistake(LEARNED, "contract", lambda: config("contract", "state", value=5)),
-    "environments of another type": Mistake(LEARNED, "contract", lambda: config("contract", "environments", value=[1])),
+    "needs of nothing": Mistake(LEARNED, "needs and processor name different", lambda: needs(value={})),
+    "no needs": Mistake(LEARNED, "expected needs with named entries, got null", lambda: needs(value=None)),
+    "a layout of another type": Mistake(LEARNED, "needs.vectors.state", lambda: needs("vectors", "state", value=5)),
+    "environments of another type": Mistake(LEARNED, "needs.environments", lambda: needs("environments", value=[1])),
     "sizes of another type": Mistake(
         LEARNED,
-        "contract",
-        lambda: config("contract", "state", value=[{"name": "x", "size": "1", "unit": "", "frame": ""}]),
+        "expected needs.vectors.state.features.size of type int",
+        lambda: needs("vectors", "state", "features", 0, "size", value="1"),
     ),
+    "a huge size": Mistake(
+        LEARNED, "config.json: expected a size", lambda: needs("vectors", "state", "features", 0, "size", value=10**9)
+    ),
+    "no history": Mistake(LEARNED, "expected a history of at least 1", lambda: needs("history", value=0)),
     "a huge image": Mistake(
-        LEARNED, "each 1 to 4096 px", lambda: config("contract", "image_size", value=[10**9, 10**9])
+        LEARNED, "a height and width of 1 to 4096 px", lambda: needs("cameras", value={"front": [10**9, 10**9]})
     ),
-    "cameras that are a number": Mistake(LEARNED, "contract", lambda: config("contract", "cameras", value=3)),
+    "cameras that are a number": Mistake(LEARNED, "needs.cameras of type", lambda: needs("cameras", value=3)),
     "a camera that is none": Mistake(
         LEARNED,
-        r"Unknown camera '\x1b[2J",
-        lambda: [
-            config("contract", "cameras", value=["\x1b[2J"]),
-            config("contract", "image_size", value=[9, 9]),
-        ],
+        r"camera '\x1b[2J': policy needs it, environment has front, wrist",
+        lambda: look("\x1b[2J"),
+        listing=True,
     ),
-    "a processor of nothing": Mistake(LEARNED, "bc", lambda: config("processor", value={})),
+    "an old contract of nothing": Mistake(LEARNED, "stored needs are damaged", lambda: old_contract({})),
+    "an old contract of other types": Mistake(
+        LEARNED,
+        "expected vectors.state.features",
+        lambda: old_contract({"state": 5, "environments": {}, "control_hz": 20}),
+    ),
+    "a processor of nothing": Mistake(LEARNED, "expected processor.vectors", lambda: config("processor", value={})),
     "a processor of other sizes": Mistake(
         LEARNED,
-        "expected (N, 1)",
+        "needs and processor name different observations, or give them different sizes",
         lambda: config("processor", "vectors", "state", value={"offset": [0.0], "scale": [1.0]}),
     ),
     "a processor that divides by zero": Mistake(
-        LEARNED,
-        "positive finite scales",
-        lambda: config("processor", "vectors", "state", "scale", value=[0.0] * 20),
+        LEARNED, "scales above 0", lambda: config("processor", "vectors", "state", "scale", value=[0.0] * 20)
     ),
-    "a training of another type": Mistake(LEARNED, "needs 'training' as dict", lambda: config("training", value=[])),
+    "a training of another type": Mistake(
+        LEARNED, "expected training of type dict", lambda: config("training", value=[])
+    ),
 }
 
 VERIFY = "collect --verify data"
 DATASETS = {
     "no description": Mistake("data info data", "has no dataset.json", lambda: (DATA / "dataset.json").unlink()),
     "cut description": Mistake("data info data", "dataset.json is damaged", lambda: cut(DATA / "dataset.json")),
-    "a newer version": Mistake(TRAIN, "this version reads", lambda: description("format_version", value=99)),
+    "a newer version": Mistake(
+        TRAIN, "reads simscaleai-dataset up to", lambda: description("format_version", value=99)
+    ),
     "deep description": Mistake(TRAIN, "damaged", lambda: (DATA / "dataset.json").write_text("[" * 100_000)),
-    "no contract": Mistake(TRAIN, "damaged", lambda: description("contract", value={})),
-    "a state of another type": Mistake(TRAIN, "data", lambda: description("contract", "state", value=5)),
-    "features of another type": Mistake(TRAIN, "data", lambda: description("features", "action", "shape", value="x")),
-    "a dtype that is none": Mistake(TRAIN, "data", lambda: description("features", "action", "dtype", value="evil")),
+    "needs of nothing": Mistake(TRAIN, "dataset.json is damaged", lambda: description("needs", value={})),
+    "a state of another type": Mistake(
+        TRAIN, "expected needs.vectors.state", lambda: description("needs", "vectors", "state", value=5)
+    ),
+    "an array type of another type": Mistake(
+        TRAIN, "array_types.action.shape", lambda: description("array_types", "action", "shape", value="x")
+    ),
+    "a dtype that is none": Mistake(
+        TRAIN, "expected action as evil", lambda: description("array_types", "action", "dtype", value="evil")
+    ),
     "statistics of another type": Mistake(TRAIN, "data", lambda: description("statistics", "action", value=1)),
     "empty dataset": Mistake(TRAIN, "holds no finished episode", no_episodes),
     "empty dataset to verify": Mistake(VERIFY, "no finished episode", no_episodes),
@@ -374,8 +492,8 @@ DATASETS = {
     ),
     "actions not finite": Mistake(TRAIN, "data", lambda: edit_episode(action=lambda action: action * np.nan)),
     "failures": Mistake(TRAIN, "--allow-failures", lambda: edit_line(DATA / "episodes.jsonl", success=False)),
-    "another contract to resume": Mistake(
-        "collect --env pick-place --episodes 3 --output data --resume", "data", listing=True
+    "other needs to resume": Mistake(
+        "collect --env pick-place --episodes 3 --output data --resume", "cannot add to data: needs.vectors.state"
     ),
 }
 
@@ -383,10 +501,14 @@ RUNS = {
     "no record": Mistake("compare run other", "run", lambda: (RUN / "run.json").unlink()),
     "a cut record": Mistake("compare run other", "run", lambda: cut(RUN / "run.json")),
     "a deep record": Mistake("report run", "run", lambda: (RUN / "run.json").write_text("[" * 100_000)),
-    "a record of other types": Mistake("report run", "config.model", lambda: run_record("config", "model", value=5)),
+    "a record of other types": Mistake(
+        "report run", "expected policies.model of type str, got 5", lambda: run_record("policies", 0, "model", value=5)
+    ),
     "a newer record": Mistake("compare other run", "run", lambda: run_record("schema_version", value=99)),
     "a huge number": Mistake("report run", "run", lambda: run_record("resolved", "episodes", value=-HUGE)),
-    "a number that is none": Mistake("report run", "not finite", lambda: run_record("timing", "seconds", value=np.nan)),
+    "a number that is none": Mistake(
+        "report run", "expected finite numbers, got NaN", lambda: run_record("timing", "seconds", value=np.nan)
+    ),
     "an episode that is none": Mistake(
         "compare run other", "line 1, is no episode", lambda: (RUN / "episodes.jsonl").write_text("nonsense\n")
     ),
@@ -409,6 +531,7 @@ RUNS = {
 
 NO_GL = {
     "rollout": Mistake("rollout --model vla --output new", "libegl1", gl=False),
+    "rollout with a video": Mistake("rollout --model zero --env reach --video 1 --output new", "libegl1", gl=False),
     "collect": Mistake(f"{COLLECT} --cameras front", "libegl1", gl=False),
     "record": Mistake("record --model zero --env reach --output new", "libegl1", gl=False),
     "contact sheet": Mistake("envs --contact-sheet new.png", "libegl1", gl=False),

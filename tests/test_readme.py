@@ -35,8 +35,8 @@ def test_the_python_api_takes_fifteen_lines_and_says_which_policy_is_better(tmp_
     source = block("From Python", "python")
     assert len([line for line in source.splitlines() if line.strip()]) <= 15
     zero, scripted, found = started(tmp_path, sys.executable, "-c", source).splitlines()
-    assert zero.startswith("0.0 [")
-    assert scripted.startswith("1.0 [")
+    assert zero.startswith("0.0 (")
+    assert scripted.startswith("1.0 (")
     assert found.startswith("better 1.0 Interval(")
 
 

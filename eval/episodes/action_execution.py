@@ -49,7 +49,7 @@ def make_executor(options: Mapping[str, Any], num_slots: int, action_size: int) 
         action_size: Numbers per action, A.
 
     Raises:
-        SimScaleError: If both options are given, or `n_action_steps` is below 1.
+        SimScaleError: If `n_action_steps` is below 1.
     """
     steps, decay = options.get("n_action_steps"), options.get("ensemble_decay")
     if decay is not None:

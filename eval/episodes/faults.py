@@ -103,7 +103,9 @@ class EnvironmentCalls:
         transition = self._call(slots, self._env.step, slots, actions)
         if not np.isfinite(transition.reward).all():
             broken = slots[~np.isfinite(transition.reward)].tolist()
-            raise Fault("error", ENVIRONMENT_EXCEPTION, broken) from ValueError("the environment gave a reward of NaN")
+            raise Fault("error", ENVIRONMENT_EXCEPTION, broken) from ValueError(
+                "the environment gave a reward that is not finite"
+            )
         return transition, self._call(slots, self._env.state, slots)
 
     def _call(self, slots: Slots, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

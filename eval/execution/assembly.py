@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 from policies.base import Policy
 from simscaleai.contract import EnvSpec, Needs, check_needs, union_of_needs
 from simscaleai.errors import SimScaleError
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from envs.registration import Registration
@@ -70,9 +73,19 @@ def build_environment(
 
 
 @contextmanager
-def closing(env: SlotEnv) -> Iterator[SlotEnv]:
-    """Close `env` at the end of the block."""
+def closing(env: SlotEnv, *policies: Policy) -> Iterator[SlotEnv]:
+    """Close `env` and `policies` at the end of the block."""
     try:
         yield env
     finally:
         env.close()
+        for policy in policies:
+            _close_policy(policy)
+
+
+def _close_policy(policy: Policy) -> None:
+    """Close `policy`. The episodes are measured by then, so an exception is logged and changes nothing."""
+    try:
+        getattr(policy, "close", lambda: None)()
+    except (Exception, SystemExit):
+        logger.exception("the policy raised when it was closed")

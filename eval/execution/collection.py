@@ -33,6 +33,11 @@ class Demonstrators:
     """Labels; None if what the policy does is the label."""
 
     @property
+    def policies(self) -> tuple[Policy, ...]:
+        """All of them."""
+        return (self.policy, *([self.expert] if self.expert else []))
+
+    @property
     def identities(self) -> dict[str, str | None]:
         """The identity of each."""
         return {"policy": self.policy.identity, "expert": self.expert.identity if self.expert else None}
@@ -110,7 +115,7 @@ class CollectJob(WorkerJob):
     def run(self, plan: Iterable[EpisodeSpec], reporter: Observer, pulse: Pulse) -> None:
         """Record the episodes of `plan` in a worker."""
         demonstrators = self.build_demonstrators()
-        with closing(self.build_environment(demonstrators, self.num_envs)) as env:
+        with closing(self.build_environment(demonstrators, self.num_envs), *demonstrators.policies) as env:
             recorder = self.recorder(demonstrators, env.spec.action.size, pulse)
             self.record(demonstrators, env, plan, [recorder, reporter], pulse)
 

@@ -101,5 +101,5 @@ class EvaluationJob(WorkerJob):
     def run(self, plan: Iterable[EpisodeSpec], reporter: Observer, pulse: Pulse) -> None:
         """Evaluate the episodes of `plan` in a worker."""
         policy = self.build_policy(self.registration.offer())
-        with closing(self.build_environment(policy, self.num_envs)) as env:
+        with closing(self.build_environment(policy, self.num_envs), policy) as env:
             self.run_here(env, policy, plan, [reporter], pulse)

@@ -23,6 +23,7 @@ from eval.execution.evaluation import EvaluationJob
 from eval.execution.planning import RunPlan
 from eval.execution.processes import run_in_workers
 from eval.execution.watchdog import Watchdog
+from eval.observers.film.video import film_cameras
 from eval.observers.film.video_file import remove_partial_videos
 from eval.observers.log import EpisodeLog
 from eval.observers.stopping import Stopping
@@ -222,12 +223,14 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     registration = job.registration
     spec = registration.offer()
     job.interventions.check(policy.needs, spec.env_id)
+    if job.filmed:
+        film_cameras(spec)  # refuses an environment that cannot be filmed
     plan = replace(plan, specs=job.interventions.planned(plan.specs, spec.env_id))
     _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
     slots = _slots(job.num_envs, plan, workers, looks=bool(policy.needs.cameras))
     job = replace(job, identity=policy.identity, num_envs=slots)
     # With workers, this environment only shows that it can be built, and what draws its images.
-    with closing(job.build_environment(policy, 1 if workers > 1 else slots)) as env:
+    with closing(job.build_environment(policy, 1 if workers > 1 else slots), policy) as env:
         machine = fingerprint(env.fingerprint())
         if workers == 1:
             yield Invocation(job, policy, env, plan, workers, machine)

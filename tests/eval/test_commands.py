@@ -45,7 +45,6 @@ def policy_module(workdir, monkeypatch):
             f"class Policy(ZeroPolicy):\n    def predict(self, observation, slots):\n{lines}\n"
         )
         monkeypatch.syspath_prepend(str(workdir))
-        monkeypatch.delitem(sys.modules, name, raising=False)
         return f"{name}:Policy"
 
     return write

@@ -78,7 +78,6 @@ def sometimes(workdir, monkeypatch):
         "        return -5 * observation['position'][:, None] * tries[:, None, None]\n"
     )
     monkeypatch.syspath_prepend(str(workdir))
-    monkeypatch.delitem(sys.modules, "sometimes", raising=False)
     monkeypatch.setenv("PYTHONPATH", os.environ["PYTHONPATH"] + os.pathsep + str(workdir))
     return "sometimes:Policy"
 

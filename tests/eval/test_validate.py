@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +59,6 @@ def _coins(workdir, monkeypatch):
         "    return lambda spec: Coin(spec, name)\n"
     )
     monkeypatch.syspath_prepend(str(workdir))
-    monkeypatch.delitem(sys.modules, "coins", raising=False)
 
 
 def choose(*coins, output="v", **options):

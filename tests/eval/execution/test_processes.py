@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -63,7 +62,6 @@ def doing(tmp_path, monkeypatch):
             "        return super().predict(observation, slots)\n"
         )
         monkeypatch.syspath_prepend(str(tmp_path))
-        monkeypatch.delitem(sys.modules, "deeds", raising=False)
         return "deeds:Policy"
 
     return write

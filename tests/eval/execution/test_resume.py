@@ -73,7 +73,6 @@ def hanging_policy(workdir, monkeypatch):
     )
     (workdir / "hang").touch()
     monkeypatch.syspath_prepend(str(workdir))
-    monkeypatch.delitem(sys.modules, "hanging", raising=False)
     return "hanging:Policy"
 
 

@@ -1,0 +1,15 @@
+"""What all tests share."""
+
+import sys
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def forget_temporary_modules(tmp_path_factory):
+    """Removes modules that a test wrote and imported, so that the next test may use their names."""
+    yield
+    folder = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(folder):
+            del sys.modules[name]
