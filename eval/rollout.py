@@ -138,8 +138,9 @@ class RolloutConfig:
     def _check_numbers(self) -> None:
         if self.video < 0:
             raise PlanError(f"expected --video of at least 0 episodes, got {self.video}")
-        if self.workers < 1 or (self.num_envs is not None and self.num_envs < 1):
-            raise PlanError(f"expected workers and num_envs of at least 1, got {self.workers} and {self.num_envs}")
+        for flag, number in {"--workers": self.workers, "--num-envs": self.num_envs}.items():
+            if number is not None and number < 1:
+                raise PlanError(f"expected {flag} of at least 1, got {number}")
         if not self.timeout > 0:
             raise PlanError(f"expected a --timeout above 0 s, got {self.timeout}")
 

@@ -177,8 +177,8 @@ def test_a_winner_that_leaves_no_fresh_seeds_is_refused(trained):
         (["zero", "random", "--model", "zero"], "Unrecognized options: --model"),
         (["zero", "random", "--seed", "3"], "Unrecognized options: --seed"),
         (["zero", "random", "--episodes", "0"], "expected at least 1 episode, got 0"),
-        (["zero", "random", "--workers", "0"], "expected workers and num_envs of at least 1, got 0 and"),
-        (["zero", "random", "--num-envs", "0"], "expected workers and num_envs of at least 1, got 1 and 0"),
+        (["zero", "random", "--workers", "0"], "expected --workers of at least 1, got 0"),
+        (["zero", "random", "--num-envs", "0"], "expected --num-envs of at least 1, got 0"),
         (["zero", "random", "--resume"], "expected --output with --resume"),
         (["zero", "randm", "--env", "point"], "Did you mean 'random'?"),
         (["zero", "random", "--env", "pont"], "Did you mean 'point'?"),
@@ -202,6 +202,7 @@ def test_the_command_leaves_a_run_for_each_and_resumes(capsys):
     assert sorted(path.parent.name for path in before) == ["1", "2", "fresh"]
     found = written()
     assert validate.main(FLAGS) == 2
+    assert "v already holds a choice; add --resume to continue it" in capsys.readouterr().err
     Path("v/2", EPISODES_FILE).write_bytes(before[Path("v/2", EPISODES_FILE)][:-30])
     for path in Path("v/fresh").iterdir():
         path.unlink()
@@ -242,6 +243,16 @@ def test_a_changed_checkpoint_is_not_resumed(capsys):
         file.write("# changed\n")
     assert validate.main([*FLAGS, "--resume"]) == 2
     assert "identities: was" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "5", '{"checkpoints": NaN}'])
+def test_a_damaged_record_is_not_resumed(capsys, text):
+    Path("v").mkdir()
+    Path("v/validation.json").write_text(text)
+    assert validate.main([*FLAGS, "--resume"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: v/validation.json is damaged")
+    assert Path("v/validation.json").read_text() == text
 
 
 def test_an_interrupted_choice_says_how_to_go_on(capsys):
