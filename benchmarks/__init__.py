@@ -1,1 +1,1 @@
-"""What is fast and how we know; what was certified. Every file is a command: `python -m benchmarks.<name>`."""
+"""Benchmarks of speed, and certificates of success rates. Commands are started as `python -m benchmarks.<name>`."""

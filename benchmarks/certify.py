@@ -1,10 +1,10 @@
-"""The certificate of the environments: success rates of the policies without weights, on which scenes.
+"""Measures the success rates of the policies without weights, as a certificate of the environments.
 
     python -m benchmarks.certify --seeds development
     python -m benchmarks.certify --seeds published     # once for each version of an environment
 
 Writes benchmarks/results/certificate_<seeds>.csv: one row for each policy and environment, with the scene's digest.
-Experts must succeed; policies without skill must not.
+Experts must succeed. The other policies must not.
 """
 
 from __future__ import annotations
@@ -62,20 +62,26 @@ def certificate_row(name: str, policy_name: str, seeds: range) -> Row:
 
 
 def main() -> None:
-    """Certify every environment and write the table."""
+    """Run the chosen environments and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", choices=SEEDS, default="development")
     environments = environment_names()
-    parser.add_argument("--envs", nargs="+", choices=environments, default=list(environments), help="only these anew")
+    parser.add_argument(
+        "--envs",
+        nargs="+",
+        choices=environments,
+        default=list(environments),
+        help="environments to run; the other rows are kept",
+    )
     arguments = parser.parse_args()
-    which, path = arguments.seeds, Path(__file__).parent / "results" / f"certificate_{arguments.seeds}.csv"
-    anew = {environments[name] for name in arguments.envs}
-    rows: list[Row] = [row for row in _read_rows(path) if row[0] not in anew]
+    path = Path(__file__).parent / "results" / f"certificate_{arguments.seeds}.csv"
+    to_run = {environments[name] for name in arguments.envs}
+    rows: list[Row] = [row for row in _read_rows(path) if row[0] not in to_run]
     for name in arguments.envs:
         for policy in POLICIES:
             if name == "reach" and policy == "pusher":
                 continue
-            rows.append(certificate_row(name, policy, SEEDS[which]))
+            rows.append(certificate_row(name, policy, SEEDS[arguments.seeds]))
             print(*rows[-1], sep=" | ", flush=True)
     rows.sort(key=lambda row: list(environments.values()).index(str(row[0])))
     with path.open("w", newline="") as file:

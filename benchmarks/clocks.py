@@ -1,4 +1,4 @@
-"""Clocks on methods: how much time a piece of work spends inside them."""
+"""Clocks that measure the time inside chosen methods."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 @dataclass
 class Clock:
-    """The time that passed inside the methods that it is on."""
+    """Total time inside the timed methods."""
 
     seconds: float = 0.0
 
 
 @contextmanager
 def clock_on(owner: type, method: str, clock: Clock | None = None) -> Iterator[Clock]:
-    """Time every call of `owner.method` in this process, into `clock` if given."""
+    """Add the time of every call of `owner.method` within the block to `clock`, by default a new clock; yield it."""
     clock = clock or Clock()
     original = getattr(owner, method)
 

@@ -1,10 +1,10 @@
-"""The baseline among environments: FetchPickAndPlace of Gymnasium-Robotics, in an interpreter that has it.
+"""The baseline for the speed of environments: FetchPickAndPlace of Gymnasium-Robotics, in another interpreter.
 
     python -m venv peers && peers/bin/pip install gymnasium-robotics 'mujoco<3.12'
     python -m benchmarks.run --peers peers/bin/python
 
-That package needs an older MuJoCo than this project. So `fetch_figure` runs this file in the other interpreter, where
-`fetch.py KIND` prints one figure. Nothing of this project is imported here.
+Gymnasium-Robotics needs an older MuJoCo than this project. So `fetch_figure` runs this file in the other interpreter,
+where `fetch.py KIND` prints one figure. This file imports nothing from this project.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CONTROL_DT = 0.04  # s: 20 substeps of 2 ms
 
 
 def fetch_figure(peers: Path, kind: str) -> float:
-    """Return the figure `kind` (a key of `FIGURES`) as the interpreter `peers` measures it now."""
+    """Measure the figure `kind` (a key of `FIGURES`) in the interpreter `peers`, and return it."""
     done = subprocess.run([str(peers), __file__, kind], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{peers} could not measure FetchPickAndPlace: {done.stderr.strip()[-400:]}")

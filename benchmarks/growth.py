@@ -1,9 +1,9 @@
-"""How time and memory grow with episodes, environments and image size: benchmarks/results/growth.csv.
+"""Measures how time and memory grow with the numbers of episodes and environments, and with the image size.
 
     python -m benchmarks.growth
 
-Every figure comes from a process of its own, so that the memory of one does not count for another. Development seeds
-only.
+Writes benchmarks/results/growth.csv. Every figure comes from a fresh process, so that its peak memory is its own. Uses
+development seeds only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FRAMES = 50
 
 
 def time_per_episode(episodes: int) -> float:
-    """Return the time of a scripted episode of a recorded run of `episodes` [ms]."""
+    """Return the time per episode of a recorded run of `episodes` scripted episodes [ms]."""
     with tempfile.TemporaryDirectory() as folder:
         config = RolloutConfig(model="scripted", episodes=episodes, seed=FIRST_SEED, output=Path(folder) / "run")
         seconds, _ = silently(lambda: run(config))
@@ -45,13 +45,13 @@ def time_per_episode(episodes: int) -> float:
 
 
 def time_per_step(environments: int) -> float:
-    """Return the time of a step of each of so many environments side by side [µs]."""
+    """Return the time per environment step of a vector environment with `environments` slots [µs]."""
     env = TaskVectorEnv(ENV_ID, environments, environment_state=True, terminate_on_success=False)
     return 1e6 * step_all(env) / (STEPS * environments)
 
 
 def time_per_frame(size: int) -> float:
-    """Return the time of drawing one image of `size` x `size` [ms]."""
+    """Return the time to draw one image of `size` x `size` pixels [ms]."""
     registration = find_environment(ENV_ID)
     env = registration.make(1, registration.offer().needs(cameras={"front": (size, size)}), True, None)
     slot, with_image = np.zeros(1, dtype=np.intp), np.ones(1, dtype=bool)
@@ -71,7 +71,7 @@ SWEEPS: tuple[tuple[str, tuple[int, ...], str, Callable[[int], float]], ...] = (
 
 
 def measured_apart(work: Callable[[int], float], size: int) -> tuple[float, float]:
-    """Return the figure that `work(size)` gives in a process of its own, and the peak memory of that process [MB]."""
+    """Run `work(size)` in a fresh process; return its figure, and the peak memory of that process [MB]."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_figure, args=(work, size, sender))
@@ -92,14 +92,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
     arguments = parser.parse_args()
-    around = circumstances(os.getloadavg()[0])  # before this process is load itself
+    conditions = circumstances(os.getloadavg()[0])  # before this process adds to the load
     lines: list[dict[str, object]] = []
     for what, sizes, unit, work in SWEEPS:
         for size in sizes:
             figure, memory = measured_apart(work, size)
             print(f"{what:36} {size:>6} {figure:>10.4g} {unit:24} {memory:.0f} MB", flush=True)
             row = {"what": what, "size": size, "figure": f"{figure:.4g}", "unit": unit, "peak_mb": f"{memory:.0f}"}
-            lines.append(row | around)
+            lines.append(row | conditions)
     write_csv(arguments.output, lines)
 
 

@@ -32,7 +32,7 @@ Row = tuple[str, str]
 """Name and unit of a row, which identify it."""
 
 _RATES = ("simulated s/s", "steps/s", "stored steps/s", "times ours")
-"""Units of which a higher figure is better."""
+"""Units for which a higher figure is better."""
 
 _LIST = """
 import json, sys
@@ -61,7 +61,7 @@ def measure(checkout: Path, row: Row, *, quick: bool) -> float:
 
 
 def measure_pair(before: Path, after: Path, row: Row, *, quick: bool, after_first: bool) -> tuple[float, float]:
-    """Return the figures of both checkouts, that of `before` first, measured one right after the other."""
+    """Measure both checkouts one right after the other; return the figure of `before`, then the figure of `after`."""
     order = (after, before) if after_first else (before, after)
     figures = {checkout: measure(checkout, row, quick=quick) for checkout in order}
     return figures[before], figures[after]
@@ -82,7 +82,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
         values: Independent values.
 
     Returns:
-        Both ends; None for fewer than 6 values, of which no two suffice.
+        Both ends; None for fewer than 6 values, which are too few for this probability.
     """
     n, ordered = len(values), sorted(values)
     outside = 0.0  # probability that fewer than k values lie below the median
@@ -94,7 +94,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def _ask(checkout: Path, code: str, question: object) -> Any:
-    """Run `code` with the packages of `checkout`, and return the JSON data that it prints last."""
+    """Run `code` with the packages of `checkout`; return its last line of output, read as JSON."""
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     words = [sys.executable, "-P", "-c", code, json.dumps(question)]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Release check of the LeRobot exchange against the real `lerobot` package; not part of CI, since it brings 7 GB.
+"""Release check of the LeRobot exchange against the real `lerobot` package; not part of CI, since it installs 7 GB.
 
 In an environment of its own (lerobot pins another torch), from the root of a checkout::
 
@@ -7,8 +7,8 @@ In an environment of its own (lerobot pins another torch), from the root of a ch
     lerobot-venv/bin/python -m benchmarks.lerobot_check data/check
 
 Exports the dataset and compares what `lerobot` loads with what was collected: every array and image of every frame,
-tasks, episode boundaries, windows that reach across them, statistics. Then `lerobot` records a dataset, with embedded
-images and with video, which is imported. Prints one line for each check; the first difference ends the command.
+tasks, episode boundaries, windows that reach across them, statistics. Then `lerobot` records one dataset with embedded
+images and one with video, and both are imported. Prints one line for each check. The first difference ends the command.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def open_with_lerobot(folder: Path, **options: Any) -> LeRobotDataset:
-    """Return what `lerobot` makes of `folder`, offline."""
+    """Return the dataset in `folder`, loaded with `lerobot`, offline."""
     return LeRobotDataset("local/check", root=folder, **options)
 
 
@@ -62,7 +62,7 @@ def check_boundaries(ours: Dataset, theirs: LeRobotDataset) -> None:
 
 
 def check_frames(ours: Dataset, theirs: LeRobotDataset) -> None:
-    """Compare every array of every frame, and its task."""
+    """Compare every array and the task of every frame."""
     for frame in range(ours.num_frames):
         item, episode = theirs[frame], int(ours.episode_of_frame[frame])
         step = frame - int(ours.episode_ends[episode]) + ours.episodes[episode].length
@@ -79,7 +79,7 @@ def check_frames(ours: Dataset, theirs: LeRobotDataset) -> None:
 
 
 def check_windows(ours: Dataset, folder: Path) -> None:
-    """Compare chunks of actions, which must not reach across the end of an episode."""
+    """Compare windows of actions, which must be padded at the end of an episode."""
     times = [step / ours.needs.control_hz for step in range(WINDOW)]
     theirs = open_with_lerobot(folder, delta_timestamps={"action": times})
     for frame in range(ours.num_frames):
@@ -92,9 +92,9 @@ def check_windows(ours: Dataset, folder: Path) -> None:
 
 
 def check_statistics(ours: Dataset, theirs: LeRobotDataset) -> None:
-    """Compare the statistics with those that `lerobot` computes of the same rows, and quantiles with their definition.
+    """Compare the statistics with those that `lerobot` computes from the same rows.
 
-    Its quantiles are estimates that lie anywhere in a gap between rows.
+    Quantiles are compared with their definition instead, since the quantiles of `lerobot` are estimates.
     """
     for key in ours.array_types:
         image = key.startswith(IMAGES)

@@ -1,6 +1,6 @@
-"""What the speed table measures. Each function does one piece of work once and returns one figure.
+"""Measurements of the speed table. Each function runs one workload once and returns one figure.
 
-Development seeds only.
+Uses development seeds only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FIRST_SEED = 3_000_200_000
 STEPS = 200
 _IMAGE_STEPS = 100
 _RESETS = 200
-_REACHED = 7
+_REACHED = 7  # exit code of a process that has reached its first control step
 _FIRST_STEP = f"""
 import os
 import envs.tabletop.simulation
@@ -60,7 +60,7 @@ def physics_clock() -> AbstractContextManager[Clock]:
 
 @contextmanager
 def engine_clock() -> Iterator[Clock]:
-    """Time all that the physics engine does in this process: steps, and its part of resets."""
+    """Time all calls of the physics engine in this process: in steps and in resets."""
     import mujoco.batch
 
     with ExitStack() as clocks:
@@ -71,14 +71,14 @@ def engine_clock() -> Iterator[Clock]:
 
 
 def step_overhead() -> float:
-    """Return the time outside `Batch.step` of an environment step at 16 slots [µs]."""
+    """Return the part of an environment step outside `Batch.step`, at 16 slots [µs]."""
     with physics_clock() as physics:
         seconds = step_all(_vector_env())
     return 1e6 * (seconds - physics.seconds) / (SLOTS * STEPS)
 
 
 def step_overhead_share() -> float:
-    """Return the share of a step at 16 slots that passes outside `Batch.step`."""
+    """Return the share of a step outside `Batch.step`, at 16 slots."""
     with physics_clock() as physics:
         seconds = step_all(_vector_env())
     return 1.0 - physics.seconds / seconds
@@ -103,7 +103,7 @@ def single_speed() -> float:
 
 
 def slot_reset() -> float:
-    """Return the time of the reset of one slot among 16 [ms]."""
+    """Return the time to reset one slot of 16 [ms]."""
     env = _vector_env()
     env.reset(seed=FIRST_SEED)
     mask = np.arange(SLOTS) == SLOTS // 2
@@ -116,7 +116,7 @@ def slot_reset() -> float:
 
 
 def help_time() -> float:
-    """Return how long `eval.rollout --help` takes [s]."""
+    """Return the time of `eval.rollout --help` [s]."""
     return _command_time(["-m", "eval.rollout", "--help"], exit_code=0)
 
 
@@ -126,7 +126,7 @@ def first_step_time() -> float:
 
 
 def rollout_share(episodes: int) -> float:
-    """Return the share of a scripted, recorded run of `episodes` episodes that passes outside the engine."""
+    """Return the share of time outside the physics engine, in a recorded run of `episodes` scripted episodes."""
     with tempfile.TemporaryDirectory() as folder, engine_clock() as physics:
         config = RolloutConfig(model="scripted", episodes=episodes, seed=FIRST_SEED, output=Path(folder) / "run")
         seconds, _ = silently(partial(run, config))
@@ -134,16 +134,16 @@ def rollout_share(episodes: int) -> float:
 
 
 def vla_share(episodes: int) -> float:
-    """Return the share of an evaluation of the shipped VLA outside physics, drawing and the network."""
+    """Return the share of time outside physics, drawing and network, in an evaluation of the shipped VLA."""
     with ExitStack() as clocks, tempfile.TemporaryDirectory() as folder:
-        work = [clocks.enter_context(clock) for clock in (engine_clock(), *_eyes_and_network())]
+        work = [clocks.enter_context(clock) for clock in (engine_clock(), *_drawing_and_network_clocks())]
         config = RolloutConfig(model="vla", episodes=episodes, seed=FIRST_SEED, output=Path(folder) / "run")
         seconds, _ = silently(partial(run, config))
     return 1.0 - sum(clock.seconds for clock in work) / seconds
 
 
 def collect_speed(episodes: int) -> float:
-    """Return the control steps that are stored per second when `episodes` image demonstrations are collected."""
+    """Return the stored control steps per second of a collection of `episodes` image demonstrations."""
     with tempfile.TemporaryDirectory() as folder:
         config = CollectConfig(output=Path(folder) / "data", episodes=episodes, seed=FIRST_SEED, keep_failures=True)
         seconds, collected = silently(partial(collect, config))
@@ -151,7 +151,7 @@ def collect_speed(episodes: int) -> float:
 
 
 def image_speed(processes: int, slots: int) -> float:
-    """Return the control steps per second of `processes` that draw 128 x 128 images of all their slots every step."""
+    """Return the control steps per second of `processes` with `slots` each that draw 128 x 128 images at every step."""
     context = multiprocessing.get_context("spawn")
     ready, done = context.Barrier(processes + 1), context.Barrier(processes + 1)
     workers = [context.Process(target=_step_with_images, args=(slots, ready, done)) for _ in range(processes)]
@@ -168,14 +168,14 @@ def image_speed(processes: int, slots: int) -> float:
 
 
 def silently(work: Callable[[], R]) -> tuple[float, R]:
-    """Do `work` and discard what it prints; return the seconds that it took and its result."""
+    """Run `work` and discard its output; return its duration [s] and its result."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         start = time.perf_counter()
         result = work()
         return time.perf_counter() - start, result
 
 
-def _eyes_and_network() -> tuple[AbstractContextManager[Clock], ...]:
+def _drawing_and_network_clocks() -> tuple[AbstractContextManager[Clock], ...]:
     from envs.tabletop.rendering import SceneRenderer
     from simscaleai.models.vla import VisionLanguageAction
 
@@ -206,7 +206,7 @@ def _single_env() -> gym.Env[Any, Any]:
 
 
 def step_all(env: TaskVectorEnv) -> float:
-    """Step every slot of `env` under random actions; return the seconds that took."""
+    """Step every slot of `env` with random actions; return the duration [s]."""
     env.reset(seed=FIRST_SEED)
     actions = _actions(env.num_envs)
     start = time.perf_counter()

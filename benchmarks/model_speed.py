@@ -1,6 +1,6 @@
-"""How much sooner the VLA trains and acts than the plain formulation of the same network (`plain_vla.py`).
+"""Compares the speed of the VLA with the plain formulation of the same network (`plain_vla.py`).
 
-Both run in turn in one process on the same batch, so the speed of the machine cancels out.
+Both networks run in turn in one process on the same batch, so the speed of the machine cancels out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _INSTRUCTIONS = [text.format(colour=colour) for text in TEMPLATES for colour in 
 
 
 def training_ratio(repeats: int) -> float:
-    """Return how many times as long a training step of the plain network takes as one of ours in bfloat16.
+    """Return the time of a training step of the plain network divided by the time of ours in bfloat16.
 
     Preset `small`, 64 rows, dropout 0.1, every instruction of the language task in the batch.
     """
@@ -38,9 +38,9 @@ def training_ratio(repeats: int) -> float:
 
 
 def prediction_ratio(repeats: int) -> float:
-    """Return how many times as long a prediction of the plain network takes as ours, 16 rows, one thread.
+    """Return the time of a prediction of the plain network divided by the time of ours.
 
-    Preset `small`; ours remembers the instructions, as in an evaluation.
+    Preset `small`, 16 rows, one thread. Our network remembers encoded instructions, as in an evaluation.
     """
     model, plain = _pair()
     model.eval()
@@ -58,7 +58,7 @@ def prediction_ratio(repeats: int) -> float:
 
 
 def ratio(slow: Callable[[], object], fast: Callable[[], object], repeats: int) -> float:
-    """Return the median of `repeats` ratios of the times that `slow` and `fast` take one after the other."""
+    """Return the median of `repeats` ratios: the time of `slow` divided by the time of `fast` right after it."""
     slow()
     fast()
     return median(_seconds(slow) / _seconds(fast) for _ in range(repeats))

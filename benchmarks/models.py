@@ -1,4 +1,4 @@
-"""Sizes and speed of the models.
+"""Prints sizes or speed of the models.
 
     python -m benchmarks.models           parameters of the VLA presets, counted without allocating them
     python -m benchmarks.models --speed   milliseconds per training step and per prediction on this machine
@@ -21,7 +21,7 @@ from simscaleai.models.presets import list_presets, preset_arguments
 from simscaleai.models.registry import create_model
 
 GUIDE = {"debug": "~200K", "small": "~2M", "medium": "~15M", "large": "~80M", "xl": "~350M"}
-"""What the scaling guide estimates."""
+"""Numbers of parameters that the scaling guide estimates."""
 
 STEP_ARGUMENTS = {
     "image_size": 64,
@@ -38,7 +38,7 @@ INSTRUCTION = "pick up the red cube and place it on the goal"
 
 
 def count_parameters(preset: str) -> int:
-    """Return the parameters of a VLA preset, built on the meta device."""
+    """Return the number of parameters of a VLA preset, which is built on the meta device."""
     with torch.device("meta"):
         model = create_model("vla", **preset_arguments(preset))
     return sum(parameter.numel() for parameter in model.parameters())
@@ -70,7 +70,7 @@ def speed_table() -> str:
 
 
 def milliseconds(function: Callable[[], Any], repeats: int = 7) -> float:
-    """Return the median duration of a call after two that warm up."""
+    """Return the median duration of a call of `function` [ms], after two warm-up calls."""
     durations = []
     for _ in range(repeats + 2):
         start = time.perf_counter()
@@ -117,7 +117,7 @@ def _prediction(model: Any) -> Callable[[], Tensor]:
 
 
 def main() -> None:
-    """Print the table that was asked for."""
+    """Print the table that the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speed", action="store_true", help="measure milliseconds per step instead")
     print(speed_table() if parser.parse_args().speed else parameter_table())

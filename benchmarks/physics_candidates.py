@@ -1,9 +1,9 @@
-"""Which physics to simulate: success of the expert, stability of the grasp, and speed for several physics options.
+"""Compares physics options by the success of the expert, the stability of the grasp, and speed.
 
     python -m benchmarks.physics_candidates --episodes 200
 
-Every candidate differs from the shipped scene in the options named. Writes benchmarks/results/physics_candidates.csv.
-Development seeds only.
+Every candidate changes some physics options of the shipped scene. Writes benchmarks/results/physics_candidates.csv.
+Uses development seeds only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RESULTS = Path(__file__).parent / "results" / "physics_candidates.csv"
 
 
 def options(integrator: str, milliseconds: float, **others: Any) -> dict[str, Any]:
-    """Return physics options: an integrator by its MuJoCo name, a step, and whatever else differs."""
+    """Return physics options: an integrator by its MuJoCo name, a time step [ms], and any others."""
     chosen = getattr(mujoco.mjtIntegrator, f"mjINT_{integrator.upper()}")
     return {"integrator": chosen, "timestep": milliseconds / 1000, **others}
 
@@ -59,7 +59,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 
 
 def scene_loader(differing: dict[str, Any]) -> Callable[[str], mujoco.MjModel]:
-    """Return a replacement of `load_scene` that compiles scenes with other physics options."""
+    """Return a replacement for `load_scene` that compiles scenes with other physics options."""
 
     def load(name: str) -> mujoco.MjModel:
         spec = mujoco.MjSpec.from_file(str(asset_path(f"{name}.xml")))
@@ -84,7 +84,7 @@ def run_expert(episodes: int, noise: float) -> tuple[float, float, float]:
 
 
 def grasp_creep(seconds: float = 3.0) -> tuple[float, float]:
-    """Lift cubes, hold them still, and return the mean and the largest slip in the hand [mm]."""
+    """Lift cubes, hold them still for `seconds`, and return the mean and the largest slip in the gripper [mm]."""
     registration = find_environment(ENV_ID)
     expert = EXPERTS[ENV_ID](registration.offer())
     env = registration.make(HELD_CUBES, expert.needs, True, None)
@@ -95,10 +95,10 @@ def grasp_creep(seconds: float = 3.0) -> tuple[float, float]:
         actions = expert.act(_observe(env))
         actions[lifted] = hold
         slots = np.flatnonzero(~lifted | (stage == "lifted"))
-        done = env.step(slots, actions[slots])
-        stage[slots] = done.stage
+        transition = env.step(slots, actions[slots])
+        stage[slots] = transition.stage
         lifted |= stage == "lifted"
-        if (done.terminated | done.truncated).any():
+        if (transition.terminated | transition.truncated).any():
             break
     in_hand, slots = _cube_from_ee(env), np.flatnonzero(lifted)
     for _ in range(int(env.spec.control_hz * seconds)):
@@ -112,7 +112,7 @@ def _observe(env: SlotEnv) -> Observation:
 
 
 def _cube_from_ee(env: SlotEnv) -> NDArray[np.float32]:
-    """Return the position of each cube to move relative to the end effector [m], shape (N, 3)."""
+    """Return the position of each target cube relative to the end effector [m], shape (N, 3)."""
     observation, vectors = _observe(env), env.spec.vectors
     cube = vectors["environment_state"].get(observation["environment_state"], "cube_position")
     from_ee: NDArray[np.float32] = cube - vectors["state"].get(observation["state"], "ee_position")

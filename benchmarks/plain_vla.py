@@ -1,8 +1,9 @@
-"""The baseline of the VLA's speed: the same network with the same weights, in the plain formulation.
+"""The baseline for the speed of the VLA: the same network with the same weights, in the plain formulation.
 
-It uses `torch.nn.TransformerEncoder` for vision, language and fusion, and float32. It encodes the text of every row at
-all `max_text_len` positions, and computes all outputs of the last layer though only one is used. `PlainVLA` takes the
-weights of a `VisionLanguageAction`. Without dropout both give the same actions; a test checks this.
+The plain formulation uses `torch.nn.TransformerEncoder` for vision, language and fusion, and float32. It encodes the
+text of every row at all `max_text_len` positions, and computes all outputs of the last layer although only one is used.
+`PlainVLA` takes the weights of a `VisionLanguageAction`. Without dropout, both networks give the same actions; a test
+checks this.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Scores a frozen checkpoint on the published seeds, once, and writes the result into a ledger that git keeps.
+"""Evaluates a checkpoint once on the published seeds and adds the result to benchmarks/results/published.jsonl.
 
     python -m benchmarks.publish --checkpoint assets/checkpoints/bc-reach --env reach
 
-Each checkpoint, identified by the digest of its configuration and weights, is scored once per environment. A second
-call shows the line in the ledger. Choose between checkpoints on validation seeds, never here.
+This file is the ledger of published results, and git tracks it. Each checkpoint, identified by the digest of its
+configuration and weights, is evaluated once per environment. A second call shows the line in the ledger. Choose between
+checkpoints on validation seeds, never on the published seeds.
 """
 
 from __future__ import annotations
@@ -40,22 +41,24 @@ def read_ledger() -> list[dict[str, Any]]:
 
 
 def score(checkpoint: Path, environment: str) -> dict[str, Any]:
-    """Run the published episodes and return the line of the ledger. If there is one already, nothing is run.
+    """Run the published episodes, and add the result to the ledger as a line; return this line.
+
+    If the ledger already has a line for this checkpoint and environment, nothing is run.
 
     Args:
         checkpoint: Folder of the checkpoint, or a shipped checkpoint's name.
         environment: Name or id of the environment.
 
     Raises:
-        SimScaleError: If there is nothing to publish: no checkpoint, one that was trained on the published seeds, or
-            episodes that could not be run.
+        SimScaleError: If there is no checkpoint, the checkpoint was trained on published seeds, or an episode could not
+            be run.
     """
     registration, plan = find_environment(environment), plan_seeds(PUBLISHED_SEEDS)
     policy = build_policy(str(checkpoint), None, registration.offer())
     digest = _frozen_digest(checkpoint, policy, plan)
     for line in read_ledger():
         if (line["checkpoint_digest"], line["environment"]) == (digest, registration.env_id):
-            print("already in the ledger; a second look would be a choice", file=sys.stderr)
+            print("already in the ledger; each checkpoint is evaluated only once", file=sys.stderr)
             return line
     today = datetime.now(UTC).date().isoformat()
     line = {"date": today, "checkpoint": checkpoint.name, "checkpoint_digest": digest}
@@ -69,7 +72,7 @@ def _frozen_digest(checkpoint: Path, policy: Policy, plan: Sequence[EpisodeSpec]
     """Return the digest of the checkpoint behind `policy`.
 
     Raises:
-        SimScaleError: If there is none, or it was trained on seeds of `plan`.
+        SimScaleError: If the policy has no checkpoint, or its checkpoint was trained on seeds of `plan`.
     """
     if not isinstance(policy, PolicyAdapter):
         raise SimScaleError(f"expected the folder of a checkpoint, {checkpoint} has no weights to freeze")
@@ -79,7 +82,7 @@ def _frozen_digest(checkpoint: Path, policy: Policy, plan: Sequence[EpisodeSpec]
 
 
 def _measured(registration: Registration, policy: Policy, plan: Sequence[EpisodeSpec]) -> dict[str, Any]:
-    """Run the episodes and return what they show, and what that depends on.
+    """Run the episodes; return the results, and the code and machine that they depend on.
 
     Raises:
         SimScaleError: If an episode could not be run.
@@ -102,7 +105,7 @@ def _measured(registration: Registration, policy: Policy, plan: Sequence[Episode
 
 
 def main() -> int:
-    """Score the checkpoint of the command line and print its line."""
+    """Evaluate the checkpoint of the command line and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--env", required=True)

@@ -1,4 +1,4 @@
-"""The speed table: how fast this project is on this machine, beside the targets.
+"""Measures the speed table: the speed of this project on this machine, next to the targets.
 
     python -m benchmarks.run            # half an hour
     python -m benchmarks.run --quick    # two minutes: few episodes, few rounds
@@ -6,7 +6,7 @@
 
 The rows are measured in turn, round after round. A figure is the median over the rounds. Writes
 benchmarks/results/speed.csv with machine and versions. The column `loaded` says whether the machine did other work at
-the same time. If it did, only shares mean something, because both of their parts are measured at the same time.
+the same time. If it did, only shares are meaningful, because both of their parts are measured at the same time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parent / "results" / "speed.csv"
 
 _IMAGES = "16 slots in 2 processes, 128 x 128 every step"
 _QUIET_LOAD = 0.3
-"""Mean number of other running processes, over the last minute, up to which a machine is quiet."""
+"""Highest load average over the last minute at which a machine counts as quiet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,9 @@ class Row:
     name: str
     unit: str
     target: str
-    """As it is written in the table; empty for figures that are only compared with other runs."""
+    """Target as text, for example "≤ 25"; empty for a figure without a target."""
     measure: Callable[[], float]
+    """Function that measures the figure once."""
 
 
 def table(*, quick: bool) -> list[Row]:
@@ -90,7 +91,7 @@ def table(*, quick: bool) -> list[Row]:
 
 
 def peer_rows(peers: Path) -> list[Row]:
-    """Return the rows that measure FetchPickAndPlace in the interpreter `peers`, each beside ours."""
+    """Return the rows that compare this project with FetchPickAndPlace, measured in the interpreter `peers`."""
 
     def times_fetch(kind: str, ours: Callable[[], float]) -> Callable[[], float]:
         return lambda: ours() / fetch_figure(peers, kind)
@@ -108,7 +109,7 @@ def _image_speed() -> float:
 
 
 def measure(rows: list[Row], rounds: int) -> list[list[float]]:
-    """Measure the rows in turn, `rounds` times after one that warms up; return the figures of each row."""
+    """Measure the rows in turn, `rounds` times after one warm-up round; return the figures of each row."""
     figures: list[list[float]] = [[] for _ in rows]
     for number in range(rounds + 1):
         for row, found in zip(rows, figures, strict=True):
@@ -120,7 +121,7 @@ def measure(rows: list[Row], rounds: int) -> list[list[float]]:
 
 
 def circumstances(load: float) -> dict[str, object]:
-    """Return what the figures hold for: machine, versions, commit, and whether the machine did other work."""
+    """Return the conditions of the figures: machine, versions, commit, and whether the machine did other work."""
     here, source = fingerprint({}), source_state()
     return {
         "machine": f"{here['machine']} {here['system']}, {_processor()}",
@@ -133,14 +134,14 @@ def circumstances(load: float) -> dict[str, object]:
 
 
 def _processor() -> str:
-    """Return the processor's name, where Linux tells it."""
+    """Return the name of the processor, from Linux if possible, else from Python."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
-def write(path: Path, rows: list[Row], figures: list[list[float]], around: dict[str, object]) -> None:
+def write(path: Path, rows: list[Row], figures: list[list[float]], conditions: dict[str, object]) -> None:
     """Write the table to `path`, one line per row, and print it."""
     lines: list[dict[str, object]] = [
         {
@@ -151,7 +152,7 @@ def write(path: Path, rows: list[Row], figures: list[list[float]], around: dict[
             "lowest": f"{min(found):.4g}",
             "highest": f"{max(found):.4g}",
             "rounds": len(found),
-            **around,
+            **conditions,
         }
         for row, found in zip(rows, figures, strict=True)
     ]
@@ -161,7 +162,7 @@ def write(path: Path, rows: list[Row], figures: list[list[float]], around: dict[
 
 
 def write_csv(path: Path, lines: list[dict[str, object]]) -> None:
-    """Write `lines`, which have the same keys, below a heading."""
+    """Write `lines`, which have the same keys, as a CSV file with a header."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(lines[0]))
         writer.writeheader()
@@ -175,11 +176,11 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="Python interpreter that has gymnasium-robotics")
     parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
     arguments = parser.parse_args()
-    around = circumstances(os.getloadavg()[0])  # before this process is load itself
-    if around["loaded"] == "yes":
-        print("The machine is doing other work: only the shares mean something.")
+    conditions = circumstances(os.getloadavg()[0])  # before this process adds to the load
+    if conditions["loaded"] == "yes":
+        print("The machine is doing other work: only the shares are meaningful.")
     rows = table(quick=arguments.quick) + (peer_rows(arguments.peers) if arguments.peers else [])
-    write(arguments.output, rows, measure(rows, 3 if arguments.quick else 5), around)
+    write(arguments.output, rows, measure(rows, 3 if arguments.quick else 5), conditions)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 Both checkouts run the same commands with the interpreter of this process. The comparison covers every
 `episodes.jsonl`, every episode file of the dataset, and the trained weights. Records (`run.json`, `dataset.json`,
-`config.json`) may differ where their schema version says so. A job whose folder is complete is not run again.
+`config.json`) are not compared, since their schema may change. Jobs that have finished are not run again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COMPARED = ("**/episodes.jsonl", "**/episode_*.safetensors", "**/model.safetens
 
 
 def _jobs() -> dict[str, list[str]]:
-    """Return name of each job to its command, without its output folder."""
+    """Return the command of each job, without its output folder, by the name of the job."""
     rollout = ["eval.rollout", "--quiet"]
     jobs = {
         f"scripted-{env}": [*rollout, "--model", "scripted", "--env", env, "--episodes", "300"] for env in _ENVIRONMENTS
@@ -55,7 +55,7 @@ def _jobs() -> dict[str, list[str]]:
 
 
 def _run_jobs(checkout: Path, folder: Path) -> None:
-    """Run every job of `checkout` whose output is not in `folder` yet."""
+    """Run every job of `checkout` that has not finished in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     for name, command in _jobs().items():
@@ -74,11 +74,11 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Run both checkouts, print what differs, and return 1 if anything does."""
+    """Run the jobs of both checkouts and print the differing files; return 1 if a file differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("before", type=Path)
-    parser.add_argument("after", type=Path)
-    parser.add_argument("--folder", type=Path, required=True, help="where the outputs of both go")
+    parser.add_argument("before", type=Path, help="the earlier checkout")
+    parser.add_argument("after", type=Path, help="the later checkout")
+    parser.add_argument("--folder", type=Path, required=True, help="folder for the outputs of both checkouts")
     options = parser.parse_args()
     for side in ("before", "after"):
         _run_jobs(getattr(options, side).resolve(), options.folder.resolve() / side)

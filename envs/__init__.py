@@ -1,4 +1,4 @@
-"""Environments: a MuJoCo tabletop world of its own, and what the evaluator needs of any environment.
+"""Environments: the MuJoCo tabletop tasks of this project, and `SlotEnv`, the interface to the evaluator.
 
 `gym.make("envs:SimScale/PickPlace-v0")` imports this package, which registers the ids. No simulator is loaded until an
 environment is made.

@@ -1,4 +1,4 @@
-"""Lists the environments, and shows pictures of them.
+"""Lists the environments, or draws pictures of them.
 
 python -m envs
 python -m envs --contact-sheet environments.png
@@ -24,7 +24,7 @@ _SHOWN = ("Observation", "Control", "Success", "Episode end", "Problem")
 _TABLETOP = {
     "control": f"Box(-1, 1, ({ACTION.size},), float32): {ACTION.meaning}; {CONTROL_HZ} control steps per second.",
     "on request": "environment_state=True adds environment_state, simulator truth; "
-    f"cameras={CAMERAS!r} adds {' and '.join(CAMERAS)}, images of uint8 (H, W, 3).",
+    f"cameras={CAMERAS!r} adds {' and '.join(CAMERAS)}, uint8 images (H, W, 3).",
     "make": 'gymnasium.make("envs:SimScale/PickPlace-v0"), gymnasium.make_vec("envs:…", num_envs=16)',
 }
 
@@ -34,7 +34,7 @@ class ListConfig:
     """List the environments."""
 
     contact_sheet: Path | None = None
-    """PNG file to draw first frames of every environment into, instead of the list."""
+    """PNG file to write, with the first frames of every environment; no list is printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What the environments are, in words, without importing a simulator for the tabletop tasks."""
+"""Descriptions of all environments in words. Tabletop tasks are described without importing a simulator."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from simscaleai.errors import SimScaleError
 
 @dataclass(frozen=True)
 class Entry:
-    """One environment."""
+    """Description of one environment."""
 
     name: str
     """Short name, as in `--env reach`."""
     env_id: str
     """Full id with its version."""
     summary: str
-    """What is to be done, in one sentence."""
+    """The task in one sentence."""
     sections: Mapping[str, str]
-    """Headings ("Observation", "Success", "Episode end", …) to text, each on one line."""
+    """Text of each section, on one line, by heading ("Observation", "Success", "Episode end", …)."""
 
 
 def catalogue() -> list[Entry]:
-    """Return all environments that can be used, in the order of their registration.
+    """Return the descriptions of all usable environments, in the order of their registration.
 
-    A tabletop task is described by its docstring, any other environment by its registration and its specification.
+    The description of a tabletop task comes from its docstring. The description of any other environment comes from its
+    registration and its specification.
 
     Raises:
-        SimScaleError: If the class of a registered tabletop task does not exist.
+        SimScaleError: If a tabletop task is registered with a class that does not exist.
     """
     return [_entry(registration) for registration in registrations()]
 

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures of the first steps of some episodes of every environment."""
+"""Draws a contact sheet: the first frames of a few episodes of every environment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-_SEEDS = 3  # shown of the first film camera; the other cameras show the first seed only
+_SEEDS = 3  # number of seeds shown with the first film camera; the other cameras show the first seed only
 _TILE, _GAP, _HEADING, _LABEL = 256, 8, 44, 26
 _ROW = _HEADING + _TILE + _LABEL
 _PAPER, _INK, _MUTED = (250, 250, 248), (28, 32, 38), (110, 118, 128)
@@ -29,12 +29,12 @@ View = tuple[str, int]
 
 
 def save_contact_sheet(path: Path, environments: Sequence[Registration]) -> None:
-    """Draw first frames of `environments`, one row each, into the PNG `path`. Its folder is created.
+    """Write a PNG with the first frames of `environments`, one row for each. Missing folders are created.
 
-    Environments that cannot be filmed are left out.
+    Environments without film cameras are left out.
 
     Raises:
-        SimScaleError: If nothing can be rendered here, or the file cannot be written.
+        SimScaleError: If this machine cannot render, or the file cannot be written.
         OSError: If the folder cannot be created.
     """
     rows = [(registration, spec) for registration in environments if (spec := registration.offer()).film_cameras]
@@ -88,7 +88,7 @@ def _write_heading(draw: ImageDraw, top: int, registration: Registration, instru
 
 
 def _write(draw: ImageDraw, place: tuple[float, float], text: str, size: int, colour: tuple[int, int, int]) -> float:
-    """Write `text` with its upper left corner at `place` and return where it ends."""
+    """Write `text` with its upper left corner at `place`; return the x coordinate of its end [px]."""
     from PIL import ImageFont
 
     font = ImageFont.load_default(size)

@@ -1,8 +1,9 @@
-"""Names of environments, and how each is described and made.
+"""The registry of environments: names, ids, and the functions that describe and make each environment.
 
-An environment comes from `register_environment`, or from another package through an entry point of the group
-`simscaleai.envs`. An entry point's name is the short name of the environment; its object is a `Registration`, or a
-function without arguments that returns one. It is loaded when its name is asked for or environments are listed.
+Code in this process registers an environment with `register_environment`. Another package offers an environment
+through an entry point of the group `simscaleai.envs`. The name of the entry point is the short name of the environment.
+Its object is a `Registration`, or a function without arguments that returns a `Registration`. The object is loaded when
+a caller looks up this name or lists all environments.
 """
 
 from __future__ import annotations
@@ -30,35 +31,35 @@ class MakeSlots(Protocol):
 
         Args:
             num_slots: Number of slots, at least 1.
-            needs: Vectors and cameras that are wanted.
+            needs: Vectors and cameras to observe.
             terminate_on_success: Whether an episode ends at its first success.
-            max_episode_steps: Time limit in control steps; None for that of the specification.
+            max_episode_steps: Time limit in control steps; None for the limit of the specification.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Registration:
-    """An environment that can be asked for by name."""
+    """The names of one environment, and the functions that describe and make it."""
 
     name: str
     """Short name, as in `--env reach`."""
     env_id: str
     """Full id with its version, for example "SimScale/Reach-v0"."""
     offer: Callable[[], EnvSpec]
-    """Returns all that the environment can give, as quickly as possible."""
+    """Function that returns the specification. It should be fast, since lists of environments call it."""
     make: MakeSlots
-    """Makes the environment."""
+    """Function that makes the environment."""
     summary: str = ""
-    """What is to be done, in one sentence, for lists."""
+    """The task in one sentence, for lists of environments."""
 
 
 _REGISTERED: dict[str, Registration] = {}
-"""Short name to registration."""
+"""Registrations of this process, by short name."""
 
 
 def register_environment(registration: Registration) -> None:
-    """Register an environment in this process. The same name and id again replace the earlier registration.
+    """Register an environment in this process. It replaces an earlier registration with the same name and id.
 
     Raises:
         SimScaleError: If the name or the id belongs to another environment.
@@ -76,7 +77,7 @@ def find_environment(name: str) -> Registration:
     """Return the registration of the environment with this short name or id.
 
     Raises:
-        UnknownNameError: If there is no such environment.
+        UnknownNameError: If no environment has this name or id.
         SimScaleError: If several environments have this name, or its entry point cannot be used.
     """
     for registration in _REGISTERED.values():
@@ -90,32 +91,32 @@ def find_environment(name: str) -> Registration:
 
 
 def environment_names() -> dict[str, str]:
-    """Return short name to id of all environments that can be used, those of this process first."""
+    """Return the id of each usable environment by short name, those of this process first."""
     return {registration.name: registration.env_id for registration in registrations()}
 
 
 def registrations() -> list[Registration]:
-    """Return the registrations of all environments that can be used, those of this process first."""
+    """Return the registrations of all usable environments, those of this process first."""
     return [*_REGISTERED.values(), *_load_all()[0]]
 
 
 def unusable_environments() -> dict[str, str]:
-    """Return short name to the reason, for each entry point that cannot be used."""
+    """Return the reason why each unusable entry point cannot be used, by the name of the entry point."""
     return _load_all()[1]
 
 
 def _find_by_id(env_id: str) -> Registration:
-    """Return the registration with this id that an entry point gives."""
+    """Return the registration with this id among the entry points."""
     for registration in _load_all()[0]:
         if registration.env_id == env_id:
             return registration
     names = environment_names()
-    family = [each for each in names.values() if each.partition("/")[0] == env_id.partition("/")[0]]
-    raise UnknownNameError("environment", env_id, family or names)
+    same_namespace = [each for each in names.values() if each.partition("/")[0] == env_id.partition("/")[0]]
+    raise UnknownNameError("environment", env_id, same_namespace or names)
 
 
 def _load_all() -> tuple[list[Registration], dict[str, str]]:
-    """Return what the entry points give, and the reason for each of them that cannot be used."""
+    """Return the registrations of the usable entry points, and the reason for each unusable one by its name."""
     loaded: list[Registration] = []
     reasons: dict[str, str] = {}
     for name in entry_point_names(ENTRY_POINT_GROUP):
@@ -127,10 +128,10 @@ def _load_all() -> tuple[list[Registration], dict[str, str]]:
 
 
 def _load(name: str) -> Registration:
-    """Return what the entry point `name` gives.
+    """Return the registration of the entry point `name`.
 
     Raises:
-        SimScaleError: If its package cannot be loaded, it gives something else, or its name or id is taken.
+        SimScaleError: If its package cannot be loaded, its object is no registration, or its name or id is taken.
     """
     origin = f"entry point {name!r} ({entry_point_names(ENTRY_POINT_GROUP)[name]})"
     if name in _REGISTERED:
@@ -142,13 +143,15 @@ def _load(name: str) -> Registration:
     loaded = load_entry_point(ENTRY_POINT_GROUP, name)
     registration = loaded if isinstance(loaded, Registration) else _call(loaded, origin)
     if not isinstance(registration, Registration):
-        came = type(registration).__name__
-        raise SimScaleError(f"expected a Registration, or a function that returns one, as {origin}, got {came}")
+        got = type(registration).__name__
+        raise SimScaleError(f"expected a Registration, or a function that returns one, as {origin}, got {got}")
     if registration.name != name:
-        raise SimScaleError(f"expected a Registration of that name as {origin}, got {registration.name!r}")
+        raise SimScaleError(f"expected a Registration named {name!r} as {origin}, got {registration.name!r}")
     taken = [other.name for other in _REGISTERED.values() if other.env_id == registration.env_id]
     if taken:
-        raise SimScaleError(f"{origin} has the id {registration.env_id!r} of the environment {taken[0]!r}")
+        raise SimScaleError(
+            f"{origin} has the id {registration.env_id!r}, which the environment {taken[0]!r} has already"
+        )
     return registration
 
 
@@ -157,4 +160,6 @@ def _call(factory: Callable[[], object], origin: str) -> object:
         return factory()
     except (Exception, SystemExit) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SimScaleError(f"{origin} gives no environment ({reason}); mend or uninstall its package") from error
+        raise SimScaleError(
+            f"{origin} cannot make its Registration ({reason}); repair or uninstall its package"
+        ) from error

@@ -1,7 +1,7 @@
-"""SlotEnv: what the evaluator needs of an environment, and `check_slots`, which finds out whether one keeps it.
+"""`SlotEnv`, the interface between the evaluator and an environment, and `check_slots`, which tests an environment.
 
-An own environment needs this module alone: it re-exports the parts of the contract. Register it with
-`envs.registration.register_environment`, or as an entry point of the group `simscaleai.envs`.
+To write an environment of your own, import this module alone: it re-exports the classes of the contract. Register the
+environment with `envs.registration.register_environment`, or as an entry point of the group `simscaleai.envs`.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ Slots = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Start:
-    """How one episode begins."""
+    """Seed and options of one episode."""
 
     seed: int
     """The only source of randomness of the episode."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What is chosen instead of drawn from the seed, for example `target` or `instruction`."""
+    """Choices that replace random draws, for example `target` or `instruction`."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """What is known of an episode that has just begun."""
+    """What `SlotEnv.reset` reports about a new episode."""
 
     instruction: str = ""
-    """What to do, in words; "" if the environment gives no instructions."""
+    """The task of the episode in words; "" if the environment gives no instructions."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What was drawn, for the record: JSON data, for example `target`."""
+    """Properties of the episode to store in the record, as JSON data, for example `target`."""
     stage: str = ""
-    """How far the episode has come before its first step, in one word; "" where that is unknown."""
+    """Progress of the episode before its first step, in one word; "" if unknown."""
 
 
 @dataclass(frozen=True)
 class Transition:
-    """What one control step did. Every member has one entry for each slot that was stepped, in the same order."""
+    """Result of one control step. Every field has one entry for each stepped slot, in the same order."""
 
     reward: NDArray[np.float64]
     """Reward, shape (n,)."""
@@ -70,25 +70,26 @@ class Transition:
     success: NDArray[np.bool_]
     """Whether the success rule holds now, shape (n,)."""
     executed: NDArray[np.float32]
-    """Actions after clipping, shape (n, A); zeros for an action that was not finite."""
+    """Actions after clipping, shape (n, A); a row of zeros for an action that was not finite."""
     failure: Sequence[str]
-    """Class of the failure of an episode that ended here without success; "" for all others."""
+    """Failure class of each episode that this step ended without success; "" for all others."""
     stage: Sequence[str]
-    """How far each episode has come, in one word; "" where that is unknown."""
+    """Progress of each episode, in one word; "" if unknown."""
 
 
 class SlotEnv(Protocol):
     """N independent slots. Each runs one episode at a time, from a `Start` until it terminates or is truncated.
 
-    An episode is a function of its start and its actions: the same in any slot, whatever other slots do. Only the slots
-    that a call names change. A slot whose episode has ended is not stepped before it is reset.
+    An episode depends only on its start and its actions, not on its slot or on other slots. A call changes only the
+    slots that it names. The evaluator does not step a slot between the end of its episode and the next reset.
 
     An action that is not finite ends the episode at that step: `terminated`, failure "invalid_action", state unchanged.
-    A simulation that diverges ends it likewise with "diverged". A simulator that breaks raises `SlotFault`.
+    A simulation that diverges also ends its episode, with the failure "diverged". If the simulator itself breaks, the
+    method raises `SlotFault`.
     """
 
     spec: EnvSpec
-    """All that the environment offers; observations hold the keys of the needs that it was made with."""
+    """All that the environment offers. Its observations hold only the keys of the needs that it was made with."""
     num_slots: int
     """Number of slots, N."""
 
@@ -101,7 +102,7 @@ class SlotEnv(Protocol):
 
         Args:
             slots: Slots to observe, shape (n,).
-            with_images: Which of them need images, shape (n,). Image rows of the others are zero.
+            with_images: Whether each slot needs images, shape (n,). Image rows of the other slots are zero.
 
         Returns:
             Arrays that the caller owns, one row per slot, one key per vector and per camera.
@@ -121,18 +122,18 @@ class SlotEnv(Protocol):
         ...
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what results depend on besides this process's libraries, as JSON data: GL renderer, interpreter."""
+        """Return what results depend on besides this process's libraries, as JSON data, for example the GL driver."""
         ...
 
     def close(self) -> None:
-        """Free what is held."""
+        """Free all resources."""
         ...
 
 
 def check_slots(env: SlotEnv, *, seeds: Sequence[int] = (0, 1), steps: int = 20) -> None:
     """Check that `env` keeps the promises of `SlotEnv`.
 
-    Runs a few episodes with random actions. `env` must have at least 2 slots, and can be used on afterwards.
+    Runs a few episodes with random actions. `env` must have at least 2 slots, and can still be used afterwards.
 
     Args:
         env: The environment.
@@ -140,7 +141,7 @@ def check_slots(env: SlotEnv, *, seeds: Sequence[int] = (0, 1), steps: int = 20)
         steps: Control steps of each trial episode, at most.
 
     Raises:
-        ConformanceError: Naming the first promise that is broken.
+        ConformanceError: If a promise is broken. The message names the first broken promise.
     """
     if env.num_slots < 2:
         raise ConformanceError(f"expected an environment with at least 2 slots to check, got {env.num_slots}")
@@ -172,7 +173,7 @@ def _random_actions(spec: EnvSpec, seed: int, steps: int) -> NDArray[np.float32]
 
 
 def _trial(env: SlotEnv, slots: Slots, starts: Sequence[Start], steps: int) -> list[list[bytes]]:
-    """Run one episode in each of `slots` with the same random actions; return all states of each."""
+    """Run one episode in each of `slots` with the same random actions; return the states of each episode."""
     begun = env.reset(slots, starts)
     _require(len(begun) == len(slots), "reset returns one Begun per slot")
     states = {int(slot): [state] for slot, state in zip(slots, env.state(slots), strict=True)}

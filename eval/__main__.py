@@ -1,6 +1,7 @@
 """The console script: `simscale rollout …` is `python -m eval.rollout …`, from any folder.
 
-The script has no working directory on its path, so an unrelated folder `envs` there cannot hide a package of ours.
+The import path of the script does not include the working directory. So an unrelated folder `envs` there cannot hide
+the package of this project.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ COMMANDS = {
     "envs": ("envs.__main__", "list the environments, or draw them"),
     "policies": ("policies.__main__", "list models, checkpoints with measured success rates, experts"),
 }
-"""Command to the module whose `main` it runs, and what it does."""
+"""Name of each command, with the module whose `main` it runs and a description."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command named first in `arguments` and return its exit code."""
+    """Run the command that the first of `arguments` names and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(_usage())

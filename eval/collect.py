@@ -62,9 +62,9 @@ class CollectConfig:
     env: str = "pick-place"
     """Environment: a name that `python -m envs` lists, or a full id."""
     episodes: int = 500
-    """Number of episodes to run. Those that fail are not kept."""
+    """Number of episodes to run. Failed episodes are not kept."""
     model: str = "scripted"
-    """Who acts; any --model of eval.rollout."""
+    """Policy that acts; any --model of eval.rollout."""
     checkpoint: Path | None = None
     """Folder with the weights of --model."""
     seed: int = DEMONSTRATION_SEEDS.start
@@ -78,22 +78,23 @@ class CollectConfig:
     """Seconds that the policy or the environment may take for one answer. After that, a worker is killed and its
     episodes run again; without workers the collection ends."""
     resume: bool = False
-    """Continue the dataset in the output folder. The files become the same as without an interruption. If there is no
-    dataset yet, start it."""
+    """Continue the dataset in the output folder, or start it if there is none. The files become the same as without an
+    interruption."""
     cameras: tuple[str, ...] | None = None
-    """Cameras to store, by default all of the environment. Give no name for a dataset without images."""
+    """Cameras to store; by default all cameras of the environment. The flag without a name stores no images."""
     image_size: int = 64
     """Height and width of the stored images [px]."""
     action_noise: float = 0.0
     """Standard deviation of the noise that is added to the executed action, except to the gripper, in units of the
     action. The stored label stays the action before noise, so that a learner sees how to recover."""
     expert: str | None = None
-    """Who labels, any --model of eval.rollout, usually scripted. The label of a step is then what the expert would do
-    in the state that --model reached (DAgger), and all episodes are kept. By default --model labels its own actions."""
+    """Policy that labels; any --model of eval.rollout, usually scripted. The label of a step is then the action of the
+    expert in the state that --model reached (DAgger), and all episodes are kept. By default --model labels its own
+    actions."""
     keep_failures: bool = False
-    """Keep episodes that are no success, too."""
+    """Also keep episodes without success."""
     quiet: bool = False
-    """Print nothing but errors, also no progress."""
+    """Print only warnings and errors, no progress."""
     json: bool = False
     """Print the result as one JSON object instead of text; progress goes to standard error."""
 
@@ -105,11 +106,12 @@ class CollectConfig:
         """
         plan = plan_episodes(self.episodes, self.seed)
         first, last = plan[0].seed, plan[-1].seed
-        for kept in (TEST_SEEDS, VALIDATION_SEEDS):
-            if first < kept.stop and last >= kept.start:
+        for reserved in (TEST_SEEDS, VALIDATION_SEEDS):
+            if first < reserved.stop and last >= reserved.start:
                 raise PlanError(
-                    f"expected seeds for demonstrations, got {first} to {last}: {kept.start} to {kept.stop - 1} are "
-                    f"kept for evaluation; leave out --seed to start at {DEMONSTRATION_SEEDS.start}"
+                    f"expected seeds for demonstrations, got {first} to {last}: {reserved.start} to "
+                    f"{reserved.stop - 1} are reserved for evaluation; leave out --seed to start at "
+                    f"{DEMONSTRATION_SEEDS.start}"
                 )
         if not 0 <= self.action_noise < inf:
             raise PlanError(f"expected a finite --action-noise of at least 0, got {self.action_noise}")
@@ -122,19 +124,19 @@ class CollectConfig:
 
 @dataclass(frozen=True)
 class Collected:
-    """What a collection gave."""
+    """Result of a collection."""
 
     summary: Summary
-    """How the episodes of the plan went, kept or not."""
+    """Figures of all episodes of the plan, whether kept or not."""
     kept: int
     """Number of episodes in the dataset."""
 
 
 def collect(config: CollectConfig) -> Collected:
-    """Collect what `config` says, print progress and result, and return how the episodes went.
+    """Run episodes, write those that are kept into a dataset, print progress and result, and return the result.
 
     Raises:
-        SimScaleError: If the configuration is wrong, or does not fit a dataset that is to be resumed.
+        SimScaleError: If the configuration is wrong, or does not fit the dataset to resume.
     """
     plan, folder = config.plan(), config.output
     if folder is None:
@@ -142,7 +144,7 @@ def collect(config: CollectConfig) -> Collected:
     job = _job(config, folder, len(plan))
     demonstrators = job.build_demonstrators()
     job = replace(job, identities=demonstrators.identities)
-    # With workers, this environment only shows that it can be built, and what draws its images.
+    # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
     slots = 1 if config.workers > 1 else job.num_envs
     with closing(job.build_environment(demonstrators, slots), *demonstrators.policies) as env:
         machine = fingerprint(env.fingerprint())
@@ -159,7 +161,7 @@ def _collect(
     machine: dict[str, Any],
     plan: tuple[EpisodeSpec, ...],
 ) -> Collected:
-    """Create or open the dataset and collect, with everything built."""
+    """Create or open the dataset and collect, with policies and environment built."""
     folder = job.folder
     if config.resume and folder.is_dir():
         with locked(folder):
@@ -204,7 +206,7 @@ def _open_writer(
 
 @dataclass(frozen=True)
 class _Collection:
-    """One run with everything built, and its dataset."""
+    """One collection, with policies and environment built and the dataset open."""
 
     config: CollectConfig
     job: CollectJob
@@ -280,12 +282,12 @@ class _Collection:
             ("discarded", f"{discarded}/{len(self.plan)}   {100 * discarded / len(self.plan):.1f} %"),
             ("dataset", self._kept_text()),
         ]
-        self._console.conclude(rows, lambda: self._found_json(collected))
+        self._console.conclude(rows, lambda: self._result_json(collected))
         if not collected.kept:
             self._console.warn(f"no episode was kept, {self.writer.folder} cannot be trained on; try --keep-failures")
         return collected
 
-    def _found_json(self, collected: Collected) -> dict[str, Any]:
+    def _result_json(self, collected: Collected) -> dict[str, Any]:
         folder = str(self.writer.folder)
         return {"folder": folder, "episodes": collected.kept, "summary": collected.summary.to_json()}
 

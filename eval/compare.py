@@ -2,7 +2,7 @@
 
     python -m eval.compare runs/a runs/b --margin 5pp
 
-Exit codes: 0 B is better than A or within --margin, 1 worse, 2 cannot tell, 3 not comparable or wrong usage,
+Exit codes: 0 B is better than A or within --margin, 1 B is worse, 2 cannot tell, 3 not comparable or wrong usage,
 70 internal error.
 """
 
@@ -31,7 +31,8 @@ from simscaleai.command_line import printable
 PROGRAM = "python -m eval.compare"
 
 NOT_COMPARABLE = 3
-"""Exit code: the runs cannot be compared, or the usage is wrong. Elsewhere wrong usage is 2, here that is a verdict."""
+"""Exit code if the runs cannot be compared or the usage is wrong. Other commands use 2 for wrong usage; here 2 means
+"cannot tell"."""
 
 EXIT_CODES = {Verdict.BETTER: 0, Verdict.NON_INFERIOR: 0, Verdict.WORSE: 1, Verdict.UNDECIDED: 2}
 
@@ -40,7 +41,7 @@ EXIT_CODES = {Verdict.BETTER: 0, Verdict.NON_INFERIOR: 0, Verdict.WORSE: 1, Verd
 class CompareConfig:
     """Compare two runs of the same episodes, pair by pair.
 
-    Exit codes: 0 B is better than A or within --margin, 1 worse, 2 cannot tell, 3 not comparable.
+    Exit codes: 0 B is better than A or within --margin, 1 B is worse, 2 cannot tell, 3 not comparable or wrong usage.
     """
 
     a: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
@@ -48,15 +49,15 @@ class CompareConfig:
     b: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """Run folder to judge."""
     margin: Points = None
-    """How much lower the success rate of B may be: 5pp, 5% or 0.05."""
+    """Non-inferiority margin: how much lower the success rate of B may be (5pp, 5% or 0.05)."""
     json: bool = False
-    """Print everything as JSON."""
+    """Print the result as one JSON object instead of text."""
     quiet: bool = False
-    """Print nothing; the exit code is the answer."""
+    """Print only errors; the exit code holds the verdict."""
 
 
 def format_comparison(comparison: Comparison) -> str:
-    """Return what a comparison found as lines of text for people."""
+    """Return the findings of a comparison as lines of text."""
     return rows_text((name, printable(text)) for name, text in comparison_rows(comparison))
 
 

@@ -1,7 +1,7 @@
-"""Checks that `envs`, `policies` and `simscaleai` are imported from beside this `eval`.
+"""Checks that `envs`, `policies` and `simscaleai` are imported from the folder that holds this `eval`.
 
 `python -m eval.rollout` puts the working directory first on the import path, and these names are generic. Without the
-check, an unrelated folder `envs` there would be imported instead, and fail far from the cause.
+check, an unrelated folder `envs` there would be imported instead, and the error would appear far from its cause.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ _PACKAGES = ("envs", "policies", "simscaleai")
 
 
 class ShadowedPackageError(ImportError):
-    """A package of this project is hidden by one of the same name elsewhere."""
+    """A package of another origin hides a package of this project that has the same name."""
 
 
 def shadowed(home: Path) -> dict[str, str]:
-    """Return each package that would not be imported from the folder `home`, with where it would come from."""
+    """Return the packages that would be imported from elsewhere than the folder `home`, each with its location."""
     origins = {name: _location(find_spec(name)) for name in _PACKAGES}
     return {name: origin for name, origin in origins.items() if origin != str(home / name)}
 
 
 def check_neighbours() -> None:
-    """Check that the packages that this `eval` needs are those installed beside it.
+    """Check that the packages that this `eval` needs come from its own parent folder.
 
     Raises:
-        ShadowedPackageError: If one is not; the text says what hides it.
-        SystemExit: With code 2, after printing the same text, if a command of this project is being started.
+        ShadowedPackageError: If a package comes from elsewhere; the message names the location.
+        SystemExit: With code 2, after printing the same message, if a command of this project is being started.
     """
     home = Path(__file__).resolve().parent.parent
     wrong = shadowed(home)

@@ -34,11 +34,11 @@ from simscaleai.errors import SimScaleError
 from simscaleai.files import create_folder, locked
 
 _MOST_AT_ONCE = 4
-"""Number of episodes filmed side by side into files of their own. Each of them has an encoder process."""
+"""Number of videos that are written at the same time. Each has an encoder process."""
 
 _MOST_TILES = 100
 _MOST_PIXELS = 2_600_000
-"""Largest size of a frame of a wall. All pictures are kept in memory, 1.2 GB of them in 150 steps."""
+"""Largest number of pixels in a frame of a wall. All frames are kept in memory: 1.2 GB for 150 steps."""
 
 _FEW_SEEDS = 3
 _SIZES = range(32, 1921)
@@ -50,24 +50,24 @@ class RecordConfig:
     """Film a policy: one video for each seed, or one wall of many episodes."""
 
     model: str
-    """What to film; any --model of eval.rollout."""
+    """Policy to film; any --model of eval.rollout."""
     output: Path
-    """Folder for the MP4s, new or empty; for one seed or a wall also a file that ends in .mp4 or .gif."""
+    """Folder for the MP4 files, new or empty. For one seed or a wall, it may be a file that ends in .mp4 or .gif."""
     checkpoint: Path | None = None
     """Folder with the weights of --model; by default the shipped ones."""
     env: str = "pick-place"
     """Environment: a name that `python -m envs` lists, or a full id."""
     seeds: tuple[int, ...] = ()
-    """Seeds of the episodes; by default 0, 1, 2, or for a wall as many from 0 on as it has tiles."""
+    """Seeds of the episodes; by default 0, 1, 2, and for a wall one seed per tile, from 0."""
     cameras: tuple[str, ...] = ()
-    """Cameras for videos, side by side; in our tabletop environments overview, front, wrist. By default the first one
-    of the environment."""
+    """Cameras to show, side by side; the tabletop environments have overview, front and wrist. By default the first
+    camera of the environment."""
     size: int | None = None
-    """Height and width of the picture of one camera [px], even; by default 480, in a wall 160."""
+    """Height and width of the picture of one camera [px], an even number; by default 480, in a wall 160."""
     grid: str | None = None
     """Rows and columns of a wall of many episodes in one video, for example 4x4."""
     quiet: bool = False
-    """Print nothing but errors, also no progress."""
+    """Print only errors, no progress."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,17 @@ class _Filming:
 
     @property
     def num_slots(self) -> int:
-        """Number of episodes at a time."""
+        """Number of episodes at the same time."""
         return min(_MOST_AT_ONCE, len(self.plan)) if self.grid is None else len(self.plan)
 
     @property
     def file(self) -> Path | None:
-        """The only video; None if the videos are in a folder."""
+        """Path of the only video if --output names a file; None if it names a folder."""
         output = self.config.output
         return output if output.suffix.lower() in FORMATS else None
 
     def paths(self) -> dict[int, Path]:
-        """Return the path of the video of each episode; of a wall, its path as that of episode 0."""
+        """Return the path of the video of each episode, by episode index. A wall has one path, with index 0."""
         if self.file:
             return {0: self.file}
         folder = self.config.output
@@ -113,7 +113,7 @@ class _Filming:
 
 
 def record(config: RecordConfig) -> list[EpisodeResult]:
-    """Film what `config` says, print path and outcome of each video, and return the results.
+    """Film the episodes, print path and outcome of each video, and return the results.
 
     Raises:
         SimScaleError: If the configuration is wrong, or the environment cannot be filmed.
@@ -143,7 +143,7 @@ def _check(config: RecordConfig, spec: EnvSpec) -> _Filming:
         _check_wall_size(filming)
     if filming.file and len(filming.plan) > 1 and not grid:
         raise SimScaleError(
-            f"{filming.file} is one video: expected one of --seeds, or --grid, got {len(filming.plan)} episodes"
+            f"{filming.file} is one video: expected one seed or --grid, got {len(filming.plan)} episodes"
         )
     return filming
 
@@ -176,7 +176,7 @@ def _check_wall_size(filming: _Filming) -> None:
 
 
 def _check_rendering(env: SlotEnv, filming: _Filming) -> None:
-    """Draw one picture, so that a machine that cannot draw is found out before anything is written."""
+    """Draw one picture, so that a machine without rendering fails before anything is written."""
     first = filming.plan[0]
     env.reset(np.array([0], dtype=np.intp), [Start(first.seed, first.options)])
     picture_of(env, 0, filming.cameras, filming.size)
@@ -184,7 +184,7 @@ def _check_rendering(env: SlotEnv, filming: _Filming) -> None:
 
 @contextmanager
 def _output(filming: _Filming) -> Iterator[None]:
-    """Create the folder of the videos and lock it."""
+    """Create the folder of the videos and lock it until the block ends; for a single file, check that it is new."""
     if filming.file is None:
         create_folder(filming.config.output)
         with locked(filming.config.output):

@@ -50,7 +50,7 @@ _EXCLUDES = {
     "detect": ("episodes", "seeds", "until_width", "until_decided"),
     "until_width": ("until_decided", "vs"),
 }
-"""Setting to the settings that contradict it."""
+"""Name of a setting, with the settings that must not be combined with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,30 +68,30 @@ class RolloutConfig:
     env: str = "pick-place"
     """Environment: reach, pick-place, pick-place-language, the name of another registered one, or a full id."""
     episodes: int | None = None
-    """Number of episodes, by default 50. With --until-width and --until-decided the largest number. Ignored if --seeds
+    """Number of episodes, by default 50. With --until-width or --until-decided, the largest number. Ignored if --seeds
     is given."""
     seed: int | None = None
     """Base seed, by default 0: episode i runs with seed + i."""
     seeds: tuple[int, ...] | None = None
     """Seeds of the episodes, one each, instead of --episodes and --seed."""
     detect: Points = None
-    """Run as many episodes as are needed to detect such a difference (10pp, 10% or 0.1) from another policy on the same
-    seeds, with 80 % power: in the hardest case, or around the success rate of --vs."""
+    """Smallest difference to detect (10pp, 10% or 0.1). The run has as many episodes as a paired comparison with
+    another policy needs for 80 % power: in the hardest case (success rates around 50 %), or for a policy that
+    succeeds like that of --vs."""
     until_width: Points = None
-    """Run episodes only until the 95 % interval of the success rate, valid under stopping, is at most this wide
-    (5pp, 5% or 0.05 from end to end)."""
+    """Run episodes until the 95 % interval of the success rate is at most this wide from end to end (5pp, 5% or 0.05).
+    The interval is valid although the run stops early."""
     until_decided: bool = False
-    """Run episodes only until it is decided whether the policy is better or worse than that of --vs, on its seeds."""
+    """Run the episodes of --vs until the policy is shown to be better or worse than the policy of that run."""
     vs: Path | None = None
     """Folder of the complete run to compare with, for --until-decided or --detect."""
     intervene: tuple[str, ...] = ()
-    """Give the policy something else than the scene shows, to learn what it depends on: target=red (the same scenes,
-    another object to move), language=empty, language=shuffled (another seed's instruction), language=held-out (a
-    phrasing never trained on), language="words of your own", vision=black, vision=other-seed, vision=frozen,
-    state=zero."""
+    """Change what the policy gets, to learn what it depends on: target=red (the same scenes, another object to move),
+    language=empty, language=shuffled (another seed's instruction), language=held-out (a phrasing never trained on),
+    language="words of your own", vision=black, vision=other-seed, vision=frozen, state=zero."""
     num_envs: int | None = None
-    """Episodes simulated at the same time, by default 256, or 64 if the policy looks at images, or 16 with --until-…;
-    never more than there are. Changes the speed, never a result."""
+    """Episodes simulated at the same time. By default 256, for a policy that uses images 64, with --until-… 16; at most
+    the number of episodes. Changes the speed, never a result."""
     workers: int = 1
     """Processes that run episodes, each with --num-envs at the same time. Changes the speed, never a result."""
     timeout: float = TIMEOUT_SECONDS
@@ -102,20 +102,20 @@ class RolloutConfig:
     resume: bool = False
     """Continue the run in --output: only missing episodes are run, and episodes with the status `error`."""
     video: int = 0
-    """Film the first so many episodes, and write their actions and observations to traces/."""
+    """Number of episodes to film, from the first. Their actions and observations are written to traces/."""
     quiet: bool = False
-    """Print nothing but warnings and errors, and no progress."""
+    """Print only warnings and errors, no progress."""
     json: bool = False
     """Print the result as one JSON object instead of text; progress goes to standard error."""
     terminate_on_success: bool = True
-    """End an episode at its first success. If not, episodes run to their time limit, success counts at the end, and
-    successes that were held or lost are counted, too."""
+    """End an episode at its first success. Otherwise every episode runs to its time limit, success counts at its end,
+    and successes at any step and successes that were held are counted, too."""
 
     def check(self) -> None:
-        """Refuse settings that exclude or need each other, and numbers that cannot run anything.
+        """Check that the settings fit each other and that the numbers are in range.
 
         Raises:
-            PlanError: Naming the settings.
+            PlanError: If two settings exclude each other, one is missing, or a number is out of range.
             SimScaleError: If an intervention or a policy option cannot be read.
         """
         for name, others in _EXCLUDES.items():
@@ -128,7 +128,7 @@ class RolloutConfig:
         if self.until_decided and self.vs is None:
             raise PlanError("expected --vs with --until-decided: the folder of the run to compare with")
         if self.vs is not None and not self.until_decided and self.detect is None:
-            raise PlanError("expected --until-decided or --detect with --vs; eval.compare compares two runs")
+            raise PlanError("expected --until-decided or --detect with --vs; to compare two runs, use eval.compare")
         if self.resume and self.output is None:
             raise PlanError("expected --output with --resume: the folder of the run to continue")
         parse_interventions(self.intervene)
@@ -148,7 +148,7 @@ class RolloutConfig:
         return bool(getattr(self, name) != getattr(RolloutConfig, name))
 
     def request(self) -> PlanRequest:
-        """Return what the settings say about the episodes."""
+        """Return the settings that decide which episodes run."""
         return PlanRequest(**{field.name: getattr(self, field.name) for field in fields(PlanRequest)})
 
 
@@ -157,11 +157,11 @@ _ONE_EPISODE: dict[str, Any] = {
     name: getattr(RolloutConfig, name)
     for name in (*_PLAN, "num_envs", "workers", "timeout", "output", "resume", "video", "quiet", "json")
 }
-"""Defaults of the settings that a command for one episode does not need. All others decide how the episode goes."""
+"""Defaults of the settings that do not change how an episode goes. A command that replays one episode omits them."""
 
 
 def run(config: RolloutConfig) -> RunRecord:
-    """Run what `config` says, print progress and result, and return the record, which is also on disk.
+    """Evaluate the policy of `config`, print progress and result, and return the record, which is also on disk.
 
     Raises:
         SimScaleError: If the configuration is wrong.
@@ -196,7 +196,7 @@ def run(config: RolloutConfig) -> RunRecord:
 
 @dataclass(frozen=True)
 class _Presentation:
-    """Runs one invocation and prints what happens."""
+    """Runs one invocation and prints its progress and result."""
 
     config: RolloutConfig
     invocation: Invocation
@@ -249,22 +249,22 @@ class _Presentation:
             outcome = replace(outcome, record=replace(outcome.record, sequential=sequential))
             outcome.record.write(self.invocation.folder)
         rows = [
-            *self._found_rows(outcome, comparison),
+            *self._result_rows(outcome, comparison),
             ("time", f"{outcome.seconds:.1f} s, {outcome.new_episodes / max(outcome.seconds, 1e-9):.2f} episodes/s"),
-            *self._place_rows(),
+            *self._file_rows(),
             ("replay", self._replay_command(outcome)),
         ]
-        self._console.conclude(rows, lambda: self._found_json(outcome))
+        self._console.conclude(rows, lambda: self._result_json(outcome))
         return outcome.record
 
     def _compared_with_reference(self, outcome: Outcome) -> Comparison | None:
-        """Return how a complete run until decided compares with its reference; None for other runs."""
+        """Return the comparison of a complete run with its reference (--until-decided); None for other runs."""
         plan, run = self.invocation.plan, Run(self.invocation.folder, outcome.record, outcome.results)
         if plan.reference is None or plan.rule is None or not run.is_complete:
             return None
         return compare(plan.reference, run)
 
-    def _found_rows(self, outcome: Outcome, comparison: Comparison | None) -> Iterator[Row]:
+    def _result_rows(self, outcome: Outcome, comparison: Comparison | None) -> Iterator[Row]:
         record = outcome.record
         if record.summary is None:
             return
@@ -274,10 +274,10 @@ class _Presentation:
         yield "intervention", self.invocation.job.interventions.meaning()
         yield "right object", moved_object_text(record.summary) if self.invocation.has_targets else ""
         yield "warning", self._overlap_text
-        yield "detectable", smallest_difference_text(record.summary)
+        yield "smallest difference", smallest_difference_text(record.summary)
 
-    def _place_rows(self) -> Iterator[Row]:
-        """Yield where the files of the run are, and the command that makes a report of them."""
+    def _file_rows(self) -> Iterator[Row]:
+        """Yield the paths of the run's files, and the command that makes a report."""
         folder = self.invocation.folder
         yield "record", str(folder / RECORD_FILE)
         yield "episodes", str(folder / EPISODES_FILE)
@@ -290,8 +290,8 @@ class _Presentation:
     def _files(self, folder: str, pattern: str) -> list[Path]:
         return sorted((self.invocation.folder / folder).glob(pattern))
 
-    def _found_json(self, outcome: Outcome) -> dict[str, Any]:
-        """Return the result for scripts: where it is, and the record without what only proves it."""
+    def _result_json(self, outcome: Outcome) -> dict[str, Any]:
+        """Return the result for scripts: folder, videos, replay command, and the figures of the record."""
         record = outcome.record.to_json()
         return {
             "folder": str(self.invocation.folder),
@@ -301,7 +301,7 @@ class _Presentation:
         }
 
     def _replay_command(self, outcome: Outcome) -> str:
-        """Return the command that runs one episode again, the first failure if there is one; "" without episodes."""
+        """Return the command that runs the first failure again, or else the first episode; "" without episodes."""
         failed = [result for result in outcome.results if result.status != "success"]
         for result in [*failed, *outcome.results][:1]:
             return command_line(PROGRAM, replace(self.config, **_ONE_EPISODE | {"seeds": (result.seed,)}))

@@ -46,7 +46,7 @@ class ValidateConfig:
     """Choose the best of several checkpoints on validation seeds, then score it on fresh ones."""
 
     checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL MODEL [MODEL …]")]
-    """What to choose from: anything that --model of eval.rollout takes."""
+    """Policies to choose from; each is any --model of eval.rollout."""
     env: str = "pick-place"
     """Environment: a short name or a full id."""
     episodes: int = DEFAULT_EPISODES
@@ -58,26 +58,26 @@ class ValidateConfig:
     output: Path | None = None
     """Folder for all runs and validation.json, new or empty. Default: the next free runs/validation-<env>-<number>."""
     resume: bool = False
-    """Continue the choice in --output: only missing episodes are run."""
+    """Continue the validation in --output: only missing episodes are run."""
     quiet: bool = False
-    """Print nothing but warnings and errors, and no progress."""
+    """Print only warnings and errors, no progress."""
     json: bool = False
     """Print the result as one JSON object instead of text."""
     terminate_on_success: bool = True
     """End an episode at its first success."""
 
     def check(self) -> None:
-        """Refuse a choice between fewer than two checkpoints, and numbers that cannot run anything.
+        """Check that there are at least two different checkpoints and that the numbers are in range.
 
         Raises:
-            PlanError: Saying what was expected.
+            PlanError: If fewer than two checkpoints are given, one is given twice, or a number is out of range.
         """
         names = self.checkpoints
         if len(names) < 2 or len(set(names)) < len(names):
             raise PlanError(f"expected at least 2 different checkpoints, got {' '.join(names) or 'none'}")
         plan_episodes(self.episodes)
         if self.resume and self.output is None:
-            raise PlanError("expected --output with --resume: the folder of the choice to continue")
+            raise PlanError("expected --output with --resume: the folder of the validation to continue")
         self.of_run(names[0], VALIDATION_SEEDS.start, self.output or Path()).check()
 
     def of_run(self, model: str, seed: int, output: Path) -> RolloutConfig:
@@ -98,36 +98,36 @@ class ValidateConfig:
 
 @dataclass(frozen=True)
 class Validation:
-    """How the choice between checkpoints went."""
+    """Result of the choice between checkpoints."""
 
     candidates: tuple[Run, ...]
-    """A run of each checkpoint on the same seeds, in the order in which they were named."""
+    """One run of each checkpoint on the same seeds, in the order of the command line."""
     fresh: Run
     """The run of the best checkpoint on fresh seeds."""
 
     @cached_property
     def best(self) -> Run:
-        """The run with most successes; the first that was named if several have as many."""
+        """The candidate with the most successes; the first one if several have equally many."""
         return max(self.candidates, key=_rate)
 
     @property
     def optimism(self) -> float:
-        """The best score on the first seeds minus the score on fresh seeds."""
+        """The best score minus the score of the same checkpoint on fresh seeds."""
         return _rate(self.best) - _rate(self.fresh)
 
     @property
     def optimism_interval(self) -> Interval:
-        """The first score minus the interval of the success probability.
+        """95 % interval of the optimism: the best score minus the interval of the success probability.
 
-        The first score is a fixed number when the fresh episodes run, and they do not depend on the choice. So the
-        coverage is that of the Wilson interval of the fresh score.
+        The best score is fixed before the fresh episodes run, and these do not depend on the choice. So the coverage is
+        that of the Wilson interval of the fresh score.
         """
         low, high, level = _interval(self.fresh)
         return Interval(_rate(self.best) - high, _rate(self.best) - low, level)
 
     @property
     def errors(self) -> int:
-        """Episodes that could not be run, of all runs. They count as not successful."""
+        """Number of episodes of all runs that could not be run. They count as not successful."""
         return sum(result.status == "error" for run in (*self.candidates, self.fresh) for result in run.results)
 
     def comparisons(self) -> Iterator[Comparison]:
@@ -153,7 +153,7 @@ def validate(config: ValidateConfig) -> Validation:
     """Choose between `config.checkpoints`, print the result and write it to `validation.json`.
 
     Raises:
-        SimScaleError: If the configuration is wrong, or the checkpoints do not do the same task.
+        SimScaleError: If the configuration is wrong, or a checkpoint does not fit the environment.
         KeyboardInterrupt: If interrupted, after the finished episodes are on disk.
     """
     config.check()
@@ -179,7 +179,7 @@ def validate(config: ValidateConfig) -> Validation:
 
 
 def _conditions(config: ValidateConfig) -> dict[str, Any]:
-    """Return what must stay the same when the choice is resumed, as plain JSON data."""
+    """Return what must stay the same when the validation is resumed, as plain JSON data."""
     from envs.registration import find_environment
 
     registration = find_environment(config.env)
@@ -194,18 +194,18 @@ def _conditions(config: ValidateConfig) -> dict[str, Any]:
 
 
 def _check_output(folder: Path, *, resume: bool) -> None:
-    """Refuse a folder that holds something else than a choice to continue."""
+    """Check that `folder` is new or empty or, with `resume`, holds a validation to continue."""
     if not (folder / VALIDATION_FILE).exists():
         if folder.is_dir():
             remove_partial_files(folder)
         check_new_folder(folder)
     elif not resume:
-        raise ResultsError(f"{folder} already holds a choice; add --resume to continue it or choose another --output")
+        raise ResultsError(f"{folder} already holds a validation; add --resume to continue or choose another --output")
 
 
 def _begin(folder: Path, conditions: dict[str, Any], *, resume: bool) -> None:
-    """Start a choice under these `conditions` in `folder`, or continue the one that began there."""
-    _check_output(folder, resume=resume)  # again: another choice may have begun there in the meantime
+    """Start a validation with these `conditions` in `folder`, or check that the one there has the same conditions."""
+    _check_output(folder, resume=resume)  # again: another validation may have begun there in the meantime
     path = folder / VALIDATION_FILE
     if not path.exists():
         _write(folder, conditions)
@@ -218,7 +218,7 @@ def _begin(folder: Path, conditions: dict[str, Any], *, resume: bool) -> None:
 
 
 def _run_all(config: ValidateConfig, folder: Path, console: Console) -> Validation:
-    """Run every checkpoint on the first validation seeds and the best on fresh ones, each in a folder of its own."""
+    """Run every checkpoint on the first validation seeds and the best one on fresh seeds, each in its own folder."""
 
     def run_in(part: str, model: str, seed: int) -> Run:
         console.say("", f"{part}: {model}")
@@ -232,7 +232,10 @@ def _run_all(config: ValidateConfig, folder: Path, console: Console) -> Validati
 
 
 def _fresh_seed(config: ValidateConfig, model: str) -> int:
-    """Return the first of as many seeds on which `model` was neither chosen nor trained, as far as it records that."""
+    """Return the first of `config.episodes` validation seeds on which `model` was neither chosen nor trained.
+
+    The training seeds are those that the checkpoint records.
+    """
     from envs.registration import find_environment
 
     first = VALIDATION_SEEDS.start + config.episodes
@@ -276,7 +279,7 @@ def _rows(validation: Validation, folder: Path) -> Iterator[tuple[str, str]]:
     yield "chosen on", best.seeds_text
     for comparison in validation.comparisons():
         candidate, (low, high) = comparison.b, (points_text(end, sign=True) for end in comparison.interval[:2])
-        difference = f"{points_text(comparison.counts.difference, sign=True)} pp [{low}, {high}] to the best"
+        difference = f"{points_text(comparison.counts.difference, sign=True)} pp [{low}, {high}] against the best"
         text = "the best" if candidate is best else difference
         yield candidate.folder.name, f"{_score_text(candidate)}; {text}: {candidate.record.policy.model}"
     yield "fresh", f"{_score_text(fresh)} (Wilson), {fresh.seeds_text}: the estimate without bias from the choice"

@@ -23,10 +23,10 @@ METRES_PER_STEP = 0.025  # displacement of one control step at action 1
 
 
 class GoStraight(Policy):
-    """Moves the end effector towards the goal, as far as one step goes."""
+    """Moves the end effector straight towards the goal."""
 
     def __init__(self, spec: EnvSpec, speed: float = 1.0) -> None:
-        """Act in an environment that offers `spec`, with the `speed` (0 to 1) that --policy-option speed=0.5 sets."""
+        """Act in an environment that offers `spec`. `--policy-option speed=0.5` sets the `speed`, from 0 to 1."""
         self.needs = spec.needs("state")  # not `environment_state`, which no robot knows
         self.speed = speed
 
@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
     results = rollout(env, policy, plan_episodes(50))
     print(format_summary(summarise(results, 50)))
 
-    name = "examples.own_policy:GoStraight"  # as the command line names it, so that the record says how to run it again
+    name = "examples.own_policy:GoStraight"  # as on the command line, so that the record can give the replay command
     record = run(RolloutConfig(model=name, env="reach", episodes=50, output=folder / "own_policy"))
     print(f"{record.summary.successes} of 50 in {folder}/own_policy")
 

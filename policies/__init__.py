@@ -1,1 +1,1 @@
-"""What a policy is: the protocol, the adapter for learned models, scripted experts and baselines."""
+"""Policies: the base class, the adapter for checkpoints, scripted experts and control policies."""

@@ -62,12 +62,12 @@ def _checkpoint_rows(checkpoint: CheckpointEntry) -> Iterable[Row]:
     chunk = ""
     if checkpoint.action_horizon > 1:
         chunk = f"; executes {checkpoint.n_action_steps} of {checkpoint.action_horizon} actions"
-    yield checkpoint.name, f"{checkpoint.model}, {checkpoint.parameters:,} parameters; {_sees(checkpoint)}{chunk}"
+    yield checkpoint.name, f"{checkpoint.model}, {checkpoint.parameters:,} parameters; {_observed(checkpoint)}{chunk}"
     for env_id, measured in checkpoint.measured.items():
         yield "", f"{env_id}: {_measured_text(measured)}"
 
 
-def _sees(checkpoint: CheckpointEntry) -> str:
+def _observed(checkpoint: CheckpointEntry) -> str:
     parts = list(checkpoint.needs.vectors)
     for height, width in set(checkpoint.needs.cameras.values()):
         cameras = [camera for camera, size in checkpoint.needs.cameras.items() if size == (height, width)]

@@ -1,6 +1,6 @@
-"""Policy: what the evaluator needs of a policy, and `check_policy`, which finds out whether one keeps it.
+"""`Policy`, the interface between the evaluator and a policy, and `check_policy`, which tests a policy.
 
-An own policy needs this module alone: it re-exports the parts of the contract.
+To write a policy of your own, import this module alone: it re-exports the classes of the contract.
 """
 
 from __future__ import annotations
@@ -35,56 +35,56 @@ Chunks = NDArray[np.float32]
 class Policy:
     """Maps observations of several slots to chunks of actions. Memory is kept per slot.
 
-    The evaluator calls `reset` for slots that begin an episode, and `predict` for slots that have no action left. What
-    a policy does in one slot must not depend on the others. Whatever a policy raises is booked as its failure, except
-    `PolicyUnavailable`: then the episode runs again.
+    The evaluator calls `reset` for slots that begin an episode, and `predict` for slots that have no action left. The
+    actions for one slot must not depend on other slots. An error in a policy counts as a failure of the policy. If a
+    policy raises `PolicyUnavailable`, however, the evaluator runs the episode again.
 
     A policy of your own is a subclass, or any object with these members.
     """
 
     needs: Needs
-    """What the policy needs of the environment. It gets these observations and no other."""
+    """Observations that the policy needs. It gets these observations and no others."""
     identity: str = ""
-    """Digest of what the policy is: its weights, its code, its server. `make_policy` adds the files of its code."""
+    """Digest of the policy's weights, code or server. `make_policy` adds a digest of its source files."""
     options: Mapping[str, Any] = {}
-    """Options with their values, as `--policy-option NAME=VALUE` sets them. The evaluator reads `n_action_steps` (how
-    many actions of a chunk to execute) and `ensemble_decay` (average overlapping chunks instead)."""
+    """Values of options by name, as set with `--policy-option NAME=VALUE`. The evaluator reads `n_action_steps` (number
+    of actions of a chunk to execute) and `ensemble_decay` (average overlapping chunks instead, with this decay)."""
 
     def reset(self, slots: Slots, seeds: Sequence[int], instructions: Sequence[str]) -> None:
         """Clear the memory of `slots` and prepare for new episodes.
 
         Args:
             slots: Slots that begin an episode, shape (n,).
-            seeds: Episode seed of each; the only source of randomness that a policy may use.
-            instructions: What to do, in words, one per slot; "" where the environment gives none.
+            seeds: Episode seed of each slot, the only source of randomness that a policy may use.
+            instructions: Instruction of each slot in words; "" if the environment gives no instructions.
         """
 
     def predict(self, observation: Observation, slots: Slots) -> Chunks:
         """Return the next actions of each slot, float32 (n, H, A).
 
         Args:
-            observation: Arrays whose row i belongs to `slots[i]`, with the keys of `needs`; must not be changed.
+            observation: Arrays with the keys of `needs`; row i belongs to `slots[i]`. The policy must not change them.
             slots: Slots that need actions, shape (n,).
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Free what is held."""
+        """Free all resources."""
 
 
 def check_policy(policy: Policy, spec: EnvSpec, *, rows: int = 3) -> None:
     """Check that `policy` keeps the promises of `Policy` in an environment that offers `spec`.
 
-    Asks for actions for random observations.
+    Calls `reset` and `predict` with random observations.
 
     Args:
         policy: The policy.
-        spec: What the environment offers.
-        rows: How many slots to ask for at once, at least 2.
+        spec: Specification of the environment.
+        rows: Number of slots in one call, at least 2.
 
     Raises:
         MismatchError: If the environment does not offer what the policy needs.
-        ConformanceError: Naming the first promise that is broken.
+        ConformanceError: If a promise is broken. The message names the first broken promise.
     """
     if rows < 2:
         raise ConformanceError(f"expected at least 2 rows to check a policy with, got {rows}")
@@ -115,15 +115,15 @@ def _equal(chunks: Chunks, others: Chunks) -> bool:
 
 
 def _check_chunks(chunks: Chunks, rows: int, action_size: int) -> None:
-    came, shape = f"got {chunks.dtype} of shape {chunks.shape}", chunks.shape
-    _require(chunks.dtype == np.float32, f"predict returns float32; {came}")
+    got, shape = f"got {chunks.dtype} of shape {chunks.shape}", chunks.shape
+    _require(chunks.dtype == np.float32, f"predict returns float32; {got}")
     fits = len(shape) == 3 and shape[0] == rows and shape[1] > 0 and shape[2] == action_size
-    _require(fits, f"predict returns shape ({rows}, H, {action_size}); {came}")
+    _require(fits, f"predict returns shape ({rows}, H, {action_size}); {got}")
     _require(bool(np.isfinite(chunks).all()), "actions are finite")
 
 
 def _answer(policy: Policy, observation: Observation, slots: Slots, seeds: Sequence[int] | None = None) -> Chunks:
-    """Return the chunks of `slots` at the first look of new episodes, by default of the seeds 0, 1, …."""
+    """Return the first chunks of new episodes in `slots`. By default, the seeds are 0, 1, …."""
     policy.reset(slots, list(range(len(slots))) if seeds is None else seeds, ["do it"] * len(slots))
     chunks = policy.predict(observation, slots)
     _require(isinstance(chunks, np.ndarray), f"predict returns a NumPy array; got {type(chunks).__name__}")

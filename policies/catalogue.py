@@ -1,6 +1,6 @@
 """The shipped checkpoints and their measured success rates.
 
-Reads files only: no model is built, so the list comes at once.
+Only files are read and no model is built, so listing is fast.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ class CheckpointEntry:
     """Number of weights."""
     needs: Needs
     action_horizon: int
-    """Actions of a predicted chunk."""
+    """Number of actions in a predicted chunk."""
     n_action_steps: int
-    """How many of these are executed before the model is asked again."""
+    """Number of actions of a chunk to execute before the next prediction."""
     measured: Mapping[str, Measurement | None]
-    """Environment to the result measured there; None where these weights were not measured."""
+    """Published result by environment id; None if these weights were not measured there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A line of the ledger of published results."""
+    """One published result."""
 
     date: str
     successes: int
     episodes: int
     interval: tuple[float, float]
-    """Wilson, 95 %."""
+    """95 % Wilson interval of the success rate."""
 
 
 def checkpoint_entries() -> list[CheckpointEntry]:
@@ -71,14 +71,14 @@ def _entry(folder: Path, ledger: Mapping[tuple[str, str], Measurement]) -> Check
 
 
 def _count_numbers(weights: bytes) -> int:
-    """Return how many numbers a safetensors file holds: its header lists the shapes."""
+    """Return the number of weights in a safetensors file, from the shapes in its header."""
     (length,) = struct.unpack_from("<Q", weights)
     header: dict[str, Any] = json.loads(weights[8 : 8 + length])
     return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
 def _read_ledger() -> dict[tuple[str, str], Measurement]:
-    """Return the published results, by the digest of the checkpoint and the environment."""
+    """Return the published results by checkpoint digest and environment id."""
     checkout = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / _LEDGER
     path = checkout if checkout.is_file() else asset_path(_LEDGER)
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,4 +1,4 @@
-"""Policies that are code: built by a callable that takes an `EnvSpec`, and options by keyword."""
+"""Builds policies with factories: callables that take an `EnvSpec`, and options by keyword."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from policies.options import EXECUTION_OPTIONS, with_execution
 from simscaleai.errors import SimScaleError, UnknownNameError
 
 PolicyFactory = Callable[..., Policy]
-"""Takes what the environment offers (`EnvSpec`), and options by name; returns a policy."""
+"""Callable that takes the specification of an environment (`EnvSpec`) and options by keyword, and returns a policy."""
 
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def find_factory(name: str) -> PolicyFactory:
-    """Return the callable "module:attribute" that `name` names.
+    """Import and return the callable `name`, which has the form "module:attribute".
 
     Raises:
-        SimScaleError: If it cannot be imported, or is no callable.
+        SimScaleError: If the attribute cannot be imported, or is not callable.
     """
     module_name, _, attribute = name.partition(":")
     try:
@@ -35,8 +35,8 @@ def find_factory(name: str) -> PolicyFactory:
             f"cannot use policy {name!r}: {_reason(error)}; expected an importable module:attribute"
         ) from error
     if not callable(factory):
-        came = type(factory).__name__
-        raise SimScaleError(f"{name!r} does not make a policy: expected a callable that returns one, got {came}")
+        got = type(factory).__name__
+        raise SimScaleError(f"{name!r} does not make a policy: expected a callable that returns one, got {got}")
     made: PolicyFactory = factory
     return made
 
@@ -45,13 +45,13 @@ def build_from_factory(name: str, factory: PolicyFactory, spec: EnvSpec, options
     """Return the policy that `factory` makes for an environment that offers `spec`.
 
     Args:
-        name: What the user calls the policy.
-        factory: Gets `spec`, and those of `options` that not every policy has, by keyword.
-        spec: What the environment offers.
-        options: Name to value.
+        name: Name of the policy for messages.
+        factory: Called with `spec`, and with the `options` other than `EXECUTION_OPTIONS` by keyword.
+        spec: Specification of the environment.
+        options: Values of options by name.
 
     Raises:
-        SimScaleError: If the factory raises, does not know an option, or returns something else than a policy.
+        SimScaleError: If the factory raises, does not accept an option, or returns an object that is no policy.
     """
     own = {key: value for key, value in options.items() if key not in EXECUTION_OPTIONS}
     _check_names(factory, own)
@@ -69,12 +69,12 @@ def build_from_factory(name: str, factory: PolicyFactory, spec: EnvSpec, options
 
 
 def identified(name: str, policy: Policy, module: str) -> Policy:
-    """Return `policy` with the code of `module` as a part of its identity, beside what the policy says itself.
+    """Add a digest of the source files of `module` to the identity of `policy`, and return `policy`.
 
     Args:
-        name: What the user calls the policy.
-        policy: Changed in place.
-        module: Name of the imported module that the policy comes from.
+        name: Name of the policy for messages.
+        policy: The policy; changed in place.
+        module: Name of the imported module that defines the policy.
 
     Raises:
         SimScaleError: If the policy does not let its identity be set.
@@ -88,7 +88,7 @@ def _check_names(factory: PolicyFactory, options: Mapping[str, Any]) -> None:
     """Raise `UnknownNameError` if `factory` does not take an option."""
     try:
         _, *parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # it takes nothing, or is written in C: calling it tells more
+    except (TypeError, ValueError):  # no arguments, or written in C: the call gives a better message
         return
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
@@ -100,11 +100,11 @@ def _check_names(factory: PolicyFactory, options: Mapping[str, Any]) -> None:
 
 
 def _problem(policy: object) -> str:
-    """Return why `policy` is no policy; "" if it is one."""
+    """Return the reason why `policy` is no policy; "" if it is a policy."""
     lacking = [part for part in ("needs", "reset", "predict") if not hasattr(policy, part)]
     if lacking:
         return f"it has no {', '.join(lacking)}"
-    return "" if isinstance(getattr(policy, "needs", None), Needs) else "its needs are no policies.base.Needs"
+    return "" if isinstance(getattr(policy, "needs", None), Needs) else "its `needs` is not a policies.base.Needs"
 
 
 def _set(name: str, policy: Policy, attribute: str, value: object) -> None:
@@ -118,7 +118,7 @@ def _set(name: str, policy: Policy, attribute: str, value: object) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return in one line what was raised, and where in the user's code."""
+    """Return the exception and its place in the user's code, in one line."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     frames = [frame for frame in frames if not frame.filename.startswith(("<", *_LIBRARIES))] or frames
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

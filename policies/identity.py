@@ -1,4 +1,4 @@
-"""Identity of a policy that is code: a digest of the files that it is made of."""
+"""Identity of a policy's code: a digest of its source files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LIBRARY_FOLDERS = ("site-packages", "dist-packages")
 
 
 def code_identity(module_name: str) -> str:
-    """Return the SHA-256 of a module's file and of all files that it imports from its own package or folder.
+    """Return a SHA-256 digest of a module's file and of all files that it imports from its own package or folder.
 
-    Imports are followed through the source, so the digest does not depend on what else a process has loaded.
-    Libraries do not count, and neither do packages of this project that somebody else's policy imports.
+    Imports are found by parsing the source, so the digest does not depend on the modules that the process has loaded.
+    Installed libraries are left out. Packages of this project are left out if the module is not one of them.
 
     Args:
         module_name: Name of a module that has been imported.
@@ -29,16 +29,16 @@ def code_identity(module_name: str) -> str:
 
 
 def _files(module_name: str) -> dict[str, Path]:
-    """Return name and file of the module and of what it imports from its own package or folder."""
+    """Return the files of the module and of its imports from its own package or folder, by module name."""
     file = getattr(sys.modules[module_name], "__file__", None)
-    if file is None:  # it was made by a running program, or is a package without a file
+    if file is None:  # created at run time, or a package without a file
         return {}
     files = {module_name: Path(file).absolute()}
-    root, counts = _scope(module_name, files[module_name])
+    root, is_own = _scope(module_name, files[module_name])
     waiting = [*_parents(module_name), *_imports(module_name, files[module_name])]
     while waiting:
         name = waiting.pop()
-        path = _source(root, name) if name not in files and counts(name.partition(".")[0]) else None
+        path = _source(root, name) if name not in files and is_own(name.partition(".")[0]) else None
         if path is not None:
             files[name] = path
             waiting.extend(_imports(name, path))
@@ -46,7 +46,7 @@ def _files(module_name: str) -> dict[str, Path]:
 
 
 def _scope(module_name: str, file: Path) -> tuple[Path, Callable[[str], bool]]:
-    """Return the folder from which module names lead to files, and which top-level names count as the module's own."""
+    """Return the root folder of the module's imports, and a function that says whether a top-level name is its own."""
     top, *inner = module_name.split(".")
     if inner or file.name == "__init__.py":
         depth = len(inner) + (file.name == "__init__.py")
@@ -57,14 +57,14 @@ def _scope(module_name: str, file: Path) -> tuple[Path, Callable[[str], bool]]:
 
 
 def _source(root: Path, name: str) -> Path | None:
-    """Return the file of the module `name` below `root`; None if there is none."""
+    """Return the file of the module `name` below `root`; None if no file exists."""
     place = root.joinpath(*name.split("."))
     choices = (place / "__init__.py", place.with_name(f"{place.name}.py"))
     return next((path for path in choices if path.is_file()), None)
 
 
 def _parents(name: str) -> list[str]:
-    """Return the module `name` and all packages above it; importing it runs them all."""
+    """Return the module `name` and all packages above it. Importing `name` runs all of them."""
     parts = name.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
@@ -87,7 +87,7 @@ def _imports(name: str, path: Path) -> Iterator[str]:
 
 
 def _absolute_name(node: ast.ImportFrom, package: str) -> str:
-    """Return the module that `from … import` names; "" for an import that would fail."""
+    """Return the absolute module name of `from … import`; "" for an import that would fail."""
     try:
         return importlib.util.resolve_name("." * node.level + (node.module or ""), package)
     except ImportError:

@@ -1,4 +1,4 @@
-"""Policies by name, checkpoint folder, or `module:attribute`: what `--model` accepts."""
+"""Builds the policy for a value of `--model`: a name, a checkpoint folder, or `module:attribute`."""
 
 from __future__ import annotations
 
@@ -28,16 +28,21 @@ def make_policy(
 ) -> Policy:
     """Build the policy that `--model` names, for one environment.
 
+    `model` is one of:
+
+    * the name of a policy without weights ("scripted", "random", …), or of an entry point;
+    * the name of a model ("bc", "vla"), which runs `checkpoint`, by default a shipped checkpoint of this model;
+    * the name of a shipped checkpoint, or a checkpoint folder;
+    * "module:attribute", a callable that takes an `EnvSpec` and returns a policy, or the model class of `checkpoint`.
+
     Args:
-        model: A name ("scripted", "random", …, or an entry point's); a model's name ("bc", "vla"), with `checkpoint`
-            or the shipped one; a shipped checkpoint's name; a checkpoint folder; or "module:attribute", a callable
-            that takes an `EnvSpec` and returns a policy, or a model class that `checkpoint` was trained from.
-        spec: What the environment offers.
-        checkpoint: Folder of a learned policy's weights.
-        options: Name to value, both as typed. Numbers are recognised.
+        model: See above.
+        spec: Specification of the environment.
+        checkpoint: Folder with the weights of a learned policy.
+        options: Values of options by name, as typed by the user. Numbers are recognised.
 
     Raises:
-        SimScaleError: If the name, the folder, an option or their combination does not work.
+        SimScaleError: If the name, the folder, an option or their combination is invalid.
     """
     values = {name: option_value(name, text) for name, text in (options or {}).items()}
     check_execution(values)
@@ -54,7 +59,7 @@ def make_policy(
 
 
 def _is_of_another_package(model: str) -> bool:
-    """Return whether `model` is an entry point's name. Names of this project do not change with what is installed."""
+    """Return whether `model` names an entry point of another package. Names of this project come first."""
     from simscaleai.models.registry import list_models
 
     own = (*BUILT_IN, *list_models(), *(folder.name for folder in shipped_checkpoints()))
@@ -62,7 +67,7 @@ def _is_of_another_package(model: str) -> bool:
 
 
 def _named_factory(model: str) -> tuple[PolicyFactory, str]:
-    """Return what builds the policy called `model`, and the module that it comes from; "" for our own."""
+    """Return the factory of the policy `model`, and the name of its module; "" for a built-in policy."""
     if model in BUILT_IN:
         return BUILT_IN[model], ""
     factory: PolicyFactory = load_entry_point(ENTRY_POINTS, model)
@@ -70,10 +75,10 @@ def _named_factory(model: str) -> tuple[PolicyFactory, str]:
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, str]:
-    """Return what `--policy-option NAME=VALUE …` says, name to value.
+    """Parse `--policy-option NAME=VALUE …` into values by name.
 
     Raises:
-        SimScaleError: If a text has another form, or a name comes twice.
+        SimScaleError: If a text does not have this form, or two texts have the same name.
     """
     options: dict[str, str] = {}
     for text in texts:
@@ -107,10 +112,10 @@ def _learned_policy(model: str, checkpoint: Path | None, spec: EnvSpec, options:
 
 
 def _named_folder(model: str) -> Path | None:
-    """Return the checkpoint folder whose path or shipped name is `model`; None if `model` is the name of a model.
+    """Return the checkpoint folder with the path or the shipped name `model`; None if `model` names no checkpoint.
 
-    A name means the same in every working directory: a folder of that name that is no checkpoint does not count. If the
-    folder is a checkpoint, the name is ambiguous, and the user must choose.
+    The name of a model or of a shipped checkpoint means the same in every working directory: a local folder with this
+    name is ignored. If that folder is a checkpoint, the name is ambiguous, and an error asks the user to choose.
     """
     from simscaleai.models.registry import list_models
 
@@ -133,7 +138,7 @@ def _check_model_name(model: str, loaded: Checkpoint, folder: Path) -> None:
 
 
 def _shipped_checkpoint(model: str, env_id: str) -> Path:
-    """Return the first shipped checkpoint of `model` that serves the environment."""
+    """Return the folder of the first shipped checkpoint of `model` that was made for the environment."""
     from simscaleai.checkpoint import read_checkpoint_config
     from simscaleai.models.registry import list_models
 
@@ -186,4 +191,4 @@ def _zero(spec: EnvSpec) -> Policy:
 
 
 BUILT_IN: dict[str, PolicyFactory] = {"scripted": _scripted, "random": _random, "zero": _zero, "pusher": _pusher}
-"""Policies without weights: name to what builds them for an environment."""
+"""Factories of the policies without weights, by name."""

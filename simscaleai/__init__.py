@@ -1,1 +1,1 @@
-"""Learning: models, processing, data, checkpoints, training. Knows arrays, not simulators."""
+"""Learning: models, processing, data, checkpoints, training. It works on arrays and imports no simulator."""

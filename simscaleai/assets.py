@@ -1,4 +1,4 @@
-"""Where the scenes and the shipped checkpoints are."""
+"""Finds the scenes and the checkpoints that are part of the package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def asset_path(name: str) -> Path:
     """Return the path of `assets/<name>`, in a checkout or in an installed wheel.
 
     Raises:
-        SimScaleError: If the installation lacks it.
+        SimScaleError: If the asset is missing.
     """
     package = Path(__file__).resolve().parent
     for folder in (package / "assets", package.parent / "assets"):

@@ -1,4 +1,4 @@
-"""A checkpoint: one folder with all that evaluation needs, and nothing that could be executed.
+"""A checkpoint: one folder with everything that evaluation needs, and without executable code.
 
 ::
 
@@ -7,7 +7,7 @@
     └── model.safetensors   weights, float32 or float16
 
 `load_checkpoint` builds the model by its registered name. It imports a user's own model only if the caller names
-exactly that class, because a file that came from elsewhere must not decide which code runs. Reading the configuration
+exactly that class, because a file of unknown origin must not decide which code runs. Reading the configuration
 alone (`read_checkpoint_config`) needs no torch.
 """
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_VERSION = 2
-"""Version of the content of `config.json`. Version 1 has no `config_version`, and a contract instead of needs."""
+"""Version of the content of `config.json`. Version 1 has a contract instead of needs, and no `config_version`."""
 INFERENCE_VERSION = 1
-"""Version of the computation. It is raised when the same weights would give other actions, for example because of
+"""Version of the inference code. It increases when the same weights would give other actions, for example because of
 another attention, precision or sampling procedure."""
 
 
 class CheckpointError(SimScaleError):
-    """A checkpoint that cannot be used. The text names the folder and the reason."""
+    """A checkpoint cannot be used. The text names the folder and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +52,12 @@ class ModelConfig:
     arguments: dict[str, Any]
     """Arguments of the constructor."""
     module: str | None = None
-    """`package.module:Class` of a model that is not registered; None for one that is."""
+    """`package.module:Class` of a model that is not registered; None for a registered model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsConfig:
-    """What is known of the weights file."""
+    """Precision and digest of the weights file."""
 
     precision: str
     """Type of the stored numbers: "float32" or "float16"."""
@@ -71,20 +71,20 @@ class CheckpointConfig:
 
     config_version: int = CONFIG_VERSION
     inference_version: int = INFERENCE_VERSION
-    """Version of the computation with which it was made."""
+    """`INFERENCE_VERSION` of the code that wrote the checkpoint."""
     model: ModelConfig
     n_action_steps: int
     """Number of actions of a chunk that are executed before the model predicts the next chunk."""
     needs: Needs
-    """What the policy needs of an environment."""
+    """What the policy needs from an environment."""
     processor: Processor
     """Conversions between environment and model."""
     training: dict[str, Any]
-    """How it was trained: configuration, dataset digest, seeds, steps, minutes, versions."""
+    """How the model was trained: configuration, dataset digest, seeds, steps, minutes, versions."""
     weights: WeightsConfig
 
     def __post_init__(self) -> None:
-        """Check the numbers, and that the processor converts what the policy needs."""
+        """Check the numbers, and that the processor converts exactly the observations that the policy needs."""
         for name in ("config_version", "inference_version", "n_action_steps"):
             if getattr(self, name) < 1:
                 raise SimScaleError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -122,7 +122,7 @@ class Checkpoint:
 
     @property
     def needs(self) -> Needs:
-        """What the policy needs of an environment."""
+        """What the policy needs from an environment."""
         return self.config.needs
 
     @property
@@ -137,7 +137,7 @@ class Checkpoint:
 
     @property
     def training(self) -> dict[str, Any]:
-        """How it was trained: configuration, dataset digest, seeds, steps, minutes, versions."""
+        """How the model was trained: configuration, dataset digest, seeds, steps, minutes, versions."""
         return self.config.training
 
 
@@ -170,7 +170,7 @@ def save_checkpoint(
     module: str | None = None,
     half: bool = False,
 ) -> None:
-    """Write a checkpoint, replacing one that is there.
+    """Write a checkpoint. It replaces an existing checkpoint in `folder`.
 
     Each file is replaced atomically. The configuration comes last and holds the SHA-256 of the weights, so a process
     that dies in between leaves the old checkpoint, or two files that `load_checkpoint` refuses because they do not
@@ -180,12 +180,12 @@ def save_checkpoint(
         folder: Where to write; created if needed.
         model: The network.
         model_name: Its registered name, or `package.module:Class`.
-        model_arguments: Arguments that it was built with; JSON data.
-        needs: What the policy needs of an environment.
-        processor: The conversions it was trained with.
+        model_arguments: Arguments that the model was built with; JSON data.
+        needs: What the policy needs from an environment.
+        processor: The conversions that the model was trained with.
         training: The training record; JSON data.
         n_action_steps: Number of actions of a chunk to execute, 1 to the model's action horizon.
-        module: `package.module:Class` of a model that is not registered; None for one that is.
+        module: `package.module:Class` of a model that is not registered; None for a registered model.
         half: Store weights as float16.
 
     Raises:
@@ -212,12 +212,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: str | Path, *, module: str | None = None) -> Checkpoint:
-    """Read, check and build a checkpoint.
+    """Read and check a checkpoint, and build its model.
 
     Args:
         folder: The checkpoint.
-        module: `package.module:Class` that may be imported. It is required for a checkpoint of an unregistered model,
-            and must be the class that the checkpoint names; None for a registered model.
+        module: The class that may be imported, `package.module:Class`. A checkpoint of an unregistered model requires
+            exactly the class that it names; None for a registered model.
 
     Raises:
         CheckpointError: If a file is missing or damaged, the weights do not fit the model, or a newer version wrote it.
@@ -278,7 +278,7 @@ def _from_version_1(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build_model(folder: Path, config: ModelConfig, module: str | None) -> nn.Module:
-    """Build the untrained network without a change to the caller's random numbers."""
+    """Build the untrained network without changing the state of torch's random generator."""
     import torch
 
     if config.module != module:

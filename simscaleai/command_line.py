@@ -1,4 +1,4 @@
-"""What all commands share: they read flags into a dataclass, and print a user's mistake as one line."""
+"""Shared by all commands: reading flags into a dataclass, and printing a user's mistake without a traceback."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _VALUE = re.compile(r"Error parsing (\S+): no type matching (?:\{None\}\|)?(.+) 
 def parse(
     config_type: type[Config] | Any, program: str, arguments: Sequence[str] | None, description: str | None = None
 ) -> Config:
-    """Read the command line into a `config_type`.
+    """Return a `config_type` with the values from the command line.
 
     Args:
         config_type: Frozen dataclass, or a union of them for subcommands. The text under a field is its flag's help.
-        program: How the user calls the command.
-        arguments: Command line without the program; None takes that of the process.
+        program: The command as the user types it, for example "python -m simscaleai.train".
+        arguments: Command line without the program; None takes the arguments of the process.
         description: First lines of the help; by default the docstring of the class.
 
     Raises:
         SimScaleError: If a flag is unknown or missing, lacks its value, or has a value of another type.
-        SystemExit: After the help was printed, if the command line asks for it.
+        SystemExit: If the command line asks for the help, after the help was printed.
     """
     import tyro
 
@@ -65,15 +65,15 @@ def say_mistake(mistake: BaseException) -> None:
 
 
 def printable(text: str) -> str:
-    """Return `text` with escape sequences in place of all characters that a terminal would not show.
+    """Return `text` with every unprintable character replaced by its escape sequence.
 
-    Text from a file of unknown origin then stays in its line, and cannot send commands to the terminal.
+    Text from a file of unknown origin then stays on its line and cannot send control sequences to the terminal.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _set_help_texts(config_type: Any) -> None:
-    """Give tyro the text under each field as one paragraph. By itself, tyro keeps the line breaks of the source."""
+    """Set the text under each field as its help, as one paragraph. Tyro itself would keep the line breaks."""
     config_type = get_args(config_type)[0] if get_args(config_type) else config_type
     (definition,) = ast.parse(inspect.getsource(config_type)).body
     statements = definition.body if isinstance(definition, ast.ClassDef) else []

@@ -1,11 +1,11 @@
-"""What environments and policies agree on: vectors, cameras, actions, and the comparison of both sides.
+"""The contract between environments and policies: vectors, cameras, actions, and the check that both sides match.
 
 An environment says what it offers (`EnvSpec`). A policy, an expert or a recorder says what it needs (`Needs`).
-`differences` compares the two, and is the only place that does.
+`differences` is the only function that compares the two.
 
-Knows arrays and JSON only: no simulator and no torch, so that a policy may import it on a robot.
+This module imports neither a simulator nor torch, so a policy can import it on a robot.
 
-Time convention, once for the whole project (control step t lasts 1 / control_hz seconds)::
+Time convention of the whole project (control step t lasts 1 / control_hz seconds)::
 
     observation_t --policy--> action_t --simulation--> observation_{t+1}, reward_t, success_t
 
@@ -24,15 +24,15 @@ from simscaleai.errors import MismatchError, SimScaleError, UnknownNameError
 from simscaleai.json_data import DAMAGE, plain, read_checked
 
 Observation = dict[str, NDArray[Any]]
-"""Key of a vector or of a camera to an array with one row per slot: vectors float32 (n, size), images uint8
-(n, height, width, 3)."""
+"""Maps the key of each vector and camera to an array with one row per slot. Vectors are float32 (n, size), images are
+uint8 (n, height, width, 3)."""
 
 ImageSize = tuple[int, int]
 """Height and width [px]."""
 
-# A damaged file may claim more than memory holds.
-_MOST_NUMBERS = 1_000_000  # in one feature
-_MOST_PIXELS = 4096  # in the height or width of an image
+# Limits for sizes that are read from files, because a damaged file may contain a size that exceeds the memory.
+_FEATURE_SIZE_LIMIT = 1_000_000  # entries of one feature, exclusive
+_MAX_IMAGE_SIDE = 4096  # height or width of an image [px]
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,11 @@ class Feature:
     frame: str
 
     def __post_init__(self) -> None:
-        """Refuse a size that cannot be, as a damaged file may claim."""
-        if not 0 < self.size < _MOST_NUMBERS:
-            raise SimScaleError(f"expected a size of at least 1 for feature {self.name!r}, got {self.size}")
+        """Check that the size is possible, because it may come from a damaged file."""
+        if not 0 < self.size < _FEATURE_SIZE_LIMIT:
+            raise SimScaleError(
+                f"expected a size from 1 to {_FEATURE_SIZE_LIMIT - 1} for feature {self.name!r}, got {self.size}"
+            )
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Layout:
 
     features: tuple[Feature, ...]
     privileged: bool = False
-    """Whether the vector is simulator truth, which no robot knows. A policy that looks at images never receives it."""
+    """Whether the vector is simulator truth, which no robot can measure. A policy with cameras never receives it."""
 
     @property
     def size(self) -> int:
@@ -64,11 +66,11 @@ class Layout:
         return sum(feature.size for feature in self.features)
 
     def __str__(self) -> str:
-        """Return the names, sizes and units of the features for a message."""
+        """Return the names, sizes and units of the features as text for messages."""
         return " + ".join(f"{feature.name}({feature.size}) [{feature.unit}]" for feature in self.features)
 
     def slice(self, name: str) -> slice:
-        """Return where feature `name` stands in the vector.
+        """Return the slice of the vector that holds feature `name`.
 
         Raises:
             KeyError: If the layout has no such feature.
@@ -88,58 +90,58 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionSpec:
-    """What the numbers of an action are."""
+    """Names, limits and meaning of the entries of an action."""
 
     names: tuple[str, ...]
-    """Name of each number."""
+    """Name of each entry."""
     low: tuple[float, ...]
-    """Smallest value of each number."""
+    """Smallest value of each entry."""
     high: tuple[float, ...]
-    """Largest value of each number."""
+    """Largest value of each entry."""
     meaning: str
     """What an action does, in words, with units and frames."""
     idle: Literal["zero", "repeat"] = "zero"
-    """What is sent while no new action is there: zeros (displacements), or the last action again (absolute targets)."""
+    """What is sent until the next action is available: zeros (displacements), or the last action (absolute targets)."""
 
     @property
     def size(self) -> int:
-        """Number of numbers, A."""
+        """Number of entries, A."""
         return len(self.names)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvSpec:
-    """All that an environment offers."""
+    """What an environment offers: its observations, actions, control rate and success rule."""
 
     env_id: str
     """Full id with its version, for example "SimScale/Reach-v0"."""
     digest: str
-    """Digest of what is simulated. It changes when the same actions could lead to something else."""
+    """Digest of the simulation. It changes when the same actions could lead to another result."""
     vectors: Mapping[str, Layout]
     """Observation key to the layout of that vector."""
     cameras: Mapping[str, ImageSize | None] = field(default_factory=dict)
-    """Observation key of each camera to the size of its images; None where the reader chooses the size."""
+    """Observation key of each camera to the size of its images; None if the reader chooses the size."""
     render_profile: str | None = None
-    """Digest of how observations are drawn; None where it is unknown or nothing is drawn."""
+    """Digest of how images are rendered; None if it is unknown or the environment renders no images."""
     film_cameras: tuple[str, ...] = ()
     """Cameras for films, the default first; empty if the environment cannot be filmed."""
     action: ActionSpec
-    """What an action is."""
+    """Names, limits and meaning of the entries of an action."""
     control_hz: float
     """Control steps per second."""
     max_episode_steps: int
     """Time limit of an episode in control steps."""
     success: str
-    """When an episode is a success, in words."""
+    """Condition for the success of an episode, in words."""
     has_instructions: bool = False
     """Whether episodes come with an instruction in words."""
     repeats: Literal["exact", "no", "unknown"] = "exact"
-    """Whether the same start and actions give the same bytes again on one machine."""
+    """Whether a repetition of the same start and actions on the same machine gives the same bytes."""
     distinct_starts: int | None = None
-    """How many different starts there are; None if every seed is another one."""
+    """Number of different starts; None if every seed gives a different start."""
 
     def needs(self, *vectors: str, cameras: Mapping[str, ImageSize] | None = None, instruction: bool = False) -> Needs:
-        """Return the needs of a reader of these `vectors` and `cameras` of this environment.
+        """Return the needs of a reader (a policy, an expert or a recorder) of these `vectors` and `cameras`.
 
         Example:
             >>> needs = spec.needs("state", cameras={"front": (96, 96)})
@@ -179,9 +181,9 @@ class EnvSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What one reader of observations needs of an environment: a policy, an expert, or a recorder.
+    """What a reader of observations (a policy, an expert or a recorder) needs from an environment.
 
-    The fields from `environments` on say for what the reader was made. None means that any value will do.
+    `environments` and the fields after it say what the reader was made for. None accepts any value.
     """
 
     vectors: Mapping[str, Layout] = field(default_factory=dict)
@@ -191,12 +193,12 @@ class Needs:
     instruction: bool = False
     """Whether the instruction is read."""
     history: int = 1
-    """How many consecutive observations one look takes, the newest last. With more than 1, arrays have the shape
+    """Number of consecutive observations that the reader gets at once, the newest last. Above 1, arrays have the shape
     (n, history, ...)."""
     environments: Mapping[str, str] | None = None
     """Environment id to digest."""
     render_profile: str | None = None
-    """Digest of how images are drawn."""
+    """Digest of how images are rendered."""
     action: str | None = None
     """What an action does, as `ActionSpec.meaning` says."""
     control_hz: float | None = None
@@ -215,12 +217,12 @@ class Needs:
         return tuple(key for key, layout in self.vectors.items() if layout.privileged)
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be, as a damaged file may claim."""
+        """Check that the numbers are possible, because they may come from a damaged file."""
         if self.history < 1:
             raise SimScaleError(f"expected a history of at least 1, got {self.history}")
         for camera, size in self.cameras.items():
-            if not all(0 < length <= _MOST_PIXELS for length in size):
-                most = f"1 to {_MOST_PIXELS} px"
+            if not all(0 < length <= _MAX_IMAGE_SIDE for length in size):
+                most = f"1 to {_MAX_IMAGE_SIDE} px"
                 raise SimScaleError(
                     f"expected images of camera {camera!r} with a height and width of {most}, got {size}"
                 )
@@ -246,12 +248,12 @@ class Needs:
 
 
 def union_of_needs(readers: Iterable[Needs]) -> Needs:
-    """Return what an environment must give so that all `readers` find their keys.
+    """Return the vectors, cameras and instruction that an environment must provide for all `readers`.
 
-    Only vectors, cameras and the instruction are joined.
+    All other fields have their default values.
 
     Raises:
-        MismatchError: If two readers want one camera in two sizes.
+        MismatchError: If two readers need images of different sizes from one camera.
     """
     joined = Needs()
     for needs in readers:
@@ -268,7 +270,10 @@ def union_of_needs(readers: Iterable[Needs]) -> Needs:
 
 
 def differences(needs: Needs, spec: EnvSpec) -> list[str]:
-    """Return one readable line for each way in which `spec` does not give what `needs` ask for."""
+    """Return one line of text for each need that `spec` does not meet.
+
+    If the reader was not made for this environment, the only line says so.
+    """
     if needs.environments is not None and spec.env_id not in needs.environments:
         served = ", ".join(needs.environments) or "no environment"
         return [f"environment: policy serves {served}, this is {spec.env_id}"]
@@ -292,7 +297,7 @@ def differences(needs: Needs, spec: EnvSpec) -> list[str]:
 
 
 def check_needs(needs: Needs, spec: EnvSpec) -> None:
-    """Raise `MismatchError`, naming both sides, unless `spec` gives what `needs` ask for."""
+    """Raise `MismatchError`, which names both sides, unless `spec` meets all `needs`."""
     found = differences(needs, spec)
     if found:
         raise MismatchError(found)
@@ -317,7 +322,7 @@ def _layout_text(layout: Layout | None) -> str:
 
 
 def _from_version_1(contract: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of `Needs` for a contract as datasets and checkpoints of format version 1 hold it."""
+    """Convert a contract, as datasets and checkpoints of format version 1 store it, to the fields of `Needs`."""
     vectors = {"state": {"features": contract["state"], "privileged": False}}
     if contract.get("environment_state"):
         vectors["environment_state"] = {"features": contract["environment_state"], "privileged": True}

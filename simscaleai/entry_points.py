@@ -1,6 +1,6 @@
-"""Entry points: what other installed packages add to this one, by name.
+"""Entry points, through which other installed packages add policies and environments by name.
 
-A package declares them in its `pyproject.toml`::
+A package declares its entry points in its `pyproject.toml`::
 
     [project.entry-points."simscaleai.policies"]
     my-policy = "my_package.policies:MyPolicy"
@@ -15,15 +15,15 @@ from simscaleai.errors import SimScaleError
 
 
 def entry_point_names(group: str) -> dict[str, str]:
-    """Return name of each entry point of `group` to where it points, without loading anything."""
+    """Return a dictionary from the name of each entry point of `group` to its target, without loading the targets."""
     return {point.name: point.value for point in _points(group)}
 
 
 def load_entry_point(group: str, name: str) -> Any:
-    """Load and return what the entry point `name` of `group` points to.
+    """Load and return the target of the entry point `name` of `group`.
 
     Raises:
-        SimScaleError: If two packages declare the name, or loading fails; the text says why.
+        SimScaleError: If no package or more than one declares the name, or loading fails. The text says why.
     """
     found = [point for point in _points(group) if point.name == name]
     if len(found) != 1:

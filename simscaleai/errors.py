@@ -1,7 +1,7 @@
 """Errors of the whole project: a user's mistake, a mismatch, and faults of the infrastructure.
 
 A `SimScaleError` is a user's mistake. Commands print it as one line without a traceback. `SlotFault` and
-`PolicyUnavailable` are no mistakes: they say that a simulator or a policy server failed, so an episode runs again.
+`PolicyUnavailable` are not mistakes of the user: a simulator or a policy server failed, and the episode runs again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 
 class SimScaleError(ValueError):
-    """A user's mistake. The text says what was expected, what came, and what to do."""
+    """A user's mistake. The text says what was expected, what was given, and what to do."""
 
 
 class UnknownNameError(SimScaleError):
@@ -21,8 +21,8 @@ class UnknownNameError(SimScaleError):
         """Build the message.
 
         Args:
-            kind: What the name should be, for example "model".
-            name: What came.
+            kind: Kind of thing that has the name, for example "model".
+            name: The unknown name.
             available: The names that exist.
         """
         names = [str(choice) for choice in available]
@@ -32,12 +32,12 @@ class UnknownNameError(SimScaleError):
 
 
 class MismatchError(SimScaleError):
-    """A policy needs something else than the environment offers."""
+    """A policy needs something that the environment does not offer."""
 
     def __init__(self, differences: Sequence[str]) -> None:
-        """Build the message from `differences`, one line for each thing that differs."""
+        """Build the message from `differences`, one line each."""
         self.differences = list(differences)
-        """What differs, one line each; every line names both sides."""
+        """The differences, one line each. Every line names both sides."""
         listing = "\n".join(f"  - {line}" for line in self.differences)
         super().__init__(
             f"the policy does not fit the environment:\n{listing}\n"
@@ -46,11 +46,11 @@ class MismatchError(SimScaleError):
 
 
 class ConformanceError(SimScaleError):
-    """An environment or a policy breaks a promise of its protocol, as `check_slots` or `check_policy` found out."""
+    """An environment or a policy breaks its protocol. `check_slots` and `check_policy` raise this error."""
 
 
 class SlotFault(Exception):
-    """The simulator of some slots failed. The episodes in these slots run again; nobody's policy is to blame."""
+    """The simulator of some slots failed. The episodes in these slots run again, and the policy is not blamed."""
 
     def __init__(self, slots: Sequence[int], reason: str) -> None:
         """Build the message.
@@ -65,4 +65,4 @@ class SlotFault(Exception):
 
 
 class PolicyUnavailable(Exception):
-    """The policy cannot be asked now, for example because its server is gone. The episodes run again."""
+    """The policy cannot answer now, for example because its server is down. The episodes run again."""

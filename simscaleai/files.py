@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and folders that one process at a time writes to."""
+"""Atomic writes of files and folders, and a lock that lets only one process write to a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WriteError(SimScaleError):
 
 
 def replace_file(path: Path, data: bytes | str) -> None:
-    """Make `path` hold `data`, or leave `path` as it was if the process dies first.
+    """Write `data` to `path` atomically: if the process dies before the end, `path` keeps its old content.
 
     Args:
         path: The file. Its folder must exist.
@@ -41,7 +41,7 @@ def replace_file(path: Path, data: bytes | str) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append `line`, which ends with a newline, to `path`. A process that dies may leave a part of it.
+    """Append `line`, which ends with a newline, to `path`. A process that dies may leave an incomplete line.
 
     Raises:
         WriteError: If the line cannot be written.
@@ -51,15 +51,15 @@ def append_line(path: Path, line: str) -> None:
 
 
 def complete_lines(path: Path) -> list[bytes]:
-    """Return the lines of `path` that end with a newline; none if there is no such file.
+    """Return the lines of `path` that end with a newline, without it; an empty list if there is no such file.
 
-    A last line without its newline is what a killed process leaves. It counts as not written.
+    A killed process may leave a last line without a newline. That line counts as not written.
     """
     return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what killed processes have left in `folder`. The caller must be its only writer."""
+    """Remove temporary files of killed processes from `folder`. No other process may be writing to the folder."""
     for path in folder.glob(f".*{_PARTIAL}"):
         path.unlink(missing_ok=True)
 
@@ -67,7 +67,7 @@ def remove_partial_files(folder: Path) -> None:
 def check_new_folder(path: Path) -> None:
     """Check that `path` can become a new folder: it does not exist, or it is an empty folder.
 
-    Nothing is changed: folders that are created for the check are removed again.
+    The check creates missing folders for a moment and removes them again.
 
     Raises:
         SimScaleError: If `path` is a file, or a folder that holds something. Nothing is ever overwritten.
@@ -87,14 +87,14 @@ def check_new_folder(path: Path) -> None:
 
 
 def create_folder(path: Path) -> None:
-    """Create the folder `path` with its parents; raises as `check_new_folder`."""
+    """Create the folder `path` with its parents. It raises the same errors as `check_new_folder`."""
     check_new_folder(path)
     path.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill. It becomes `path` at the end; an error leaves nothing behind.
+    """Yield a temporary folder, which is renamed to `path` at the end. After an exception, it is removed.
 
     Raises:
         SimScaleError: If `path` is a file, or a folder that holds something. Nothing is ever overwritten.
@@ -143,8 +143,8 @@ def _write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise WriteError(
-            f"cannot write {path}: {error.strerror}; what was finished before is kept, so solve this and continue "
-            "(with --resume, if the command has it)"
+            f"cannot write {path}: {error.strerror}; what was finished before is kept, so remove the cause and continue"
+            " (with --resume, if the command has it)"
         ) from error
 
 

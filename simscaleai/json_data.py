@@ -1,4 +1,4 @@
-"""Plain JSON data: conversion, comparison, and checks of data that somebody else may have written."""
+"""Plain JSON data: conversion, comparison, and checks of data of unknown origin."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from simscaleai.errors import SimScaleError
 T = TypeVar("T")
 
 DAMAGE = (KeyError, TypeError, AttributeError, ValueError, RecursionError)
-"""What reading JSON data raises if the data is damaged or of another kind."""
+"""Exceptions that reading JSON data raises if the data is damaged or has another structure."""
 
 
 def damage_text(error: BaseException) -> str:
-    """Return why reading data failed, in one line, where `error` is one of `DAMAGE`."""
+    """Return one line that says why reading data failed. `error` is the exception, for example one of `DAMAGE`."""
     text = " ".join(str(error).split())
     return text if isinstance(error, SimScaleError) else f"{type(error).__name__} {text}"
 
 
-_MOST_SHOWN = 80  # characters of a value in a message
+_MOST_SHOWN = 80  # largest number of characters of a value in a message
 
 
 def parse_json(text: str | bytes) -> Any:
     """Return the JSON data in `text`.
 
     Raises:
-        ValueError: If `text` is no JSON, or holds a number that is not finite.
-        RecursionError: If it is nested too deeply.
+        ValueError: If `text` is not JSON, or holds a number that is not finite.
+        RecursionError: If `text` is nested too deeply.
     """
     return json.loads(text, parse_float=_finite, parse_constant=_finite)
 
@@ -51,7 +51,7 @@ def plain(data: Any) -> Any:
     """Return `data` as it is after a round trip through JSON: lists for tuples, plain numbers for NumPy's.
 
     Raises:
-        TypeError: If something in `data` cannot be JSON.
+        TypeError: If JSON cannot represent a value in `data`.
     """
     return json.loads(json.dumps(data, default=_plain_number))
 
@@ -63,12 +63,12 @@ def _plain_number(value: object) -> object:
 
 
 def json_differences(before: Any, now: Any, path: str = "") -> list[str]:
-    """Return one line for each entry in which `now` differs from `before`, also in objects within.
+    """Return one line for each entry in which `now` differs from `before`, including entries of nested objects.
 
     Args:
         before: Plain JSON data.
         now: Plain JSON data.
-        path: Where both stand, for the text; names are joined by dots.
+        path: Names of the enclosing entries, joined by dots, for the text.
     """
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         keys = [*before, *(key for key in now if key not in before)]
@@ -110,25 +110,25 @@ def is_of_type(value: object, kind: Any) -> bool:
 
 
 def read_checked(cls: type[T], data: object, where: str = "") -> T:
-    """Return the dataclass `cls` with the values in `data`, each checked against the annotation of its field.
+    """Return an instance of the dataclass `cls` from `data`, with each value checked against the type of its field.
 
-    A field may itself be a dataclass, an optional one, a mapping or a tuple of dataclasses, or any type that
-    `is_of_type` knows. A field with a default may be missing.
+    The type of a field may be a dataclass, an optional dataclass, a mapping or a tuple of dataclasses, or any type that
+    `is_of_type` supports. A field with a default may be missing.
 
     Args:
         cls: A dataclass.
-        data: Plain JSON data that somebody else may have written.
-        where: Where the data stands, for the text of errors; names are joined by dots.
+        data: Plain JSON data of unknown origin.
+        where: Names of the enclosing entries, joined by dots, for error messages.
 
     Raises:
-        SimScaleError: Naming the first entry that is missing, unknown, or of another type.
+        SimScaleError: If an entry is missing, unknown, or of another type. The text names the first such entry.
     """
     checked: T = _read(cls, data, where)
     return checked
 
 
 def _read(kind: Any, data: Any, where: str) -> Any:
-    """Return `data` as `kind`; `where` it stands is for the text of errors, names joined by dots."""
+    """Return `data` as `kind`. `where` names the enclosing entries for error messages."""
     if is_dataclass(kind):
         return _read_dataclass(kind, data, where)
     origin, arguments = get_origin(kind), get_args(kind)

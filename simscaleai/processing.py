@@ -1,7 +1,7 @@
-"""Conversion of an environment's arrays to a model's tensors, and of a model's actions to an environment's.
+"""Conversions between environment and model: observations to tensors, and actions in both directions.
 
 Training (through `simscaleai.training.windows`) and evaluation (through the policy adapter) use the same `Processor`,
-so a model never sees inputs that were prepared in two ways. Importing this module does not import torch.
+so both prepare a model's inputs in the same way. Importing this module does not import torch.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 STD_FLOOR = 0.01
 """Smallest standard deviation by which an entry of a vector is divided [unit of the entry].
 
-Some entries hardly move in the demonstrations, for example the tilt of a cube that lies flat. Divided by their own
-deviation, a centimetre or a hundredth of a radian more would become a value for which no weight was trained.
+Some entries hardly change in the demonstrations, for example the tilt of a cube that lies flat. Division by their own
+standard deviation would turn a change of a centimetre or a hundredth of a radian into a value far outside the training
+data.
 """
 
 CHANNELS = 3
@@ -59,7 +60,7 @@ class Affine:
 
     @classmethod
     def standardise(cls, statistics: Mapping[str, Any]) -> Affine:
-        """Return the map to zero mean and unit deviation. Constant entries stay near zero."""
+        """Return the map to zero mean and unit standard deviation. Constant entries stay near zero."""
         return cls(tuple(statistics["mean"]), tuple(max(std, STD_FLOOR) for std in statistics["std"]))
 
     @classmethod
@@ -86,10 +87,10 @@ class Processor:
     image_size: ImageSize | None = None
     """Height and width of the images of every camera; None without cameras."""
     action: Affine | None = None
-    """Normalisation of actions; None where they already lie in [-1, 1]."""
+    """Normalisation of actions; None if they already lie in [-1, 1]."""
 
     def __post_init__(self) -> None:
-        """Check that the size of the images is known if there are any."""
+        """Check that there is an image size if there are cameras, and none without cameras."""
         if bool(self.cameras) != (self.image_size is not None):
             raise SimScaleError(f"expected cameras with an image_size, got {self.cameras} and {self.image_size}")
 
@@ -97,11 +98,11 @@ class Processor:
     def fit(cls, needs: Needs, statistics: Mapping[str, Any]) -> Processor:
         """Return the processor of a policy with `needs`, from the `statistics` of its demonstrations.
 
-        Actions within [-1, 1] stay as they are. Others are mapped there by their range, because heads that end in tanh
-        or a clamp give no larger values.
+        If all actions lie within [-1, 1], they stay as they are. Otherwise their range is mapped to [-1, 1], because
+        heads that end in tanh or a clamp give no larger values.
 
         Args:
-            needs: What the policy needs of an environment.
+            needs: What the policy needs from an environment.
             statistics: Name of an array to its `min`, `max`, `mean` and `std`, as a dataset stores them.
 
         Raises:
@@ -122,12 +123,12 @@ class Processor:
 
     @property
     def state_dim(self) -> int:
-        """Length of the model's `state`; 0 for a model without."""
+        """Length of the model's `state`; 0 without vectors."""
         return sum(len(affine.offset) for affine in self.vectors.values())
 
     @property
     def image_channels(self) -> int:
-        """Channels of the model's `image`; 0 for a model without."""
+        """Channels of the model's `image`; 0 without cameras."""
         return CHANNELS * len(self.cameras)
 
     def observations(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
@@ -138,8 +139,8 @@ class Processor:
                 ignored.
 
         Returns:
-            `state` (N, sum of all D) float32, normalised, and `image` (N, 3 · cameras, H, W) float32 in [0, 1], as far
-            as there are vectors and cameras.
+            `state` (N, sum of all D) float32, normalised, if there are vectors. `image` (N, 3 · cameras, H, W) float32
+            in [0, 1], if there are cameras.
 
         Raises:
             SimScaleError: If an array is missing, or has another shape or dtype.
@@ -176,7 +177,7 @@ class Processor:
         return values
 
     def _joined_images(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Return the images of all cameras as float32 (N, channels, H, W) in [0, 1], each pixel written once."""
+        """Return the images of all cameras as float32 (N, channels, H, W) in [0, 1], without temporary copies."""
         pixels = [self._pixels(arrays, key) for key in self.cameras]
         count, height, width = pixels[0].shape[:3]
         joined = np.empty((count, self.image_channels, height, width), np.float32)

@@ -1,4 +1,4 @@
-"""From the arguments of Gymnasium's interfaces to those of `TaskSlots`, with checks that say what was expected."""
+"""Checks the arguments of the Gymnasium environments and converts them to arguments of `TaskSlots`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_PIXELS = 4096
 
 _REWARDS = ("sparse", "dense")
 _BOUNDS = {STATE: MAX_ARM_SPEED, ENVIRONMENT_STATE: 1000.0}
-"""Largest magnitude of each vector: a faster arm has diverged, and a fallen cube stays within 1 km."""
+"""Bound of the entries of each vector: a faster arm has diverged, and a falling cube stays within 1 km."""
 
 
 def make_task_slots(
@@ -75,15 +75,16 @@ def observation_space(slots: TaskSlots) -> gym.Space[Observation]:
 class SeedStream:
     """Seeds for the episodes of one slot.
 
-    An episode without a given seed draws one from a random stream. The last seed that was given seeds that stream.
+    If the caller gives no seed for an episode, the seed comes from a random stream. The last given seed starts this
+    stream.
     """
 
     def __init__(self) -> None:
-        """Begin with a stream that the operating system seeds."""
+        """Start with a stream that the operating system seeds."""
         self._source: np.random.Generator | int | None = None
 
     def next(self, seed: int | None = None) -> int:
-        """Return the seed of the next episode: `seed`, or the next one of the stream."""
+        """Return the seed of the next episode: `seed` if given, else the next seed of the stream."""
         if seed is not None:
             self._source = int(seed)
             return self._source
@@ -109,7 +110,7 @@ def check_cameras(cameras: Sequence[str], image_size: tuple[int, int]) -> None:
 
 
 def find_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
-    """Return the mode that `mode` is or names, as Gymnasium's own vector environments take it."""
+    """Return `mode`, which may be a name, as an `AutoresetMode`, as Gymnasium's own vector environments do."""
     try:
         return AutoresetMode(mode)
     except ValueError as error:
@@ -117,7 +118,7 @@ def find_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
 
 
 def check_actions(actions: NDArray[np.float32], shape: tuple[int, ...]) -> None:
-    """Raise `SimScaleError` unless `actions` are a floating-point array of this shape."""
+    """Raise `SimScaleError` unless `actions` is a floating-point array of shape `shape`."""
     expected = f"expected actions of shape {shape} and a floating dtype"
     if not isinstance(actions, np.ndarray):
         raise SimScaleError(f"{expected}, got {type(actions).__name__}")
@@ -128,12 +129,12 @@ def check_actions(actions: NDArray[np.float32], shape: tuple[int, ...]) -> None:
 def check_mask(name: str, mask: NDArray[np.bool_], num_envs: int) -> None:
     """Raise `SimScaleError` unless `mask` is a bool array of shape (num_envs,)."""
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,):
-        came = f"shape {mask.shape} and dtype {mask.dtype}" if isinstance(mask, np.ndarray) else type(mask).__name__
-        raise SimScaleError(f"{name} must be a bool array of shape ({num_envs},), got {came}")
+        got = f"shape {mask.shape} and dtype {mask.dtype}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise SimScaleError(f"{name} must be a bool array of shape ({num_envs},), got {got}")
 
 
 def per_slot_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> Sequence[int | None]:
-    """Return one seed per slot: s means s + i for slot i, None leaves a slot to its own stream."""
+    """Return one seed per slot. An int s gives slot i the seed s + i. None: the slot draws from its own stream."""
     if seed is None:
         return [None] * num_envs
     seeds = range(seed, seed + num_envs) if isinstance(seed, int | np.integer) else seed
@@ -145,7 +146,7 @@ def per_slot_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> Se
 
 
 def per_slot_options(options: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]:
-    """Spread the start options over the slots: one text for all, or a sequence with one per slot."""
+    """Return the start options of each slot. An option is one text for all slots, or a sequence with one per slot."""
     rows: list[dict[str, Any]] = [{} for _ in range(num_envs)]
     for name in START_OPTIONS:
         value = options.get(name)

@@ -1,4 +1,4 @@
-"""From actions to joint commands: an integrated Cartesian target and damped least squares."""
+"""Converts actions to joint commands, with an integrated Cartesian target and damped least squares."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from envs.tabletop.simulation import Simulation
 
 NUM_JOINTS = 7
 OPEN_GRIPPER = 0.04
-"""Half of the largest opening [m]: the gripper's command at action +1."""
+"""Half of the largest opening [m], which is the gripper command at action +1."""
 WORKSPACE = (np.array([0.28, -0.32, 0.015]), np.array([0.70, 0.32, 0.45]))
 """Lowest and highest Cartesian target [m]; the floor keeps the fingertips 2 mm above the table."""
 
-_LEASH = 0.05  # largest distance of the target from the end effector [m]; prevents wind-up against an obstacle
-_DAMPING = 0.02  # of the least squares; keeps joint steps bounded near singular arm shapes
+_MAX_LEAD = 0.05  # largest distance of the target from the end effector, per axis [m]; prevents wind-up at obstacles
+_DAMPING = 0.02  # damping of the least squares; keeps joint steps bounded near singular arm postures
 _POSTURE_GAIN = 0.1  # share of the way to the resting posture taken per step in the null space
 _DAMPING_MATRIX = _DAMPING**2 * np.eye(6)
 
-_SHOULDER_HEIGHT = 0.333  # lengths of the published kinematics [m]
+_SHOULDER_HEIGHT = 0.333  # this and the next lengths: published kinematics [m]
 _UPPER_ARM, _FOREARM, _ELBOW_OFFSET = 0.316, 0.384, 0.0825
 _WRIST_OFFSET, _HAND_LENGTH = 0.088, 0.107 + 0.1034
 
 
 def joints_for_position(position: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the elbow-up arm posture (7,) [rad] for the end effector at `position`, axis down, fingers along y.
+    """Return the elbow-up joint positions (7,) [rad] for the end effector at `position`, hand down, fingers along y.
 
-    Joints 3 and 5 are zero, so that shoulder, elbow and wrist lie in one vertical plane, a triangle in closed form.
+    Joints 3 and 5 are zero, so shoulder, elbow and wrist form a triangle in a vertical plane, solved in closed form.
 
     Args:
         position: End effector position (3,), world frame [m], within `WORKSPACE`.
@@ -52,8 +52,8 @@ def joints_for_position(position: NDArray[np.float64]) -> NDArray[np.float64]:
 class CartesianController:
     """Moves a Cartesian target by each action and follows it with the arm, hand pointing down, fingers along y.
 
-    The target is the only memory of the controller. It is reset with its slot. One damped least-squares step per
-    control step turns the pose error into joint commands. The null space pulls towards a resting posture.
+    The target is the only memory of the controller. Resetting a slot resets its target. One damped least-squares step
+    per control step turns the pose error into joint commands. The null space pulls towards a resting posture.
 
     Source: damped least squares, Wampler 1986; null-space projection, Siciliano et al., Robotics, 2009, § 3.7.
     """
@@ -86,7 +86,7 @@ class CartesianController:
         """
         ee = self._simulation.ee_position
         target = self.target + METRES_PER_STEP * actions[:, :3].astype(np.float64)
-        target = _limit(target, ee - _LEASH, ee + _LEASH)
+        target = _limit(target, ee - _MAX_LEAD, ee + _MAX_LEAD)
         np.copyto(self.target, _limit(target, *WORKSPACE), where=mask[:, None])
         commands = np.empty((mask.size, NUM_JOINTS + 1))
         commands[:, :NUM_JOINTS] = self._joint_commands(self.target)
@@ -109,7 +109,7 @@ class CartesianController:
 
 def _tilt_error(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rotation vector (N, 3) that turns the end effector's axes towards x, −y and −z, first order."""
-    sums = np.empty((len(rotation), 3))  # of the cross products of each axis, a column of `rotation`, with its aim
+    sums = np.empty((len(rotation), 3))  # of cross products: each axis (a column of `rotation`) with its target axis
     np.subtract(rotation[:, 2, 1], rotation[:, 1, 2], out=sums[:, 0])
     np.add(rotation[:, 2, 0], rotation[:, 0, 2], out=sums[:, 1])
     sums[:, 2] = -rotation[:, 1, 0] - rotation[:, 0, 1]
@@ -119,5 +119,5 @@ def _tilt_error(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
 def _limit(
     values: NDArray[np.float64], lowest: NDArray[np.float64], highest: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return what `np.clip` returns, in a third of its time."""
+    """Clip `values` as `np.clip` does, in a third of the time."""
     return np.minimum(np.maximum(values, lowest), highest)

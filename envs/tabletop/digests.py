@@ -1,6 +1,6 @@
-"""Digests of a scene and of how observations of it are drawn. Both are frozen for each version of an environment.
+"""Digests of a scene and of the render settings of observations. A version of an environment never changes them.
 
-Numbers count to six significant digits, so that the last bits of another machine's compiler do not matter.
+Numbers are rounded to six significant digits, so that different compilers give the same digests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def scene_digest(model: mujoco.MjModel) -> str:
 
 
 def profile_digest(model: mujoco.MjModel) -> str:
-    """Return 16 hex digits that change with how observations are drawn: light, quality, colours, what is left out."""
+    """Return 16 hex digits that change with the render settings: light, quality, colours, and hidden effects."""
     digest = hashlib.sha256(" ".join(HIDDEN_IN_OBSERVATIONS).encode())
     for group in _VISUAL_GROUPS:
         for line in _numbers(getattr(model.vis, group)):

@@ -31,7 +31,7 @@ _WITH_IMAGES = np.ones(1, dtype=bool)
 class TaskEnv(gym.Env[Observation, NDArray[np.float32]]):
     """One slot of a task.
 
-    The task's class says what is done, observed and drawn: `envs.tabletop.tasks.reach.Reach`,
+    The class of the task documents goal, observation and random draws: `envs.tabletop.tasks.reach.Reach`,
     `envs.tabletop.tasks.pick_place.PickPlace`, `envs.tabletop.tasks.pick_place_language.PickPlaceLanguage`. The same
     seed and actions give the same episode, bit for bit, as in any slot of `TaskVectorEnv`.
     """
@@ -41,16 +41,16 @@ class TaskEnv(gym.Env[Observation, NDArray[np.float32]]):
     def __init__(self, env_id: str, *, render_mode: str | None = None, **options: Any) -> None:
         """Make the environment.
 
-        `gym.make` keeps `max_episode_steps` to itself, as an outer limit: there it can only shorten episodes.
+        `gym.make` does not pass `max_episode_steps` on. It adds an outer limit, which can only shorten episodes.
 
         Args:
             env_id: Registered id, for example "SimScale/PickPlace-v0".
-            render_mode: None or "rgb_array" (`render` gives a picture in the video profile).
+            render_mode: None or "rgb_array" (`render` returns a picture in the video profile).
             **options: `cameras`, `image_size`, `environment_state`, `terminate_on_success`, `reward`,
                 `max_episode_steps` and `num_threads`, as for `TaskVectorEnv`.
 
         Raises:
-            SimScaleError: If an argument is not among the possible ones.
+            SimScaleError: If the value of an argument is not allowed.
         """
         check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.task_slots = make_task_slots(env_id, 1, **options)
@@ -60,10 +60,10 @@ class TaskEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.observation_space = observation_space(self.task_slots)
         self._seeds = SeedStream()
         self._episode: Info = {}
-        """Those entries of the info that stay the same during an episode."""
+        """Entries of the info that stay the same during an episode."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
-        """Begin an episode; see `TaskVectorEnv.reset`. Options: "target" and "instruction", where the task has them."""
+        """Begin an episode; see `TaskVectorEnv.reset`. Options: "target" and "instruction", if the task has them."""
         super().reset(seed=seed)
         (seed,) = per_slot_seeds([seed], 1)
         (begun,) = self.task_slots.reset(_SLOT, [Start(self._seeds.next(seed), options or {})])
@@ -74,9 +74,10 @@ class TaskEnv(gym.Env[Observation, NDArray[np.float32]]):
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, Info]:
         """Advance by one control step; `action` has shape (4,). Values beyond ±1 are clipped."""
         check_actions(action, (self.task_slots.spec.action.size,))
-        done = self.task_slots.step(_SLOT, action[None])
-        info = self._make_info(bool(done.success[0]), done.stage[0], done.failure[0])
-        return self._observe(), float(done.reward[0]), bool(done.terminated[0]), bool(done.truncated[0]), info
+        transition = self.task_slots.step(_SLOT, action[None])
+        info = self._make_info(bool(transition.success[0]), transition.stage[0], transition.failure[0])
+        terminated, truncated = bool(transition.terminated[0]), bool(transition.truncated[0])
+        return self._observe(), float(transition.reward[0]), terminated, truncated, info
 
     def _observe(self) -> Observation:
         return {key: rows[0] for key, rows in self.task_slots.observe(_SLOT, _WITH_IMAGES).items()}

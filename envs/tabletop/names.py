@@ -31,7 +31,7 @@ ACTION = ActionSpec(
 """The action of every task."""
 
 STATE = "state"
-"""Observation key of the vector that a robot can measure."""
+"""Observation key of the vector of quantities that a robot can measure."""
 
 ENVIRONMENT_STATE = "environment_state"
 """Observation key of the vector of simulator truth: poses of objects and goals."""
@@ -40,7 +40,7 @@ CAMERAS = ("front", "wrist")
 """Cameras of every scene. Their names are the observation keys of their images."""
 
 OVERVIEW = "overview"
-"""Camera for films. It shows arm, table and objects together. It is in no scene file, and no policy sees its images."""
+"""Camera for films; shows arm, table and objects together. No scene file defines it, and no policy sees its images."""
 
 FILM_CAMERAS = (OVERVIEW, *CAMERAS)
 """Cameras for films, the default first."""

@@ -1,4 +1,4 @@
-"""Registers tabletop tasks as environments, without importing a simulator."""
+"""Registers and finds tabletop tasks, without importing a simulator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from envs.tabletop.tasks.task import Task
 
 _TASKS: dict[str, str] = {}
-"""Environment id to where its task class lives, "module:Class"."""
+"""Import path of each task class, "module:Class", by environment id."""
 
 
 def register_task(name: str, env_id: str, task: str) -> None:
@@ -31,7 +31,7 @@ def register_task(name: str, env_id: str, task: str) -> None:
     Args:
         name: Short name for the commands, for example "reach".
         env_id: Id with its version, for example "SimScale/Reach-v0".
-        task: Where the task class lives, "module:Class"; imported when first needed.
+        task: Import path of the task class, "module:Class". The module is imported when it is first needed.
 
     Raises:
         SimScaleError: If the name or the id belongs to another environment.
@@ -52,18 +52,18 @@ def is_task(env_id: str) -> bool:
 
 
 def find_task(env_id: str) -> type[Task]:
-    """Return the task class behind `env_id`.
+    """Import and return the task class that is registered as `env_id`.
 
     Raises:
         UnknownNameError: If no task has this id.
-        SimScaleError: If there is no such class where the registration says.
+        SimScaleError: If the registered module or class does not exist.
     """
     location = _location(env_id)
     module_name, _, class_name = location.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name != module_name:  # a module that the task imports
+        if error.name != module_name:  # the missing module is one that the task imports
             raise
         raise SimScaleError(f"cannot find module {module_name!r} of the registered task {location!r}") from error
     if not hasattr(module, class_name):
@@ -73,11 +73,11 @@ def find_task(env_id: str) -> type[Task]:
 
 
 def describe_task(env_id: str) -> Description:
-    """Return what the docstring of the task class behind `env_id` says. The class is not imported.
+    """Return the description of the task `env_id`, read from the class docstring without importing the class.
 
     Raises:
         UnknownNameError: If no task has this id.
-        SimScaleError: If there is no such class where the registration says.
+        SimScaleError: If the registered module or class does not exist.
     """
     location = _location(env_id)
     module_name, _, class_name = location.partition(":")

@@ -1,7 +1,7 @@
-"""Pictures of a simulation: the fast observation profile that policies see, and the video profile for people.
+"""Draws simulations in two profiles: the fast observation profile for policies, and the video profile for people.
 
-Nothing of GL is loaded until a picture is drawn, so state-only use works on a machine without any GL. `mujoco` is
-imported inside the functions: `envs.tabletop.simulation` must choose the GL backend first.
+GL is loaded when the first picture is drawn, so a machine without GL can run everything that needs no images. `mujoco`
+is imported inside the functions: `envs.tabletop.simulation` must choose the GL backend first.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     import mujoco
 
 HIDDEN_IN_OBSERVATIONS = ("SHADOW", "REFLECTION", "SKYBOX", "HAZE", "FOG")
-"""Effects that the observation profile leaves out, as MuJoCo's render flags name them."""
+"""Names of the MuJoCo render flags that the observation profile switches off."""
 
 _ADVICE = (
-    "install software rendering (Debian: apt-get install libegl1 libgl1), or set MUJOCO_GL=egl if it is installed but "
+    "install software rendering (Debian: apt-get install libegl1 libgl1), or set MUJOCO_GL=egl if EGL is installed but "
     "there is no display, or use a policy without images"
 )
 
 
 class SceneRenderer:
-    """Draws slots of one simulation at one size. Holds one GL context."""
+    """Draws the slots of one simulation in one image size. Owns one GL context."""
 
     def __init__(self, simulation: Simulation, size: tuple[int, int], *, video: bool = False) -> None:
         """Create a GL context.
 
         Args:
-            simulation: What to draw.
+            simulation: Simulations to draw.
             size: Height and width of a picture [px].
-            video: Draw soft shadows and smooth edges, for people; otherwise the observation profile.
+            video: Whether to use the video profile, with soft shadows and smooth edges, or the observation profile.
 
         Raises:
-            SimScaleError: If no GL library works here, saying what to install.
+            SimScaleError: If no GL library works on this machine. The message says what to install.
         """
         import mujoco
 
@@ -73,7 +73,7 @@ class SceneRenderer:
             self._renderer.render(out=picture)
 
     def gl_name(self) -> str:
-        """Return the name that the GL driver gives itself. Pictures are equal only where it is equal."""
+        """Return the name of the GL renderer. Two machines draw equal pictures only if their names are equal."""
         from OpenGL import GL
 
         name: Any = GL.glGetString(GL.GL_RENDERER)
@@ -94,7 +94,7 @@ def _overview() -> mujoco.MjvCamera:
 
 
 def _video_model(simulation: Simulation, size: tuple[int, int]) -> mujoco.MjModel:
-    """Compile the same scene at a higher drawing quality, with shadows as fine as pictures of `size`."""
+    """Compile the same scene at a higher drawing quality, with a shadow resolution that fits pictures of `size`."""
     import mujoco
 
     spec = mujoco.MjSpec.from_file(str(asset_path(f"{simulation.scene}.xml")))

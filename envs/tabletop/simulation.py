@@ -1,7 +1,7 @@
-"""N simulations of one scene, stepped together. This is the only file that touches `mujoco.batch`.
+"""N simulations of one scene, stepped together. This is the only file that uses `mujoco.batch`.
 
-All derived values of the batch are current after every call: `step` computes kinematics and sensors at the new state,
-and `reset` is followed by a forward pass. Rows outside the mask of a call do not change.
+All derived values of the batch are current after `step`, which computes kinematics and sensors at the new state. After
+`reset`, the caller writes the state and calls `forward`. Rows outside the mask of a call do not change.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ try:
     import mujoco.batch
 except (RuntimeError, AttributeError) as error:  # what mujoco and PyOpenGL raise for an unusable backend
     raise SimScaleError(
-        f"cannot load the simulator ({error}); unset MUJOCO_GL, or set it to egl, osmesa or glfw, as installed"
+        f"cannot load the simulator ({error}); unset MUJOCO_GL, or set it to an installed backend: egl, osmesa or glfw"
     ) from error
 
 MAX_ARM_SPEED = 100.0
 """A simulation whose arm or fingers are faster than this [rad/s, m/s] has diverged."""
 
 _ARM_DOFS = 9  # seven joints and two fingers come first in every scene
-_NOTHING, _VELOCITIES = int(mujoco.mjtStage.mjSTAGE_NONE), int(mujoco.mjtStage.mjSTAGE_VEL)  # what a call computes
+_NOTHING, _VELOCITIES = int(mujoco.mjtStage.mjSTAGE_NONE), int(mujoco.mjtStage.mjSTAGE_VEL)  # stages to compute
 _YZX, _ZXY = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 
@@ -96,10 +96,10 @@ class Simulation:
             scene: Stem of an MJCF under assets/, for example "reach".
             num_slots: Number of simulations, at least 1.
             num_threads: Threads that share the simulations; by default one for each 4 simulations, at most one per
-                CPU, and at most OMP_NUM_THREADS where that is set.
+                CPU, and at most OMP_NUM_THREADS if it is set.
 
         Raises:
-            SimScaleError: If there is no such scene, or `num_slots` is less than 1.
+            SimScaleError: If the scene does not exist, or `num_slots` is less than 1.
         """
         if num_slots < 1:
             raise SimScaleError(f"expected at least 1 slot, got {num_slots}")
@@ -137,7 +137,7 @@ class Simulation:
         """Advance the simulations in `mask` by one control step.
 
         Returns:
-            Mask (N,) of the simulations that diverged. They are back in the state from before the call.
+            Mask (N,) of the simulations that diverged. Their state from before the call is restored.
         """
         before = self._state_rows.copy()
         failed = np.zeros(self.num_slots, dtype=bool)
@@ -153,26 +153,26 @@ class Simulation:
         return failed
 
     def _all_healthy(self) -> bool:
-        """Return whether certainly no simulation has diverged. This is the usual case, and quicker than `_diverged`."""
+        """Return True only if no simulation has diverged. This check is quicker than `_diverged` and usually enough."""
         slow = np.abs(self.qvel[:, :_ARM_DOFS]).max() < MAX_ARM_SPEED
-        finite = math.isfinite(self.qpos.sum() + self.qvel.sum())  # one NaN or infinity makes the sum one
+        finite = math.isfinite(self.qpos.sum() + self.qvel.sum())  # NaN or infinity in any value remains in the sum
         return bool(slow and finite and not self._warning_counts.any())
 
     def _diverged(self) -> NDArray[np.bool_]:
-        slow = (np.abs(self.qvel[:, :_ARM_DOFS]) < MAX_ARM_SPEED).all(axis=1)  # NaN is not below anything
+        slow = (np.abs(self.qvel[:, :_ARM_DOFS]) < MAX_ARM_SPEED).all(axis=1)  # False for NaN
         finite = np.isfinite(self.qpos).all(axis=1) & np.isfinite(self.qvel).all(axis=1)
         return np.asarray(~(slow & finite & (self._warning_counts.sum(axis=1) == 0)))
 
     def reset(self, mask: NDArray[np.bool_]) -> None:
-        """Put the simulations in `mask` into the model's default state; write their state, then call `forward`."""
+        """Set the simulations in `mask` to the model's default state. Then write their state and call `forward`."""
         self._batch.reset(ids=mask, stage=_NOTHING)
 
     def forward(self, mask: NDArray[np.bool_]) -> None:
-        """Compute everything that follows from the state of the simulations in `mask`."""
+        """Compute all derived values of the simulations in `mask` from their state."""
         self._batch.forward(ids=mask)
 
     def ee_jacobian(self, num_joints: int) -> NDArray[np.float64]:
-        """Return the end effector's Jacobian for the first hinges, (N, 6, num_joints): linear, then angular."""
+        """Return the Jacobian of the end effector for the first joints, (N, 6, num_joints), linear rows first."""
         axes, arms = self._joint_axes[:, :num_joints], self.ee_position[:, None] - self._joint_anchors[:, :num_joints]
         columns = np.empty((self.num_slots, num_joints, 6))
         # axis × arm, in a fifth of the time of np.cross
@@ -181,14 +181,14 @@ class Simulation:
         return columns.transpose(0, 2, 1)
 
     def free_bodies(self, names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return live views of free bodies that follow one another in the scene.
+        """Return live views of free bodies whose joints are consecutive in the scene.
 
         Returns:
             Poses (N, k, 7), position [m] then wxyz quaternion, and velocities (N, k, 6), linear then angular.
         """
         joints = [self.model.joint(name) for name in names]
         if any(int(b.qposadr[0]) - int(a.qposadr[0]) != 7 for a, b in pairwise(joints)):
-            raise SimScaleError(f"bodies {list(names)} do not follow one another in the scene {self.scene!r}")
+            raise SimScaleError(f"bodies {list(names)} are not consecutive in the scene {self.scene!r}")
         k, start, dof = len(names), int(joints[0].qposadr[0]), int(joints[0].dofadr[0])
         poses, velocities = self.qpos[:, start : start + 7 * k], self.qvel[:, dof : dof + 6 * k]
         return poses.reshape(self.num_slots, k, 7, copy=False), velocities.reshape(self.num_slots, k, 6, copy=False)

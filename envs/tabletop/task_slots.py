@@ -1,4 +1,4 @@
-"""TaskSlots: N slots of one tabletop task as a `SlotEnv`."""
+"""`TaskSlots`: N slots of one tabletop task as a `SlotEnv`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from simscaleai.contract import EnvSpec, ImageSize, Needs, Observation, check_ne
 from simscaleai.errors import SimScaleError, UnknownNameError
 
 START_OPTIONS = ("target", "instruction")
-"""Options of a `Start`: a text, or None to draw from the seed."""
+"""Options of a `Start`. Each value is a text, or None to draw it from the seed."""
 
 
 def task_spec(env_id: str, task_class: type[Task], max_episode_steps: int | None = None) -> EnvSpec:
-    """Return all that the task offers. The scene is compiled for its digest, but nothing is simulated.
+    """Return the specification of a task. The scene is compiled for its digest, but nothing is simulated.
 
     Args:
         env_id: Registered id.
@@ -58,12 +58,12 @@ def _digests(scene: str) -> tuple[str, str]:
 class TaskSlots:
     """N slots of one task, simulated together.
 
-    All computations run on all N rows, with masks, so that a row never depends on which other slots are stepped.
+    All computations run on all N rows, with masks, so that the result of a slot never depends on the other slots.
 
     Attributes:
         spec: All that the environment offers.
         num_slots: Number of slots, N.
-        needs: What `observe` returns.
+        needs: Vectors and cameras that `observe` returns.
         simulation: The simulations of the slots.
         task: The task.
     """
@@ -89,7 +89,7 @@ class TaskSlots:
             needs: Vectors and cameras that `observe` returns; None for nothing.
             terminate_on_success: Whether an episode ends at its first success.
             max_episode_steps: Time limit in control steps; by default the task's.
-            dense_reward: Whether the reward is the task's shaped one, instead of 1 at success and 0 otherwise.
+            dense_reward: Whether to return the task's shaped reward, instead of 1 at success and 0 otherwise.
             num_threads: Threads that share the physics; see `Simulation`.
 
         Raises:
@@ -100,7 +100,7 @@ class TaskSlots:
             raise SimScaleError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
         self.spec = task_spec(env_id, task_class, max_episode_steps)
         self.num_slots = num_slots
-        self.needs = union_of_needs([needs] if needs else [])  # only what is observed: no time limit, no digests
+        self.needs = union_of_needs([needs] if needs else [])  # vectors and cameras only: no time limit, no digests
         check_needs(self.needs, self.spec)
         self.simulation = Simulation(task_class.scene, num_slots, num_threads)
         self._controller = CartesianController(self.simulation)
@@ -113,7 +113,7 @@ class TaskSlots:
         self._running = np.zeros(num_slots, dtype=bool)
 
     def _index(self, slots: Slots) -> Slots | slice:
-        """Return an index for the rows of `slots`. For all rows it is a slice, which is much quicker than an array."""
+        """Return an index for the rows of `slots`: a slice for all rows, which is much quicker than an array."""
         return slice(None) if len(slots) == self.num_slots else slots
 
     # Episodes
@@ -122,7 +122,7 @@ class TaskSlots:
         """Begin an episode in each of `slots`. Options of a start: "target" and "instruction".
 
         Raises:
-            SimScaleError: If an option is unknown or its value is impossible. Then no episode runs in `slots`.
+            SimScaleError: If an option is unknown or its value is invalid. Then no episode runs in `slots`.
         """
         self._running[slots] = False
         for start in starts:
@@ -137,8 +137,8 @@ class TaskSlots:
     def step(self, slots: Slots, actions: NDArray[np.floating[Any]]) -> Transition:
         """Advance `slots` by one control step.
 
-        An episode with an action that is not finite, or whose simulation diverges, ends in the state from before the
-        step. Other slots are not affected.
+        If an action is not finite, or a simulation diverges, the episode ends in the state from before the step. Other
+        slots are not affected.
 
         Args:
             slots: Slots that run an episode, shape (n,).
@@ -175,7 +175,7 @@ class TaskSlots:
     def _simulate(
         self, rows: Slots | slice, finite: NDArray[np.bool_], executed: NDArray[np.float32]
     ) -> NDArray[np.bool_]:
-        """Simulate those of `rows` whose action is `finite`; return which of all slots diverged, (N,)."""
+        """Simulate the slots of `rows` whose action is `finite`; return a mask (N,) of the slots that diverged."""
         if not finite.any():
             return np.zeros(self.num_slots, dtype=bool)
         mask = np.zeros(self.num_slots, dtype=bool)
@@ -189,7 +189,7 @@ class TaskSlots:
     def _failures(
         self, rows: Slots | slice, lost: NDArray[np.bool_], finite: NDArray[np.bool_], diverged: NDArray[np.bool_]
     ) -> list[str]:
-        """Return the class of failure of each episode that is `lost` now, "" for the others."""
+        """Return the failure class of each episode that ended without success (`lost`), "" for the others."""
         failures = [""] * len(lost)
         if lost.any():
             classes = self.task.failure()[rows]
@@ -203,7 +203,7 @@ class TaskSlots:
         """Return fresh observations of `slots` with exactly the keys of the needs; see `SlotEnv.observe`.
 
         Raises:
-            SimScaleError: If nothing can be rendered here.
+            SimScaleError: If this machine cannot render.
         """
         rows = self._index(slots)
         observation: Observation = {key: method()[rows] for key, method in self._vectors.items()}
@@ -247,7 +247,7 @@ class TaskSlots:
         return self._renderers[key]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return the GL driver's name for what draws the observations; None if there is no camera."""
+        """Return {"gl_renderer": name of the GL renderer of the observations; None without a camera}."""
         sizes = list(self.needs.cameras.values())
         return {"gl_renderer": self._renderer(sizes[0], video=False).gl_name() if sizes else None}
 

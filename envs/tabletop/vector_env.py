@@ -31,15 +31,14 @@ from simscaleai.errors import SimScaleError
 Info = dict[str, Any]
 
 VIDEO_SIZE = (480, 480)
-"""Height and width of what `render` returns [px]."""
+"""Height and width of the pictures that `render` returns [px]."""
 
 
 class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     """N slots of one task, simulated together.
 
-    A slot's episode is a pure function of its seed and its actions: the same for any `num_envs`, whatever the other
-    slots do. All three autoreset modes of Gymnasium work. The time limit is part of this class, since native vector
-    environments take no wrappers.
+    An episode depends only on its seed and its actions, not on `num_envs` or on other slots. All three autoreset modes
+    of Gymnasium work. This class applies the time limit itself, since native vector environments take no wrappers.
 
     A slot whose action is not finite, or whose simulation diverges, ends its episode at that step (`terminated`,
     `info["failure"]`) in the state from before the step. Other slots are not affected.
@@ -82,12 +81,12 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             terminate_on_success: Whether an episode ends at its first success.
             reward: "sparse" (1 at success, else 0) or "dense" (the task's shaped reward).
             max_episode_steps: Time limit in control steps; by default the task's.
-            render_mode: None or "rgb_array" (`render` gives each slot in the video profile).
-            autoreset_mode: What happens after an episode's end, as Gymnasium defines.
+            render_mode: None or "rgb_array" (`render` returns a picture of each slot in the video profile).
+            autoreset_mode: When a slot is reset after its episode ended, as Gymnasium defines it.
             num_threads: Threads that share the physics; by default chosen from N and the CPUs.
 
         Raises:
-            SimScaleError: If an argument is not among the possible ones.
+            SimScaleError: If the value of an argument is not allowed.
         """
         check_choice("render_mode", render_mode, (None, "rgb_array"))
         self._autoreset_mode = find_autoreset_mode(autoreset_mode)
@@ -113,8 +112,8 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._seed_streams = [SeedStream() for _ in range(num_envs)]
-        self._all = np.arange(num_envs)
-        self._everywhere = np.ones(num_envs, dtype=bool)
+        self._all_slots = np.arange(num_envs)
+        self._all_true = np.ones(num_envs, dtype=bool)
         self._begun = np.zeros(num_envs, dtype=bool)
         self._ended = np.zeros(num_envs, dtype=bool)
         self._success = np.zeros(num_envs, dtype=bool)
@@ -125,21 +124,21 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         """Begin new episodes.
 
         Args:
-            seed: One for each slot; an int s means s + i for slot i. A slot without a seed draws one from its own
-                stream.
-            options: "reset_mask" (N,) bool: the slots to reset, by default all. "target", "instruction": for every
-                slot, or one per slot (None: drawn from the seed); see the task.
+            seed: One seed for each slot, or an int s, which gives slot i the seed s + i. A slot without a seed draws
+                one from its own stream.
+            options: "reset_mask" (N,) bool: the slots to reset, by default all. "target", "instruction": one value
+                for all slots, or one per slot (None: drawn from the seed); see the task.
 
         Returns:
-            Observation (N, ...) and info, rows of slots that were not reset unchanged.
+            Observation (N, ...) and info. The rows of slots that were not reset stay as they were.
 
         Raises:
-            SimScaleError: If a seed or an option is impossible, or the first reset does not cover every slot.
+            SimScaleError: If a seed or an option is invalid, or the first reset does not cover every slot.
         """
         options = options or {}
         for name in options:
             check_choice("reset option", name, ("reset_mask", *START_OPTIONS))
-        mask = options.get("reset_mask", self._everywhere)
+        mask = options.get("reset_mask", self._all_true)
         check_mask("reset_mask", mask, self.num_envs)
         if not (mask | self._begun).all():
             raise SimScaleError("the first reset must cover every slot: there is no earlier episode to leave as it is")
@@ -148,15 +147,15 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self._begin(
             slots, [Start(self._seed_streams[slot].next(seeds[slot]), choices[slot]) for slot in slots.tolist()]
         )
-        return self.task_slots.observe(self._all, self._everywhere), self._make_info_of_reset()
+        return self.task_slots.observe(self._all_slots, self._all_true), self._make_info_of_reset()
 
     def _begin(self, slots: NDArray[np.intp], starts: Sequence[Start]) -> None:
-        self._begun[slots] = False  # a reset that is refused half-way leaves no episode that could be stepped
+        self._begun[slots] = False  # if the reset fails, these slots cannot be stepped
         self.task_slots.reset(slots, starts)
         self._begun[slots], self._ended[slots] = True, False
         self._success[slots] = self.task_slots.task.success()[slots]
 
-    def _renew(self, slots: NDArray[np.intp]) -> None:
+    def _begin_next_episodes(self, slots: NDArray[np.intp]) -> None:
         self._begin(slots, [Start(self._seed_streams[slot].next()) for slot in slots.tolist()])
 
     def step(
@@ -168,55 +167,55 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             actions: (N, 4), floating point; values beyond ±1 are clipped.
 
         Returns:
-            Observation, reward (N,), terminated (N,), truncated (N,), info. A slot reports its end once.
+            Observation, reward (N,), terminated (N,), truncated (N,), info. The end of an episode is reported once.
 
         Raises:
-            SimScaleError: For actions of another shape or dtype, or a slot stepped after its end.
+            SimScaleError: If `actions` has a wrong shape or dtype, or an episode has ended and its slot was not reset.
         """
         check_actions(actions, (self.num_envs, ACTION.size))
         slots = self._slots_to_step()
-        done = self.task_slots.step(slots, actions if len(slots) == self.num_envs else actions[slots])
-        reward, terminated, truncated, success, failure, stage = self._spread_all(slots, done)
+        transition = self.task_slots.step(slots, actions if len(slots) == self.num_envs else actions[slots])
+        reward, terminated, truncated, success, failure, stage = self._extend_to_all_slots(slots, transition)
         self._ended, self._success = terminated | truncated, success
-        observation, info = self.task_slots.observe(self._all, self._everywhere), self._make_info(failure, stage)
+        observation, info = self.task_slots.observe(self._all_slots, self._all_true), self._make_info(failure, stage)
         if self._autoreset_mode == AutoresetMode.SAME_STEP and self._ended.any():
-            observation, info = self._renew_at_once(self._ended.copy(), observation, info)
+            observation, info = self._reset_ended_slots(self._ended.copy(), observation, info)
         return observation, reward, terminated, truncated, info
 
     def _slots_to_step(self) -> NDArray[np.intp]:
-        """Return the slots that take a control step; with NEXT_STEP, the others begin an episode instead."""
+        """Return the slots that take a control step. With NEXT_STEP, begin an episode in each of the other slots."""
         if not self._begun.all():
             raise SimScaleError("step before the first reset; call reset() first")
         if not self._ended.any():
-            return self._all
+            return self._all_slots
         if self._autoreset_mode == AutoresetMode.DISABLED:
             ended = np.flatnonzero(self._ended).tolist()
             raise SimScaleError(f"slots {ended} have ended; reset them first (options={{'reset_mask': …}})")
         slots = np.flatnonzero(~self._ended)
-        self._renew(np.flatnonzero(self._ended))
+        self._begin_next_episodes(np.flatnonzero(self._ended))
         return slots
 
-    def _spread_all(self, slots: NDArray[np.intp], done: Transition) -> list[NDArray[Any]]:
+    def _extend_to_all_slots(self, slots: NDArray[np.intp], transition: Transition) -> list[NDArray[Any]]:
         """Return reward, terminated, truncated, success, failure and stage of all slots.
 
-        Slots other than `slots` have just begun an episode.
+        Only `slots` took a step. The other slots have just begun an episode.
         """
-        words = (np.array(done.failure, dtype=object), np.array(done.stage, dtype=object))
-        stepped = [done.reward, done.terminated, done.truncated, done.success, *words]
+        words = (np.array(transition.failure, dtype=object), np.array(transition.stage, dtype=object))
+        stepped = [transition.reward, transition.terminated, transition.truncated, transition.success, *words]
         if len(slots) == self.num_envs:
             return stepped
-        everywhere = [np.zeros(self.num_envs, values.dtype) for values in stepped[:-2]]
-        everywhere += [self._no_failure(), self.task_slots.task.stage()]
-        for values, rows in zip(everywhere, stepped, strict=True):
+        extended = [np.zeros(self.num_envs, values.dtype) for values in stepped[:-2]]
+        extended += [self._no_failure(), self.task_slots.task.stage()]
+        for values, rows in zip(extended, stepped, strict=True):
             values[slots] = rows
-        return everywhere
+        return extended
 
-    def _renew_at_once(
+    def _reset_ended_slots(
         self, ended: NDArray[np.bool_], final_observation: Observation, final_info: Info
     ) -> tuple[Observation, Info]:
-        """Reset the slots that ended; return their last observation and info in the way that SAME_STEP defines."""
-        self._renew(np.flatnonzero(ended))
-        observation = self.task_slots.observe(self._all, ended)
+        """Reset the slots whose episode `ended`. Return observation and info in the form that SAME_STEP defines."""
+        self._begin_next_episodes(np.flatnonzero(ended))
+        observation = self.task_slots.observe(self._all_slots, ended)
         for camera in self.task_slots.needs.cameras:
             observation[camera][~ended] = final_observation[camera][~ended]
         final_info |= {key: ended.copy() for key in final_info if key.startswith("_")}
@@ -243,7 +242,7 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             "target": task.targets.copy(),
             **task.distances(),
         }
-        present = np.ones((len(info), self.num_envs), dtype=bool)  # Gymnasium's masks; no two share memory
+        present = np.ones((len(info), self.num_envs), dtype=bool)  # Gymnasium's masks, none of which share memory
         return info | {f"_{key}": row for key, row in zip(info, present, strict=True)}
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:

@@ -1,4 +1,4 @@
-"""A comparison of two runs as JSON data, whole and as a run keeps it in its record."""
+"""Converts a comparison of two runs to JSON data: all of it, or the findings that a record holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eval.statistics.rates import Interval
 
 
 def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
-    """Return everything that a comparison found as plain JSON data; rates and differences are fractions.
+    """Return all findings of a comparison as plain JSON data; rates and differences are fractions.
 
     If a rule may have stopped a run early, figures for a fixed number of pairs are None (`p_value`, `newcombe_95`,
     `wilson_95`, `smallest_difference`). Otherwise figures that are valid at every look are None (`inverse_e_value`,
@@ -42,7 +42,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def findings_of(comparison: Comparison) -> Findings:
-    """Return what the record of run B keeps of its comparison with its reference A."""
+    """Return the findings that the record of run B holds about its reference A."""
     low, high, _ = comparison.interval
     return Findings(
         verdict=comparison.verdict.value,

@@ -1,4 +1,4 @@
-"""What two runs of the same episodes say about their policies: counts, rates, difference, evidence, verdict."""
+"""The comparison of two runs of the same episodes: counts, rates, difference, evidence, verdict."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Comparison:
     a: Run
     b: Run
     pairs: tuple[Pair, ...]
-    """The episodes that both runs have, in the order of A's plan."""
+    """Results of the episodes that both runs have, in the order of A's plan."""
     margin: float | None
-    """How much lower the success probability of B may be; None if it may not be lower."""
+    """Non-inferiority margin: how much lower the success probability of B may be; None without a margin."""
     warnings: tuple[str, ...]
-    """What may explain a difference besides the policies, or weaken the pairing."""
+    """What besides the policies may explain a difference, or weakens the pairing."""
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict about B. It holds whatever the outcome of the episodes that could not be run would have been."""
+        """The verdict about B; undecided if it depends on the outcome of episodes that could not be run."""
         verdicts = self._possible_verdicts
         if verdicts == {Verdict.BETTER, Verdict.NON_INFERIOR}:
             return Verdict.NON_INFERIOR
@@ -70,12 +70,12 @@ class Comparison:
 
     @cached_property
     def _counts_had_errors_run(self) -> tuple[PairedCounts, PairedCounts]:
-        """The counts if errors had ended in the worst way for B, and in the best."""
+        """The counts if errors had ended in the worst way for B, and in the best way."""
         return self._count("a"), self._count("b")
 
     @property
     def difference_had_errors_run(self) -> tuple[float, float]:
-        """The difference if errors had ended in the worst way for B, and in the best."""
+        """The difference if errors had ended in the worst way for B, and in the best way."""
         worst, best = self._counts_had_errors_run
         return worst.difference, best.difference
 
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def errors(self) -> tuple[int, int]:
-        """Episodes of A and of B that could not be run."""
+        """Number of episodes of A and of B that could not be run."""
         return _errors(pair.a for pair in self.pairs), _errors(pair.b for pair in self.pairs)
 
     @property
@@ -118,14 +118,17 @@ class Comparison:
 
     @property
     def inverse_e_value(self) -> float:
-        """1 / e of the e-value against equality. If A and B are equal, it ever falls to x with probability <= x."""
+        """1 / e, where e is the e-value against equal success rates; the smaller, the stronger the evidence.
+
+        If the success rates are equal, the probability that 1 / e ever falls to x is at most x.
+        """
         return p_value_of(self.counts, sequential=True)
 
     @cached_property
     def smallest_difference(self) -> float | None:
-        """Smallest difference that so many pairs detect with 80 % power, at the observed discordance.
+        """Smallest detectable difference with 80 % power, for this number of pairs and the observed discordance.
 
-        None if there are too few pairs for any, or if a rule may have stopped a run early.
+        None if there are too few pairs to detect any, or if a rule may have stopped a run early.
         """
         counts = self.counts
         return None if self.sequential else smallest_difference(counts.n, counts.discordant / counts.n)
@@ -134,7 +137,7 @@ class Comparison:
     def pairs_to_decide(self) -> int | None:
         """Number of pairs that detect a difference as large as the observed one with 80 % power.
 
-        None if no number or only too large a number does, or if a rule may have stopped a run early.
+        None if the observed difference is 0, if `MOST_PAIRS` do not suffice, or if a rule may have stopped a run early.
         """
         counts = self.counts
         if self.sequential or not counts.difference:

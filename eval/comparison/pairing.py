@@ -15,7 +15,7 @@ from simscaleai.errors import SimScaleError
 
 
 class NotComparableError(SimScaleError):
-    """Two runs whose success rates mean different things."""
+    """The runs have different episodes or conditions, or are not complete, so they cannot be compared."""
 
     def __init__(self, differences: list[str]) -> None:
         super().__init__("; ".join(differences))
@@ -29,10 +29,10 @@ def compare(a: Run, b: Run, margin: float | None = None) -> Comparison:
     Args:
         a: The run to compare with.
         b: The run to judge.
-        margin: How much lower the success probability of B may be, in (0, 1).
+        margin: Non-inferiority margin: how much lower the success probability of B may be, in (0, 1).
 
     Raises:
-        NotComparableError: If the runs are not complete, or not of the same episodes.
+        NotComparableError: If a run is not complete, or the episodes or their conditions differ.
     """
     differences = list(_differences(a, b))
     if differences:
@@ -49,7 +49,7 @@ def _differences(a: Run, b: Run) -> Iterator[str]:
         if not run.is_complete:
             yield f"complete: {name} ({run.folder}) has {len(run.results)} of {run.planned} episodes; finish it first"
         if len(set(run.seeds)) < len(run.seeds):
-            yield f"seeds: {name} has seeds more than once, so episodes cannot be paired by seed"
+            yield f"seeds: {name} has repeated seeds, so episodes cannot be paired by seed"
     if a.results and b.results:
         yield from _differences_of_episodes(a, b)
 
@@ -70,7 +70,7 @@ def _differences_of_episodes(a: Run, b: Run) -> Iterator[str]:
 
 
 def _chooses_targets(run: Run) -> bool:
-    """Return whether an intervention says what every episode is to move: then other targets are meant."""
+    """Return whether an intervention sets the target of every episode, so that different targets are intended."""
     return any(text.startswith("target=") for text in run.interventions)
 
 
@@ -80,8 +80,8 @@ def _warnings(a: Run, b: Run) -> Iterator[str]:
     if repeats != ["exact", "exact"]:
         yield (
             f"the environment is not known to repeat itself exactly (A: {repeats[0]}, B: {repeats[1]}): the same seed "
-            "may begin another episode, so pairing by seed removes less chance; test and interval stay valid, "
-            "but are weaker"
+            "may give another episode, so pairing by seed removes less variance; test and interval stay valid, "
+            "but have less power"
         )
 
 
@@ -91,4 +91,4 @@ def _fingerprint_warnings(a: Mapping[str, Any], b: Mapping[str, Any], prefix: st
         if isinstance(of_a, Mapping) and isinstance(of_b, Mapping):
             yield from _fingerprint_warnings(of_a, of_b, f"{prefix}{key}.")
         elif of_a != of_b and not (key == "gl_renderer" and None in (of_a, of_b)):  # None: a policy without images
-            yield f"fingerprint {prefix}{key} differs: A has {of_a}, B has {of_b}; episodes may differ by that alone"
+            yield f"fingerprint {prefix}{key} differs: A has {of_a}, B has {of_b}; this alone may change episodes"

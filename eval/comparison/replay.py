@@ -27,5 +27,5 @@ def replay_command(run: Run, seeds: Sequence[int]) -> str:
 
 
 def replay_both(a: Run, b: Run, seeds: Sequence[int]) -> dict[str, str]:
-    """Return the commands, by "a" and "b", that run the episodes with `seeds` as both runs did; none without seeds."""
+    """Return the replay commands of both runs for `seeds`, with the keys "a" and "b"; empty without seeds."""
     return {name: replay_command(run, seeds) for name, run in (("a", a), ("b", b))} if seeds else {}

@@ -19,14 +19,14 @@ _MOST_EPISODES_SHOWN = 20
 
 
 def comparison_rows(comparison: Comparison) -> Iterator[Row]:
-    """Yield everything that a comparison found: what was compared, the findings, and the discordant episodes."""
+    """Yield what was compared, the findings, and the discordant episodes."""
     yield from _heading(comparison)
     yield from finding_rows(comparison)
     yield from _discordant_rows(comparison)
 
 
 def finding_rows(comparison: Comparison) -> Iterator[Row]:
-    """Yield what a comparison found: counts, rates, difference, evidence and verdict."""
+    """Yield the findings of a comparison: counts, rates, difference, evidence and verdict."""
     counts, (rate_a, rate_b), (errors_a, errors_b) = comparison.counts, comparison.rates, comparison.errors
     method = "confidence sequence" if comparison.sequential else "Wilson"
     for name, count in zip(("both succeed", "only A", "only B", "neither"), counts, strict=True):
@@ -41,12 +41,13 @@ def finding_rows(comparison: Comparison) -> Iterator[Row]:
 
 
 def sequential_rows(sequential: SequentialRecord, summary: Summary, comparison: Comparison | None) -> Iterator[Row]:
-    """Yield how far a run with a stopping rule came and, if there is a `comparison` with its reference, the findings.
+    """Yield the extent of a run with a stopping rule and, with a `comparison`, the findings about its reference.
 
     Args:
-        sequential: The rule and how far the run came.
+        sequential: The rule, and the number of episodes of the run.
         summary: Figures of the run.
-        comparison: The reference (A) and the run (B), once the run is complete.
+        comparison: Comparison of the reference (A) with the run (B); None if the run is not complete or has no
+            reference.
     """
     yield "stopping", f"{_rule_text(sequential, summary)}; the run {extent_text(sequential)}"
     if comparison:
@@ -57,7 +58,7 @@ def sequential_rows(sequential: SequentialRecord, summary: Summary, comparison: 
 
 
 def extent_text(sequential: SequentialRecord) -> str:
-    """Return how far a run with a stopping rule came, in words that follow the name of the run."""
+    """Return the extent of a run with a stopping rule, in words that follow the name of the run."""
     n, limit = sequential.episodes, sequential.limit
     if sequential.decided:
         return f"ended after {n} of at most {limit} episodes; {sequential.saved} saved"
@@ -66,7 +67,7 @@ def extent_text(sequential: SequentialRecord) -> str:
 
 def _rule_text(sequential: SequentialRecord, summary: Summary) -> str:
     if sequential.vs:
-        return f"at {sequential.threshold:.2g} against {sequential.vs.folder} (A)"
+        return f"at level {sequential.threshold:.2g} against {sequential.vs.folder} (A)"
     low, high, _ = summary.interval
     return f"interval {points_text(high - low)} pp wide, {points_text(sequential.threshold)} pp wanted"
 

@@ -1,7 +1,7 @@
 """The verdict about two policies A and B on the same episodes, from counts of pairs.
 
-If the number of pairs was fixed in advance, it rests on the exact McNemar test and Newcombe's interval. If a rule may
-have stopped a run early ("sequential"), it rests on an e-value and an interval that are valid at every look.
+If the number of pairs was fixed in advance, the verdict rests on the exact McNemar test and Newcombe's interval. If a
+rule may have stopped a run early ("sequential"), it rests on an e-value and an interval that are valid at every look.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ class Verdict(Enum):
 def verdict_of(counts: PairedCounts, margin: float | None, *, sequential: bool) -> Verdict:
     """Return the verdict about B.
 
-    "Better" and "worse" have a type-I error of at most 5 %. "Within the margin" means that the whole interval of the
-    difference is above -`margin`, which includes a B that is worse by less. It has a type-I error of about 2.5 %.
+    "Better" and "worse" have a type-I error of at most 5 %. "Within the margin" (non-inferior) means that the whole
+    interval of the difference is above -`margin`; B may be worse by less than the margin. It has a type-I error of
+    about 2.5 %.
 
     Args:
         counts: Outcomes of the pairs.
-        margin: How much lower the success probability of B may be, in (0, 1); None if it may not be lower.
+        margin: Non-inferiority margin: how much lower the success probability of B may be, in (0, 1); None without a
+            margin.
         sequential: Whether a rule may have stopped a run early.
     """
     decided = p_value_of(counts, sequential=sequential) <= 1 - LEVEL

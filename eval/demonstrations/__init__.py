@@ -1,1 +1,1 @@
-"""Demonstrations: the labels of an expert, and the replay of a dataset."""
+"""Demonstrations: labels by an expert, and verification of a dataset by replay."""

@@ -1,7 +1,6 @@
-"""Labels of an expert for the states that another policy gets itself into.
+"""Labels by an expert for the states that another policy visits.
 
-What the acting policy does shows how to do a task. What an expert would do in the same states shows how to recover from
-the mistakes of that policy.
+The expert's actions in these states show a learner how to recover from the mistakes of the acting policy.
 
 Source: Ross et al. 2011, A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning
 (DAgger).
@@ -25,7 +24,7 @@ from simscaleai.errors import SimScaleError
 
 
 class ExpertError(SimScaleError):
-    """An expert that raised, or whose answer cannot be a label."""
+    """An expert raised an exception, or its answer cannot be a label."""
 
 
 class ExpertLabels(Labels):
@@ -35,10 +34,10 @@ class ExpertLabels(Labels):
         """Ask `expert`.
 
         Args:
-            expert: Who labels. It gets the observations that it needs and no other.
-            name: Its name, for messages.
+            expert: Policy that labels. It gets only the observations that it needs.
+            name: Name of the expert, for messages.
             action_size: Numbers per action.
-            pulse: Told when the expert is to answer, for a watchdog.
+            pulse: Notes each call of the expert, for a watchdog.
         """
         self.needs = expert.needs
         self._calls, self._name = PolicyCalls(expert, action_size, pulse or Pulse()), name
@@ -47,10 +46,10 @@ class ExpertLabels(Labels):
         """Slot to its running episode."""
 
     def begin(self, slot: int, spec: EpisodeSpec, begun: Begun) -> None:
-        """Reset the expert.
+        """Reset the expert in `slot`.
 
         Raises:
-            ExpertError: If the expert raises.
+            ExpertError: If the expert raises an exception.
         """
         self._episodes[slot], slots = spec, np.array([slot], dtype=np.intp)
         if self._history:
@@ -61,10 +60,11 @@ class ExpertLabels(Labels):
             raise self._error(slot, fault.__cause__) from fault
 
     def of(self, step: Step) -> NDArray[np.float32]:
-        """Return what the expert would do, shape (n, A).
+        """Return the first action of the expert's chunk for each slot of `step`, shape (n, A).
 
         Raises:
-            ExpertError: If the expert raises, or its answer has another kind, shape or dtype, or is not finite.
+            ExpertError: If the expert raises an exception, or its answer has the wrong type, shape or dtype, or is not
+                finite.
         """
         seen = {key: step.observation[key] for key in self.needs.keys}
         if self._history:
@@ -83,7 +83,7 @@ class ExpertLabels(Labels):
         return self._calls.predict(copies, slots)[:, 0]
 
     def _find_cause(self, seen: Observation, slots: NDArray[np.intp], fault: Fault) -> tuple[int, BaseException | None]:
-        """Return the slot that makes the expert raise when it is asked alone, and what it raises there."""
+        """Return the first slot whose observation alone makes the expert fail, and the exception."""
         for row, slot in enumerate(slots.tolist()):
             try:
                 self._predict({key: rows[row : row + 1] for key, rows in seen.items()}, slots[row : row + 1])

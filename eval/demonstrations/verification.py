@@ -1,4 +1,4 @@
-"""Replays a dataset and checks that every stored episode comes out again, to the last bit."""
+"""Replays a dataset and checks that every stored episode repeats bit for bit."""
 
 from __future__ import annotations
 
@@ -29,28 +29,30 @@ from simscaleai.errors import MismatchError, SimScaleError
 from simscaleai.json_data import plain
 
 NUM_ENVS = 16
+"""Number of slots in which episodes are replayed."""
+
 EPISODES_WITH_IMAGES = 8
-"""Number of episodes whose images are drawn again. The images of the others are only covered by the file's SHA-256."""
+"""Number of episodes whose images are rendered again. For the others, only the SHA-256 of the file covers images."""
 
 
 class VerificationError(SimScaleError):
-    """A dataset that cannot be replayed at all."""
+    """A dataset that cannot be replayed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What the replay of a dataset found."""
+    """Result of the replay of a dataset."""
 
     episodes: int
     """Number of episodes that were replayed."""
     frames: int
-    """Number of their steps, each with its vectors."""
+    """Number of steps of these episodes, each with its vectors."""
     images: int
-    """Number of images that were drawn again."""
+    """Number of images that were rendered again."""
     differences: Mapping[int, str]
-    """Index of each episode that differs from what is stored, to the first difference."""
+    """Index of each episode whose replay differs from the stored episode, to the first difference in words."""
     same_machine: bool | None
-    """Whether the dataset was made on the same CPU type, libraries and GL driver; None if it does not say."""
+    """Whether the dataset was made with the same CPU type, libraries and GL driver; None if it does not record them."""
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the findings as pairs of a name and a text."""
@@ -61,7 +63,9 @@ class Verification:
         }
         rows |= {f"episode {index}": text for index, text in sorted(self.differences.items())}
         if self.differences and self.same_machine is False:
-            rows["note"] = "it was made with another CPU type, other libraries or another GL driver; bits may differ"
+            rows["note"] = (
+                "the dataset was made with another CPU type, other libraries or another GL driver; bits may differ"
+            )
         return list(rows.items())
 
 
@@ -70,9 +74,9 @@ def verify_dataset(
 ) -> Verification:
     """Replay every episode of the dataset in `folder` from its executed actions.
 
-    The episode starts again from its seed, in the environment that the dataset names. Every stored vector must come
-    again bit for bit. The episode must end after as many steps, with the same success, instruction, target and digest,
-    and the SHA-256 of its file must be the stored one.
+    Each episode starts again from its seed, in the environment that the dataset names. Every stored vector must repeat
+    bit for bit. The episode must end after the same number of steps, with the same success, instruction, target and
+    digest, and its file must have the stored SHA-256.
 
     Args:
         folder: Folder of the dataset.
@@ -81,7 +85,9 @@ def verify_dataset(
 
     Raises:
         DatasetError: If there is no dataset, or an episode's file is missing or damaged.
-        VerificationError: If the dataset was not made in an environment of this installation.
+        VerificationError: If the dataset does not name one environment or holds no executed actions for it, or if
+            that environment has changed.
+        UnknownNameError: If this installation does not have the environment.
     """
     dataset = Dataset(folder)
     stored, episodes = dataset.needs, range(len(dataset.episodes))
@@ -127,10 +133,10 @@ class _Replay:
     differences: dict[int, str] = field(default_factory=dict)
     results: list[EpisodeResult] = field(default_factory=list)
     fingerprint: dict[str, Any] = field(default_factory=dict)
-    """Fingerprint of the first environment, which draws images if any are compared."""
+    """Fingerprint of the first environment, which renders images if any are compared."""
 
     def run(self, episodes: range, needs: Needs) -> None:
-        """Replay the episodes at the positions `episodes` and compare what `needs` name."""
+        """Replay the episodes at the positions `episodes`; compare the observations with the keys of `needs`."""
         if not episodes:
             return
         env = self._make_environment(needs, min(NUM_ENVS, len(episodes)))
@@ -152,7 +158,7 @@ class _Replay:
 
 
 class _StoredActions(Policy):
-    """Repeats stored actions. After the last one comes an action that is not a number, which ends the episode."""
+    """Repeats stored actions. After the last one it returns NaN, which ends an episode that should have ended."""
 
     def __init__(self, stored_actions: Callable[[int], NDArray[np.float32]], action_size: int) -> None:
         """Repeat what `stored_actions` returns for a slot, shape (T, A)."""
@@ -178,10 +184,10 @@ class _StoredEpisode:
 
 
 class _Comparison(Observer):
-    """Compares what a replay gives with what is stored."""
+    """Compares the replayed episodes with the stored ones."""
 
     def __init__(self, folder: Path, dataset: Dataset, needs: Needs, differences: dict[int, str]) -> None:
-        """Compare the observations that `needs` name; add the first difference of an episode to `differences`."""
+        """Compare observations with the keys of `needs`; add the first difference of each episode to `differences`."""
         self.needs = needs
         self._folder, self._dataset, self._differences = folder, dataset, differences
         self._arrays = {key: vector_key(key) for key in needs.vectors} | {key: image_key(key) for key in needs.cameras}
@@ -207,7 +213,7 @@ class _Comparison(Observer):
             episode.step += 1
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
-        """Compare the end of the episode, and the file with its SHA-256."""
+        """Compare the result of the episode, and the SHA-256 of its file."""
         episode = self._episodes[slot]
         stored = self._dataset.episodes[episode.number]
         found = {"length": result.steps, "success": result.status == "success"}

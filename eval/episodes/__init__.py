@@ -1,1 +1,1 @@
-"""Episodes: the plan, the loop that runs them, and what it tells observers. Knows no files and no processes."""
+"""Episodes: the plan, the loop that runs it, and the observers of the loop. Uses no files and no processes."""

@@ -1,4 +1,4 @@
-"""From chunks of actions to steps: the one place that knows when a slot needs a new look.
+"""Execution of chunks of actions: which action each slot takes next, and when the policy is asked for a new chunk.
 
 A policy answers with a chunk of H actions. Either the first few are executed before the policy is asked again
 (receding horizon), or the policy is asked at every step and overlapping chunks are averaged (temporal ensembling).
@@ -17,7 +17,7 @@ from simscaleai.errors import SimScaleError
 
 
 class ActionExecutor(ABC):
-    """Turns chunks into actions, for each slot on its own."""
+    """Turns chunks into actions, separately for each slot."""
 
     @abstractmethod
     def begin(self, slots: NDArray[np.intp]) -> None:
@@ -25,11 +25,11 @@ class ActionExecutor(ABC):
 
     @abstractmethod
     def needs_look(self, slots: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Return which of `slots` have no action left, shape (n,)."""
+        """Return in which of `slots` the policy must be asked before the next step, shape (n,)."""
 
     @abstractmethod
     def add(self, slots: NDArray[np.intp], chunks: NDArray[np.float32]) -> None:
-        """Take new chunks (n, H, A) that begin at the present step.
+        """Add new chunks (n, H, A), whose first action is for the current step.
 
         Raises:
             SimScaleError: If a chunk is shorter than the number of actions to execute.
@@ -37,14 +37,15 @@ class ActionExecutor(ABC):
 
     @abstractmethod
     def next_actions(self, slots: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return the next action of each of `slots`, shape (n, A), and move on."""
+        """Return the next action of each of `slots`, shape (n, A), and advance by one step."""
 
 
 def make_executor(options: Mapping[str, Any], num_slots: int, action_size: int) -> ActionExecutor:
-    """Return the executor that a policy's `options` ask for.
+    """Return the executor that the `options` of a policy select.
 
     Args:
-        options: `n_action_steps`, how many actions of a chunk to execute (by default all), or `ensemble_decay`.
+        options: `n_action_steps`, how many actions of a chunk to execute (by default all), or `ensemble_decay`, see
+            `TemporalEnsemble`.
         num_slots: Number of slots, N.
         action_size: Numbers per action, A.
 
@@ -60,7 +61,7 @@ def make_executor(options: Mapping[str, Any], num_slots: int, action_size: int) 
 
 
 class ChunkQueue(ActionExecutor):
-    """Executes the first `n_action_steps` actions of each chunk, then asks for the next chunk."""
+    """Receding horizon: executes the first `n_action_steps` actions of each chunk, then asks for the next chunk."""
 
     def __init__(self, n_action_steps: int | None, num_slots: int, action_size: int) -> None:
         """Execute `n_action_steps` actions of each chunk; None for all of them."""
@@ -78,7 +79,7 @@ class ChunkQueue(ActionExecutor):
         return np.asarray(self._next[slots] >= self._end[slots])
 
     def add(self, slots: NDArray[np.intp], chunks: NDArray[np.float32]) -> None:
-        """Take new chunks (n, H, A) that begin at the present step."""
+        """Add new chunks (n, H, A), whose first action is for the current step."""
         horizon = chunks.shape[1]
         steps = horizon if self._n_action_steps is None else self._n_action_steps
         if steps > horizon:
@@ -91,14 +92,14 @@ class ChunkQueue(ActionExecutor):
         self._next[slots], self._end[slots] = 0, steps
 
     def next_actions(self, slots: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return the next action of each of `slots`, shape (n, A), and move on."""
+        """Return the next action of each of `slots`, shape (n, A), and advance by one step."""
         actions = self._chunks[slots, self._next[slots]]
         self._next[slots] += 1
         return actions
 
 
 class TemporalEnsemble(ActionExecutor):
-    """Asks for a chunk at every step and averages what all earlier chunks say about the present step.
+    """Asks for a chunk at every step and averages the predictions of all chunks for the current step.
 
     The prediction made i steps after the oldest one has the weight exp(−decay · i): with a positive decay the oldest
     prediction counts most, with 0 all count the same.
@@ -120,12 +121,12 @@ class TemporalEnsemble(ActionExecutor):
         return np.ones(len(slots), dtype=bool)
 
     def add(self, slots: NDArray[np.intp], chunks: NDArray[np.float32]) -> None:
-        """Take new chunks (n, H, A) that begin at the present step."""
+        """Add new chunks (n, H, A), whose first action is for the current step."""
         for slot, chunk in zip(slots.tolist(), chunks, strict=True):
             self._chunks[slot].append(chunk.copy())
 
     def next_actions(self, slots: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return the average prediction for the present step of each of `slots`, shape (n, A), and move on."""
+        """Return the average prediction for the current step, shape (n, A), and advance by one step."""
         return np.stack([self._average(slot) for slot in slots.tolist()])
 
     def _average(self, slot: int) -> NDArray[np.float32]:

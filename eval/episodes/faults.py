@@ -1,8 +1,8 @@
-"""Calls of a policy and of an environment, each with its faults booked to the party that caused them.
+"""Calls of the policy and of the environment: every exception is attributed to the policy or to the infrastructure.
 
-What a policy raises, and an answer of another kind, shape or dtype, is the policy's failure. What a simulator raises,
-and a policy that is unavailable, is a fault of the infrastructure. A `SimScaleError` of the environment says that the
-set-up is wrong; it ends the run.
+An exception of the policy, and an answer of the wrong type, shape or dtype, count as a failure of the policy. An
+exception of the simulator, and a policy that is unavailable, count as an error of the infrastructure. A `SimScaleError`
+of the environment means that the set-up is wrong; it ends the run.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Slots = NDArray[np.intp]
 
 
 class Fault(Exception):
-    """Something that ends an episode if it repeats while no other episode runs beside it."""
+    """A fault in one or several running episodes. It ends an episode only if that episode runs alone."""
 
     def __init__(self, status: Status, failure: str, slots: Sequence[int] | None = None) -> None:
-        """Book the fault.
+        """Attribute the fault.
 
         Args:
-            status: What the episode then becomes: "failure" (the policy's doing) or "error" (infrastructure).
+            status: Status of an episode that the fault ends: "failure" (of the policy) or "error" (infrastructure).
             failure: Class of the failure or error.
             slots: Slots that are known to be affected; None if that is not known.
         """
@@ -43,10 +43,10 @@ class Fault(Exception):
 
 
 class PolicyCalls:
-    """Asks one policy."""
+    """Calls one policy and raises its faults as `Fault`."""
 
     def __init__(self, policy: Policy, action_size: int, pulse: Pulse) -> None:
-        """Ask `policy` for actions of `action_size` numbers, noting in `pulse` when it is to answer."""
+        """Call `policy`, whose actions have `action_size` numbers, and note the time of each call in `pulse`."""
         self._policy, self._action_size, self._pulse = policy, action_size, pulse
 
     def reset(self, slots: Slots, seeds: Sequence[int], instructions: Sequence[str]) -> None:
@@ -73,7 +73,7 @@ class PolicyCalls:
             raise Fault("failure", POLICY_EXCEPTION) from error
 
     def _problem(self, chunks: object, n: int) -> str:
-        """Return what is wrong with an answer for `n` slots; "" if nothing is."""
+        """Return what is wrong with the answer `chunks` for `n` slots; "" if it is valid."""
         expected = f"expected chunks as float32 array of shape ({n}, H, {self._action_size})"
         if not isinstance(chunks, np.ndarray):
             return f"{expected}, the policy gave {type(chunks).__name__}"
@@ -84,10 +84,10 @@ class PolicyCalls:
 
 
 class EnvironmentCalls:
-    """Asks one environment."""
+    """Calls one environment and raises its faults as `Fault`."""
 
     def __init__(self, env: SlotEnv, pulse: Pulse) -> None:
-        """Ask `env`, noting in `pulse` when it is to answer."""
+        """Call `env`, and note the time of each call in `pulse`."""
         self._env, self._pulse = env, pulse
 
     def reset(self, slots: Slots, starts: Sequence[Start]) -> list[Begun]:
@@ -99,7 +99,7 @@ class EnvironmentCalls:
         return self._call(slots, self._env.observe, slots, with_images)
 
     def step(self, slots: Slots, actions: NDArray[np.float32]) -> tuple[Transition, list[bytes]]:
-        """Advance `slots` and return the transition and the state after it."""
+        """Advance `slots` by one control step; return the transition and the state of each slot after it."""
         transition = self._call(slots, self._env.step, slots, actions)
         if not np.isfinite(transition.reward).all():
             broken = slots[~np.isfinite(transition.reward)].tolist()

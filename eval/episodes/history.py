@@ -11,10 +11,10 @@ from simscaleai.contract import Observation
 
 
 class History:
-    """Keeps the last few observations of every slot, so that no policy has to see every step."""
+    """Keeps the last few observations of every slot, also of steps at which the policy is not asked."""
 
     def __init__(self, length: int) -> None:
-        """Keep `length` observations."""
+        """Keep `length` observations per slot."""
         self._length = length
         self._windows: dict[int, deque[Observation]] = {}
 

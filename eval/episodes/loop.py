@@ -6,7 +6,7 @@ An episode is a function of policy, environment and start alone, so the results 
 slot whose episode has ended begins the next episode of the plan. A fault counts against an episode only if it repeats
 while that episode runs alone; all other episodes that were running start again.
 
-The loop knows two protocols, `SlotEnv` and `Policy`. Outputs are observers.
+The loop depends on two protocols, `SlotEnv` and `Policy`. Observers write all outputs.
 """
 
 from __future__ import annotations
@@ -49,16 +49,17 @@ def rollout(
 ) -> list[EpisodeResult]:
     """Run each episode of `plan` once and return the results sorted by episode.
 
-    If an observer has seen enough, the run ends then: episodes that are running are abandoned, the rest is not begun.
+    The run ends early if `has_seen_enough` of an observer is true: running episodes are abandoned, and the remaining
+    episodes do not start.
 
     Args:
         env: Environment, made with the union of the needs of `policy` and `observers`.
-        policy: What is evaluated. It gets the observations that it needs and no other.
-        plan: Episodes with distinct indices; each is taken when a slot is free for it.
-        observers: Told in this order.
-        probes: Change what passes between environment and policy, in this order.
+        policy: Policy to evaluate. It gets only the observations that it needs.
+        plan: Episodes with distinct indices. The next one is taken from the iterable when a slot is free.
+        observers: Get the events of the run, in this order.
+        probes: Change the observations and actions between environment and policy, in this order.
         terminate_on_success: Whether `env` was made to end an episode at its first success.
-        pulse: Told who is to answer, for a watchdog.
+        pulse: Notes each call of the policy and the environment, for a watchdog.
 
     Raises:
         SimScaleError: If the environment finds the set-up wrong.
@@ -89,14 +90,14 @@ class _Loop:
         self._tally = Tally(env.num_slots)
         self._waiting = iter(plan)
         self._restarted: deque[EpisodeSpec] = deque()
-        """Episodes to start again because of a fault elsewhere."""
+        """Episodes to start again because of a fault in another slot."""
         self._suspects: deque[EpisodeSpec] = deque()
-        """Episodes that were running when a fault came. They run one at a time, the first being the current one."""
+        """Episodes that may have caused a fault. They run one at a time; the first one runs now or next."""
         self._starting: dict[int, EpisodeSpec] = {}
         self._running: dict[int, EpisodeSpec] = {}
         self._begun: dict[int, Begun] = {}
         self._unseen: set[int] = set()
-        """Slots whose episode has not been looked at."""
+        """Slots in which the policy has not been asked yet in the running episode."""
         self._results: list[EpisodeResult] = []
 
     def run(self) -> list[EpisodeResult]:
@@ -166,7 +167,7 @@ class _Loop:
         self._policy_calls.reset(slots, seeds, [each.instruction for each in begun])
 
     def _check_instructions(self, specs: Sequence[EpisodeSpec], begun: Sequence[Begun]) -> None:
-        """Refuse an environment that gives no instruction to a policy that reads one, unless the plan wants it so."""
+        """Raise if an episode has no instruction and the policy reads one, unless the plan sets the instruction."""
         for spec, each in zip(specs, begun, strict=True):
             if self._needs.instruction and not each.instruction.strip() and "instruction" not in spec.options:
                 raise SimScaleError(
@@ -194,10 +195,10 @@ class _Loop:
             self._end(slot, *self._outcome(slot, transition.failure[row], timed_out=bool(transition.truncated[row])))
 
     def _observe(self, slots: Slots, looking: NDArray[np.bool_]) -> tuple[Observation, Observation]:
-        """Return what observers see, rows of `slots`, and what the policy is given, rows of those that are `looking`.
+        """Return the observations for observers, of all `slots`, and for the policy, of the slots that are `looking`.
 
-        Without observers that need observations, only the slots where the policy looks are observed. The policy's rows
-        are copies: it may change the arrays that it gets.
+        If no observer needs observations, only the slots that are looking are observed. The policy gets copies, which
+        it may change.
         """
         if not (self._observed.keys or self._history):
             return {}, self._observe_asked(slots[looking])
@@ -228,7 +229,7 @@ class _Loop:
         return dict(zip(asked.tolist(), chunks, strict=True))
 
     def _check_images(self, slots: Slots, observation: Observation) -> None:
-        """Refuse, at the first look of an episode, an image of one colour: nothing was drawn."""
+        """Raise if an image at the first look of an episode has a single colour, which means that rendering failed."""
         for row, slot in enumerate(slots.tolist()):
             if slot not in self._unseen:
                 continue
@@ -272,10 +273,10 @@ class _Loop:
         return "failure", failure
 
     def _isolate(self, fault: Fault) -> None:
-        """Start the running episodes again, one at a time; end an episode that was alone already.
+        """Plan the running episodes again, the suspects one at a time; end an episode that ran alone.
 
-        When one slot raises, the memory of the others may be half a step ahead, so only a fresh start gives the result
-        that they would have had without it.
+        A fault may leave some slots in the middle of a step. Only a new start gives the result that their episodes
+        would have had without the fault.
         """
         involved = self._running | self._starting
         if self._suspects:

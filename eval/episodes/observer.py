@@ -1,4 +1,4 @@
-"""Observer: what the loop tells whoever listens to a run."""
+"""Observer: the interface through which the rollout loop reports a run to logs, films, datasets and other outputs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Step:
     slots: NDArray[np.intp]
     """Slots that were running, shape (n,)."""
     observation: Observation
-    """What was observed before the action: the keys that observers need, n rows each; empty if none needs any."""
+    """Observations before the action, n rows each, with the keys that observers need; empty without such keys."""
     chunks: Mapping[int, NDArray[np.float32]]
-    """Slot to the chunk (H, A) that the policy has just predicted, for the slots where it was asked."""
+    """Slot to the chunk (H, A) that the policy predicted at this step, for the slots in which it was asked."""
     intended: NDArray[np.float32]
-    """Actions of the policy before probes and clipping, shape (n, A)."""
+    """Actions of the policy, before probes and clipping, shape (n, A)."""
     executed: NDArray[np.float32]
     """Actions after probes and clipping, shape (n, A)."""
     reward: NDArray[np.float64]
@@ -33,46 +33,51 @@ class Step:
     success: NDArray[np.bool_]
     """Whether the success rule holds after the step, shape (n,)."""
     stage: Sequence[str]
-    """How far each episode has come, n entries."""
+    """How far each episode has come, in one word, n entries; "" if the environment does not report it."""
 
 
 class Observer:
-    """Listens to one run. Every method does nothing unless overridden.
+    """Gets the events of one run. Every method does nothing unless overridden.
 
-    The order for one slot is `on_episode_start`, then `on_look` (where the policy is asked) and `on_step` for each
-    control step, then `on_episode_end`, or `on_episode_abandoned` if the episode is broken off. An abandoned episode
-    that is still wanted starts again later, perhaps in another slot. An episode that could not begin, or that ran in
-    another process, is told by `on_episode_end` alone.
+    The order for one slot is: `on_episode_start`; for each control step `on_look`, if the policy is asked at this step,
+    and `on_step`; then `on_episode_end`, or `on_episode_abandoned` if the episode is stopped before its end. An
+    abandoned episode starts again later, perhaps in another slot, unless the run ends. For an episode that could not
+    begin, or that ran in another process, only `on_episode_end` is called.
 
-    An observer never changes what it is shown. Its own errors end the run.
+    An observer must not change the arrays that it gets. An exception that it raises ends the run.
     """
 
     needs: Needs = Needs()
-    """Observations that `Step.observation` shall hold for all running slots at every step."""
+    """Observations that `Step.observation` must hold for all running slots at every step."""
 
     has_seen_enough: bool = False
-    """Whether the run shall end now, before the end of its plan. Episodes that still run are abandoned."""
+    """Whether the run should end now, before the end of its plan. Running episodes are then abandoned."""
 
     def on_run_start(self, env: SlotEnv) -> None:
         """Prepare for episodes in `env`."""
 
     def on_episode_start(self, slot: int, spec: EpisodeSpec, begun: Begun) -> None:
-        """See the episode `spec` begin in `slot`. The environment is reset, nothing has moved."""
+        """Handle the start of the episode `spec` in `slot`: the environment was reset and has made no step."""
 
     def on_look(self, slots: NDArray[np.intp], observation: Observation) -> None:
-        """See what the policy is given in `slots` before it is asked: the keys of its needs, n rows each."""
+        """Handle the observation that the policy is about to get in `slots`: the keys of its needs, n rows each."""
 
     def on_step(self, step: Step) -> None:
-        """See one control step of all running slots."""
+        """Handle one control step of all running slots."""
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
-        """See the episode in `slot` end. The slot still shows its last state."""
+        """Handle the end of an episode.
+
+        Args:
+            slot: Its slot, which still has the last state of the episode; -1 if the episode ran in another process.
+            result: Its result.
+        """
 
     def on_episode_abandoned(self, slot: int, spec: EpisodeSpec) -> None:
-        """Forget what was gathered about the episode `spec` in `slot`."""
+        """Drop what was collected about the episode `spec` in `slot`."""
 
     def on_run_end(self, results: Sequence[EpisodeResult]) -> None:
-        """See the results of all episodes of this run, sorted by episode."""
+        """Handle the end of the run; `results` are those of all its episodes, sorted by episode."""
 
     def close(self) -> None:
-        """Free what is held. Called last, also when the run breaks off."""
+        """Free resources. Called last, also if the run fails."""

@@ -1,7 +1,8 @@
-"""The plan of a run: which episodes, with which seeds, fixed before anything moves.
+"""The plan of a run: its episodes and their seeds, fixed before the run starts.
 
 The seed of an episode depends on the base seed and its index only, never on the number of slots or on when other
-episodes end. Purposes have disjoint ranges, so that no policy is scored on scenes that it was trained or chosen on.
+episodes end. Evaluation, training and the choice of a checkpoint use disjoint ranges of seeds, so that no policy is
+evaluated on scenes that it was trained or chosen on.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from typing import Any
 from simscaleai.errors import SimScaleError
 
 TEST_SEEDS = range(1_000_000)
-"""Users' evaluation runs."""
+"""Evaluation runs of users."""
 
 PUBLISHED_SEEDS = range(900_000, 901_000)
-"""Numbers in the documentation, run once per frozen checkpoint."""
+"""Part of `TEST_SEEDS` for the numbers in the documentation, which are measured once per frozen checkpoint."""
 
 DEMONSTRATION_SEEDS = range(1_000_000_000, 2_000_000_000)
 """Demonstrations to learn from."""
 
 VALIDATION_SEEDS = range(2_000_000_000, 3_000_000_000)
-"""Choosing between checkpoints."""
+"""Validation: the choice between checkpoints."""
 
 DEVELOPMENT_SEEDS = range(3_000_000_000, 4_000_000_000)
-"""Tuning experts and environments; tests."""
+"""Development of experts and environments, and tests of the code."""
 
 
 class PlanError(SimScaleError):
-    """A plan that cannot be run or would not mean anything."""
+    """A plan that cannot be run, or whose result would be meaningless."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,17 @@ class EpisodeSpec:
     """One planned episode."""
 
     episode_index: int
-    """Place in the plan, from 0. It identifies the episode; seeds may repeat."""
+    """Position in the plan, from 0. It identifies the episode; seeds may repeat."""
     seed: int
     """The only source of randomness of environment and policy."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What is chosen instead of drawn from the seed, as options of the start: `target`, `instruction`, …"""
+    """Values that replace draws from the seed, passed on as `Start.options`: `target`, `instruction`, …"""
     task: str | None = None
     """Name of the task within a suite; None outside a suite."""
     arm: str | None = None
     """Name of the experimental arm; None for the nominal one."""
     perturbation: Mapping[str, Any] | None = None
-    """What is changed in the scene or on the way to the policy, with magnitudes; None if nothing is."""
+    """Changes of the scene or of the observations, with magnitudes; None if nothing is changed."""
 
 
 def plan_episodes(episodes: int, seed: int = 0) -> tuple[EpisodeSpec, ...]:
@@ -66,7 +67,7 @@ def plan_seeds(seeds: Sequence[int]) -> tuple[EpisodeSpec, ...]:
     """Plan one episode for each of `seeds`, in that order.
 
     Raises:
-        PlanError: If there is no seed, a seed is negative, or a seed comes twice: a repeat is no new evidence.
+        PlanError: If there is no seed, a seed is negative, or a seed occurs twice: a repeat is no new evidence.
     """
     if not seeds:
         raise PlanError("expected at least 1 seed, got none")

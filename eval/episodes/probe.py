@@ -1,4 +1,4 @@
-"""Probe: changes what passes between environment and policy."""
+"""Probe: changes the observations that a policy gets, or the actions that an environment gets."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from simscaleai.contract import Observation
 
 
 class Probe:
-    """Changes what passes between environment and policy. Every method passes things on unless overridden.
+    """Changes observations and actions between environment and policy. By default, every method changes nothing.
 
-    All draws come from the episode's seed, so an episode stays a function of policy, environment, start and probes.
+    A probe must derive its random numbers from the episode's seed alone. Then an episode stays a function of policy,
+    environment, start and probes.
     """
 
     def begin(self, slots: NDArray[np.intp], seeds: Sequence[int]) -> None:
         """Prepare for new episodes in `slots`."""
 
     def observe(self, observation: Observation, slots: NDArray[np.intp]) -> Observation:
-        """Return what the policy is given in `slots` instead of `observation`; the arrays given stay as they are."""
+        """Return what the policy gets in `slots` instead of `observation`, whose arrays must not be changed."""
         return observation
 
     def act(self, actions: NDArray[np.float32], slots: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return what is sent to the environment in `slots` instead of `actions` (n, A)."""
+        """Return what the environment gets in `slots` instead of `actions` (n, A), which must not be changed."""
         return actions

@@ -1,4 +1,4 @@
-"""Pulse: says who a run is waiting for, and since when, so that a watchdog can find a party that hangs."""
+"""Pulse: whether a run waits for the policy or the environment, and since when, so that a watchdog detects a hang."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ PARTY_NAMES = {POLICY: "policy", ENVIRONMENT: "environment"}
 
 
 class Pulse:
-    """Who is to answer now. One thread writes, others may read at any time.
+    """The call of the policy or the environment that is in progress. One thread writes, others may read at any time.
 
-    The numbers lie in two cells, which may be shared memory, so that another process can read them, too.
+    The state is two numbers. They may be in shared memory, so that another process can read them, too.
     """
 
     def __init__(self, cells: MutableSequence[float] | None = None) -> None:
-        """Write into `cells`, two numbers; by default private ones."""
+        """Keep the state in `cells`, two numbers; by default in a list of this object."""
         self._cells: MutableSequence[float] = [float(NOBODY), 0.0] if cells is None else cells
         self.slots: tuple[int, ...] = ()
-        """Slots that wait."""
+        """Slots of the latest call."""
 
     @contextmanager
     def waiting_for(self, party: int, slots: Sequence[int]) -> Iterator[None]:
-        """Note that `slots` wait for `party`, one of `POLICY` and `ENVIRONMENT`, until the block ends."""
+        """Note that `slots` wait for `party`, `POLICY` or `ENVIRONMENT`, until the block ends."""
         self.slots = tuple(slots)
         self._cells[1] = time.monotonic()
         self._cells[0] = party
@@ -34,6 +34,6 @@ class Pulse:
             self._cells[0] = NOBODY
 
     def overdue(self, seconds: float) -> int:
-        """Return the party that has not answered for `seconds`; `NOBODY` if there is none."""
+        """Return the party whose call has lasted longer than `seconds`; `NOBODY` if there is no such call."""
         party, since = int(self._cells[0]), self._cells[1]
         return party if party and time.monotonic() - since > seconds else NOBODY

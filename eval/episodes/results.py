@@ -1,4 +1,4 @@
-"""How an episode went: status, steps, return, failure class, digest.
+"""The result of an episode: status, steps, return, failure class, digest. It is one line of `episodes.jsonl`.
 
 A result is a function of policy, environment and start alone: it holds no path, time or process id.
 """
@@ -17,33 +17,33 @@ HELD_STEPS = 10
 """Consecutive control steps of success after which an episode counts as *held*."""
 
 POLICY_EXCEPTION = "policy_exception"
-"""Failure class: the policy raised, or its answer had another kind, shape or dtype."""
+"""Failure class: the policy raised an exception, or its answer had the wrong type, shape or dtype."""
 
 POLICY_TIMEOUT = "policy_timeout"
-"""Failure class: the policy did not answer, also when the episode ran with no other beside it."""
+"""Failure class: the policy did not answer in time, not even when the episode ran alone."""
 
 INVALID_ACTION = "invalid_action"
-"""Failure class, as environments say it: an action that was not finite."""
+"""Failure class that environments report: an action was not finite."""
 
 PLACED_THEN_KNOCKED = "placed_then_knocked"
 """Failure class: the task was solved at some step, but not at the last one."""
 
 ENVIRONMENT_EXCEPTION = "environment_exception"
-"""Error class: the simulation raised, also when the episode ran with no other beside it."""
+"""Error class: the simulator raised an exception, even when the episode ran alone."""
 
 ENVIRONMENT_TIMEOUT = "environment_timeout"
-"""Error class: the simulation did not answer, also when the episode ran with no other beside it."""
+"""Error class: the simulator did not answer in time, not even when the episode ran alone."""
 
 POLICY_UNAVAILABLE = "policy_unavailable"
-"""Error class: the policy could not be asked, for example because its server was gone."""
+"""Error class: the policy was unavailable, for example because its server did not respond."""
 
 WORKER_DIED = "worker_died"
-"""Error class: the worker process exited twice, the second time with no other episode in it."""
+"""Error class: the worker process exited, and so did a second one that ran only this episode."""
 
 Status = Literal["success", "failure", "error"]
 
 _OPTIONAL = ("task", "arm", "perturbation")
-"""Keys that stand only where they are not None, so that a nominal line keeps its bytes."""
+"""Keys that are left out if their value is None, so that lines without them keep their bytes."""
 
 
 class ResultsError(SimScaleError):
@@ -52,28 +52,28 @@ class ResultsError(SimScaleError):
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeResult:
-    """How one planned episode went."""
+    """Result of one planned episode."""
 
     episode_index: int
     seed: int
     instruction: str
     target: str | None
-    """Object to move, where the task has several."""
+    """Object to move; None if the task has no choice of objects."""
     status: Status
-    """`success` if the success rule held at the last step, `failure` if not and that is the policy's doing, `error` if
-    the episode could not be run."""
+    """`success` if the success rule held at the last step, `error` if the simulator, a worker or a policy server
+    failed, `failure` otherwise."""
     success_once: bool
     """Whether the success rule held at any step."""
     success_held: bool | None
-    """Whether it held for `HELD_STEPS` consecutive steps; None if a success ends the episode."""
+    """Whether the success rule held for `HELD_STEPS` consecutive steps; None if a success ends the episode."""
     success_at_end: bool | None
-    """Whether it held at the last step; None if a success ends the episode."""
+    """Whether the success rule held at the last step; None if a success ends the episode."""
     steps: int
     """Control steps taken."""
     return_: float
     """Undiscounted sum of rewards (`return` in the file)."""
     stage: str
-    """How far the episode came, in one word; "" where the environment does not say."""
+    """How far the episode came, in one word; "" if the environment does not report it."""
     failure: str | None
     """Class of the failure or error; None for a success."""
     digest: str
@@ -83,7 +83,7 @@ class EpisodeResult:
     arm: str | None = None
     """Name of the experimental arm; None for the nominal one."""
     perturbation: Mapping[str, Any] | None = None
-    """What was changed, with magnitudes; None if nothing was."""
+    """What the plan changed, with magnitudes; None if nothing was changed."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain JSON data, in the order of the fields."""
@@ -93,10 +93,10 @@ class EpisodeResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EpisodeResult:
-        """Rebuild a result from `to_json`.
+        """Rebuild a result from the output of `to_json`.
 
         Raises:
-            ResultsError: If keys are missing or unknown, or a value is of another type.
+            ResultsError: If keys are missing or unknown, or a value has the wrong type or is out of range.
         """
         values = {"return_" if name == "return" else name: value for name, value in data.items()}
         required = cls.__dataclass_fields__.keys() - set(_OPTIONAL)
@@ -105,7 +105,7 @@ class EpisodeResult:
             raise ResultsError(f"an episode's line has missing or unknown keys: {', '.join(sorted(wrong))}")
         for name, kind in _kinds().items():
             if name in values and not is_of_type(values[name], kind):
-                raise ResultsError(f"expected {name.rstrip('_')} of another type, got {values[name]!r:.60}")
+                raise ResultsError(f"{name.rstrip('_')} has an invalid value: {values[name]!r:.60}")
         result = cls(**values)
         if min(result.seed, result.episode_index, result.steps) < 0:
             raise ResultsError("an episode has a negative seed, index or number of steps")

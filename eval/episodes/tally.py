@@ -1,4 +1,4 @@
-"""Counts the running episode of every slot."""
+"""Counts steps, rewards and successes of the running episode of every slot."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class Tally:
         self.success_once = np.zeros(num_slots, dtype=bool)
         self.success_held = np.zeros(num_slots, dtype=bool)
         self._streak = np.zeros(num_slots, dtype=np.int64)
+        """Consecutive successful steps up to the last one."""
         self._hashes = [hashlib.sha256() for _ in range(num_slots)]
         self._stages = [""] * num_slots
 
     def begin(self, slots: NDArray[np.intp]) -> None:
-        """Start to count anew in `slots`."""
+        """Set the counts of `slots` to 0."""
         counters = (self.steps, self.returns, self.success, self.success_once, self.success_held, self._streak)
         for counter in counters:
             counter[slots] = 0
@@ -37,7 +38,7 @@ class Tally:
             self._stages[slot] = ""
 
     def add(self, slots: NDArray[np.intp], transition: Transition, states: Sequence[bytes]) -> None:
-        """Count one control step of `slots`, after which the environment is in `states`."""
+        """Add one control step of `slots`; `states` are the states of the environment after it."""
         self.steps[slots] += 1
         self.returns[slots] += transition.reward
         self.success[slots] = transition.success

@@ -26,12 +26,12 @@ def build_policy(
 
     Args:
         model: Name, checkpoint folder, or `module:attribute`.
-        checkpoint: Folder with the weights, where the name alone does not say.
+        checkpoint: Folder with the weights; None if `model` itself names the weights, or needs none.
         spec: What the environment offers.
         options: Name to value of `--policy-option`.
 
     Raises:
-        SimScaleError: If there is no such policy.
+        SimScaleError: If there is no such policy, or it needs both images and simulator truth.
         MismatchError: If the environment does not offer what the policy needs.
     """
     from policies.registry import make_policy
@@ -84,7 +84,7 @@ def closing(env: SlotEnv, *policies: Policy) -> Iterator[SlotEnv]:
 
 
 def _close_policy(policy: Policy) -> None:
-    """Close `policy`. The episodes are measured by then, so an exception is logged and changes nothing."""
+    """Close `policy`. All episodes have ended by then, so an exception is only logged."""
     try:
         getattr(policy, "close", lambda: None)()
     except (Exception, SystemExit):

@@ -1,4 +1,4 @@
-"""Collecting demonstrations: who acts, who labels, where, and what is recorded; here or in each of several workers."""
+"""The job of a collection: builds policies and environment, and records episodes, in this process or in a worker."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from simscaleai.errors import SimScaleError, UnknownNameError
 
 @dataclass(frozen=True)
 class Demonstrators:
-    """Who acts and who labels."""
+    """The policies of a collection: one acts, and an expert may label."""
 
     policy: Policy
-    """Acts."""
+    """Policy that acts."""
     expert: Policy | None
-    """Labels; None if what the policy does is the label."""
+    """Policy that labels; None if the actions of `policy` are the labels."""
 
     @property
     def policies(self) -> tuple[Policy, ...]:
-        """All of them."""
+        """`policy`, and `expert` if there is one."""
         return (self.policy, *([self.expert] if self.expert else []))
 
     @property
     def identities(self) -> dict[str, str | None]:
-        """The identity of each."""
+        """Identity of each policy, with the keys "policy" and "expert"."""
         return {"policy": self.policy.identity, "expert": self.expert.identity if self.expert else None}
 
 
@@ -53,7 +53,7 @@ class CollectJob(WorkerJob):
     model: str
     checkpoint: Path | None
     expert: str | None
-    """Who labels; None for the policy that acts."""
+    """Name of the policy that labels; None if the acting policy labels."""
     action_noise: float
     """Standard deviation of the noise on executed actions, in units of the action."""
     recorded: Needs
@@ -63,10 +63,10 @@ class CollectJob(WorkerJob):
     """`Demonstrators.identities` at the start of the collection; every process must build the same policies."""
 
     def build_demonstrators(self) -> Demonstrators:
-        """Return who acts and who labels.
+        """Return the policies that act and label.
 
         Raises:
-            SimScaleError: If they are not the same as at the start of the collection.
+            SimScaleError: If their identities are not those at the start of the collection.
         """
         spec = find_environment(self.env_id).offer()
         expert = None if self.expert is None else build_policy(self.expert, None, spec)
@@ -78,7 +78,7 @@ class CollectJob(WorkerJob):
         return demonstrators
 
     def build_environment(self, demonstrators: Demonstrators, num_slots: int) -> SlotEnv:
-        """Return an environment that gives everyone the observations that they need."""
+        """Return an environment with all observations that the policies and the dataset need."""
         readers = [demonstrators.policy.needs, self.recorded]
         if demonstrators.expert:
             readers.append(demonstrators.expert.needs)
@@ -100,7 +100,7 @@ class CollectJob(WorkerJob):
         observers: Sequence[Observer],
         pulse: Pulse | None = None,
     ) -> list[EpisodeResult]:
-        """Run the episodes of `plan` with `observers`, of which the first is the recorder."""
+        """Run the episodes of `plan`. The first of `observers` must be the recorder."""
         probes = [DisplacementNoise(self.action_noise, env.spec.action)] if self.action_noise else []
         return rollout(
             env,
@@ -121,12 +121,12 @@ class CollectJob(WorkerJob):
 
 
 def recorded_needs(spec: EnvSpec, cameras: Sequence[str] | None, image_size: int) -> Needs:
-    """Return what a dataset stores of an environment that offers `spec`: all vectors, and images.
+    """Return the observations that a dataset stores: all vectors of the environment, and images of `cameras`.
 
     Args:
         spec: What the environment offers.
-        cameras: Cameras to store; None for all.
-        image_size: Height and width of the images [px], where the environment leaves the choice.
+        cameras: Cameras to store; None for all cameras of the environment.
+        image_size: Height and width of the images [px]; ignored for a camera whose size the environment fixes.
 
     Raises:
         UnknownNameError: If there is no such camera.

@@ -43,7 +43,7 @@ class EvaluationJob(WorkerJob):
     filmed: range
     """Indices of the episodes to film and to trace."""
     identity: str
-    """Identity of the policy that was checked at the start of the run; every process must build the same policy."""
+    """Identity of the policy at the start of the run; every process must build the same policy."""
 
     @property
     def registration(self) -> Registration:
@@ -56,7 +56,7 @@ class EvaluationJob(WorkerJob):
         """Return the policy.
 
         Raises:
-            SimScaleError: If it is another one than at the start of the run.
+            SimScaleError: If its identity is not that at the start of the run.
         """
         policy = build_policy(self.model, self.checkpoint, spec, self.options)
         if policy.identity != self.identity:
@@ -72,7 +72,7 @@ class EvaluationJob(WorkerJob):
         return build_environment(self.registration, readers, num_slots, terminate_on_success=self.terminate_on_success)
 
     def observers(self, policy: Policy) -> list[Observer]:
-        """Return the observers that write what belongs to an episode, which must be on disk before its line."""
+        """Return the observers that write the files of an episode, which must be on disk before its line."""
         return [
             ReceiptWriter(self.folder, policy.needs),
             VideoRecorder(video_paths(self.folder / VIDEOS_FOLDER, self.filmed)),
@@ -87,7 +87,7 @@ class EvaluationJob(WorkerJob):
         observers: Sequence[Observer],
         pulse: Pulse,
     ) -> None:
-        """Evaluate the episodes of `plan` with what was built."""
+        """Evaluate the episodes of `plan` with `policy` in `env`."""
         rollout(
             env,
             policy,

@@ -1,6 +1,6 @@
 """One invocation of a run: it starts a run or resumes one, runs the missing episodes, and writes the record.
 
-A run that was killed takes several invocations. Its result is the one that a single invocation gives.
+A run that is killed and resumed takes several invocations. Its result is the same as with a single invocation.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ from policies.base import Policy
 if TYPE_CHECKING:
     from envs.slots import SlotEnv
 
-# More slots share what a step costs outside physics. But a slow policy would show nothing for long and then everything
-# at once, and a run that may stop early would have begun many episodes in vain.
+# With more slots, a step of one episode costs less outside physics. But with a slow policy, no episode would end for a
+# long time, and a run that stops early would discard many unfinished episodes.
 _SLOTS, _SLOTS_WITH_IMAGES, _SLOTS_WITH_RULE = 256, 64, 16
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one invocation came to."""
+    """Result of one invocation."""
 
     record: RunRecord
     """The final record, as it is on disk."""
     results: tuple[EpisodeResult, ...]
-    """Episodes that count, of all invocations."""
+    """Results of the episodes that count, of all invocations."""
     new_episodes: int
-    """Episodes that this invocation ran."""
+    """Number of episodes that this invocation ran."""
     seconds: float
     """Time that this invocation took [s]."""
 
@@ -79,7 +79,7 @@ class Invocation:
     plan: RunPlan
     workers: int
     machine: dict[str, Any]
-    """What results are bit-identical on."""
+    """Fingerprint of this machine. Results are bit-identical only on machines with an equal one."""
     folder: Path = Path()
     config: dict[str, Any] = field(default_factory=dict)
     earlier: list[EpisodeResult] = field(default_factory=list)
@@ -88,11 +88,11 @@ class Invocation:
     stopping: Stopping | None = None
 
     def in_folder(self, folder: Path, config: dict[str, Any]) -> Invocation:
-        """Return this invocation with the folder of the run, which exists, and the configuration as JSON data."""
+        """Return a copy for the run in `folder`, which must exist; the record will hold `config`, JSON data."""
         return replace(self, job=replace(self.job, folder=folder), folder=folder, config=config)
 
     def begin(self) -> None:
-        """Start the run in the folder, or resume the one that is there, and write the record.
+        """Start a run in the folder, or resume the run that is there, and write the record.
 
         Raises:
             ResultsError: If the run in the folder began under other conditions.
@@ -110,7 +110,7 @@ class Invocation:
         self.record.write(self.folder)
 
     def run_episodes(self, observers: Sequence[Observer]) -> None:
-        """Run what is missing, here or in workers, until the stopping rule holds."""
+        """Run the missing episodes, in this process or in workers; end early if the stopping rule holds."""
         done = {result.episode_index for result in self.earlier}
         left = [spec for spec in self.plan.specs if spec.episode_index not in done]
         listeners = [self._log, *([self.stopping] if self.stopping else []), *observers]
@@ -148,7 +148,7 @@ class Invocation:
 
     @property
     def has_targets(self) -> bool:
-        """Whether episodes have a choice of objects to move, and the instruction was changed."""
+        """Whether the instruction was changed, and the task has several objects to choose from."""
         language = self.job.interventions.language
         return language is not None and bool(choice_of_targets(self.record.resolved.environment))
 
@@ -201,7 +201,7 @@ class Invocation:
         )
 
     def _remove_files_beyond(self, n: int) -> None:
-        """Remove videos and traces of episodes after the first `n`, which had begun before the run was stopped."""
+        """Remove videos and traces of episodes after the first `n`. They had begun before the run was stopped."""
         for index in self.job.filmed[n:]:
             video_path(self.folder / VIDEOS_FOLDER, index).unlink(missing_ok=True)
             trace_path(self.folder / TRACES_FOLDER, index).unlink(missing_ok=True)
@@ -209,16 +209,19 @@ class Invocation:
 
 @contextmanager
 def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> Iterator[Invocation]:
-    """Give an invocation whose environment is built, and close the environment at the end.
+    """Yield an invocation with its environment built; with several workers, each of them builds its own.
+
+    With one worker, policy and environment are closed at the end of the block, with several before it.
 
     Args:
-        job: What to run. Its number of slots is what the user wants, 0 for the default.
+        job: What to run. `num_envs` is the number that the user chose, 0 for the default.
         policy: The policy, built.
         plan: The episodes.
         workers: Number of processes.
 
     Raises:
-        SimScaleError: If policy, environment, interventions and plan do not fit each other, or nothing can be drawn.
+        SimScaleError: If policy, environment, interventions and plan do not fit each other, or images cannot be
+            rendered.
     """
     registration = job.registration
     spec = registration.offer()
@@ -227,9 +230,9 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
         film_cameras(spec)  # refuses an environment that cannot be filmed
     plan = replace(plan, specs=job.interventions.planned(plan.specs, spec.env_id))
     _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
-    slots = _slots(job.num_envs, plan, workers, looks=bool(policy.needs.cameras))
+    slots = _slots(job.num_envs, plan, workers, with_images=bool(policy.needs.cameras))
     job = replace(job, identity=policy.identity, num_envs=slots)
-    # With workers, this environment only shows that it can be built, and what draws its images.
+    # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
     with closing(job.build_environment(policy, 1 if workers > 1 else slots), policy) as env:
         machine = fingerprint(env.fingerprint())
         if workers == 1:
@@ -238,14 +241,14 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     yield Invocation(job, policy, None, plan, workers, machine)
 
 
-def _slots(wanted: int, plan: RunPlan, workers: int, *, looks: bool) -> int:
-    """Return how many episodes each worker simulates at the same time; no worker takes another's share."""
-    usual = _SLOTS_WITH_RULE if plan.rule else _SLOTS_WITH_IMAGES if looks else _SLOTS
+def _slots(wanted: int, plan: RunPlan, workers: int, *, with_images: bool) -> int:
+    """Return the number of slots of each worker, at most its share of the episodes; `wanted` is 0 for the default."""
+    usual = _SLOTS_WITH_RULE if plan.rule else _SLOTS_WITH_IMAGES if with_images else _SLOTS
     return min(wanted or usual, ceil(len(plan.specs) / workers))
 
 
 def _check_reference(plan: RunPlan, conditions: EpisodeConditions) -> None:
-    """Refuse to run under other conditions than the run that this one is to be compared with."""
+    """Check that this run will have the same conditions as the run that --vs names."""
     if plan.reference is None:
         return
     if differences := "; ".join(plan.reference.conditions.differences(conditions)):
@@ -257,7 +260,7 @@ def _reference(folder: Path) -> Reference:
 
 
 def _timing(before: Timing, results: Sequence[EpisodeResult], seconds: float) -> Timing:
-    """Return the timing of all invocations together, the last of which took `seconds`."""
+    """Return the timing of all invocations together; the last one took `seconds`."""
     total = (before.seconds or 0.0) + seconds
     if not results or not total:
         return before

@@ -1,4 +1,4 @@
-"""From a user's request to the episodes of a run: which seeds, at most how many, and what may end the run sooner."""
+"""Turns a user's request into the plan of a run: its seeds, its largest number of episodes, its stopping rule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_EPISODES = 50
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRequest:
-    """What a user says about the episodes of a run; see the flags of `eval.rollout`."""
+    """Settings that decide which episodes run; see the flags of `eval.rollout`."""
 
     episodes: int | None = None
     seed: int | None = None
@@ -28,20 +28,20 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The episodes of a run, and what may end it sooner."""
+    """The episodes of a run, and its stopping rule."""
 
     specs: tuple[EpisodeSpec, ...]
-    """Its episodes; the largest possible number if a rule may end the run sooner."""
+    """Episodes of the run; with a rule, as many as it may run at most."""
     rule: StoppingRule | None = None
-    """What ends the run sooner; None if nothing does."""
+    """Rule that may end the run early; None if all episodes run."""
     reference: Run | None = None
-    """The run of --vs."""
+    """The run of --vs; None without --vs."""
     reason: str = ""
-    """Why there are so many episodes, for people; "" if the user gave the number."""
+    """Why --detect leads to this number of episodes, in words; "" without --detect."""
 
     @property
     def text(self) -> str:
-        """The episodes in a few words."""
+        """The plan in a few words."""
         if self.rule is None:
             return plan_text(self.specs)
         against = f" against {self.reference.folder}" if self.reference else ""
@@ -53,10 +53,10 @@ def plan_run(request: PlanRequest, reference: Run | None = None) -> RunPlan:
 
     Args:
         request: What the user wants.
-        reference: The run of --vs, if there is one.
+        reference: The run of --vs; None without --vs.
 
     Raises:
-        PlanError: If choices contradict each other or the reference.
+        PlanError: If settings contradict each other or the reference, or if they need too many episodes.
     """
     if reference is not None and not reference.is_complete:
         n, planned = len(reference.results), reference.planned
@@ -105,7 +105,8 @@ def _until_decided(request: PlanRequest, reference: Run) -> RunPlan:
 
 def _detecting(request: PlanRequest, difference: float, reference: Run | None) -> RunPlan:
     if reference is None:
-        rates, around = [(0.5 - difference / 2, 0.5 + difference / 2)], "whatever their rates, in the hardest case"
+        rates = [(0.5 - difference / 2, 0.5 + difference / 2)]
+        around = "in the hardest case (success rates around 50 %)"
     else:
         rate = sum(reference.successes.values()) / len(reference.results)
         rates = [(rate, other) for other in (rate - difference, rate + difference) if 0 <= other <= 1]
@@ -136,4 +137,4 @@ def _missing_text(specs: Sequence[EpisodeSpec], reference: Run | None) -> str:
     if reference is None or seeds == set(reference.seeds):
         return ""
     has = len(seeds.intersection(reference.seeds))
-    return f"; {reference.folder} has {has} of them, so run that policy on the same seeds before comparing"
+    return f"; {reference.folder} has {has} of these seeds, so run that policy on the same seeds before you compare"

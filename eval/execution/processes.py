@@ -1,12 +1,12 @@
-"""Runs a plan in several worker processes: each episode once, results in the parent as they come.
+"""Runs a plan in several worker processes: each episode once. The parent gets each result as soon as its episode ends.
 
 Every worker has its own interpreter, GL context and simulation, on one thread each. A worker asks for an episode
 whenever a slot is free, so no worker waits for another. An episode is a function of policy, environment and start, so
 it does not matter which worker runs it.
 
-A worker that exits or hangs loses the episodes that it was running. Which of them was the cause is not known, so each
-runs again with no other beside it. If that fails, too, the episode ends: as an error, or as a failure of the policy if
-the policy did not answer.
+A worker that exits or hangs loses the episodes that it was running. Any of these episodes may be the cause, so each
+runs again alone in a worker of its own. If that fails, too, the episode ends: as an error, or as a failure of the
+policy if the policy did not answer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from eval.execution.worker import Breakdown, WorkerJob, work
 from simscaleai.errors import SimScaleError
 
 MAX_FALSE_STARTS = 3
-"""Workers that may exit in a row before they ask for an episode; then the set-up is wrong."""
+"""Number of workers in a row that exit before they ask for an episode, after which the set-up is considered wrong."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +48,14 @@ def run_in_workers(
 ) -> list[EpisodeResult]:
     """Run each episode of `plan` once in `workers` processes and return the results sorted by episode.
 
-    If an observer has seen enough, the workers are stopped then.
+    The workers are stopped as soon as an observer has seen enough.
 
     Args:
         job: What the workers run; `job.num_envs` slots in each.
         plan: Episodes with distinct indices.
         workers: Number of processes.
-        observers: Told of each result and of the end of the run; slots and steps are in other processes. Results that
-            workers had sent before an observer had seen enough still come.
+        observers: They get each result and the end of the run, but no slots and steps, which are in other processes.
+            After one of them has seen enough, they still get the results that workers had sent before.
 
     Raises:
         SimScaleError: If a worker finds the set-up wrong, or none can be started.
@@ -65,15 +65,15 @@ def run_in_workers(
 
 
 class _Worker:
-    """One process, seen from the parent."""
+    """A worker process, with what the parent knows about it."""
 
     def __init__(self, job: WorkerJob, *, solitary: bool) -> None:
         """Start a process; a `solitary` one has a single slot."""
         self.solitary = solitary
         self.specs: dict[int, EpisodeSpec] = {}
-        """Episodes that it was given and has not finished, by index."""
+        """Unfinished episodes of the worker, by index."""
         self.has_begun = False
-        """Whether it ever asked for an episode."""
+        """Whether the worker has asked for an episode."""
         cells: MutableSequence[float] = RawArray("d", 2)
         self.pulse = Pulse(cells)
         self.connection, theirs = _CONTEXT.Pipe()
@@ -92,8 +92,8 @@ class _Worker:
 
 @contextmanager
 def inherited_by_workers() -> Iterator[None]:
-    """Give processes that are started here one thread for each library, and leave Ctrl-C to the parent."""
-    resource_tracker.ensure_running()  # it starts with the first process, and would unblock the signal then
+    """Start processes within this block with one thread for each library, and with Ctrl-C left to the parent."""
+    resource_tracker.ensure_running()  # otherwise it starts with the first process, and unblocks the signal
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     before = {name: os.environ.get(name) for name in _ONE_THREAD_EACH}
     os.environ.update(_ONE_THREAD_EACH)
@@ -109,7 +109,7 @@ def inherited_by_workers() -> Iterator[None]:
 
 
 class _Pool:
-    """The workers of one run, and the episodes that are left."""
+    """The workers of one run, and the episodes that have not ended."""
 
     def __init__(self, job: WorkerJob, plan: Sequence[EpisodeSpec], size: int, observers: Sequence[Observer]) -> None:
         self._job, self._size, self._observers = job, size, observers
@@ -128,7 +128,7 @@ class _Pool:
                 for connection in wait(list(self._workers), timeout=_SECONDS_BETWEEN_CHECKS):
                     self._receive(self._workers[connection])
                 self._end_hanging_workers()
-            self._stop_workers()  # first, since observers may hear of no result after the end of the run
+            self._stop_workers()  # first, because no result may reach an observer after the end of the run
             results = sorted(self._results, key=lambda result: result.episode_index)
             for observer in self._observers:
                 observer.on_run_end(results)
@@ -143,15 +143,15 @@ class _Pool:
         return len(self._results) < self._planned and not enough
 
     def _start_workers(self) -> None:
-        """Start as many workers as there is room and work for."""
+        """Start workers until there are enough, or no episode waits."""
         while len(self._workers) < self._size:
             solitary = len(self._suspects) > sum(worker.solitary for worker in self._workers.values())
             if not (solitary or self._waiting):
                 break
-            with inherited_by_workers():  # an interrupt comes when the worker is among those to be stopped
+            with inherited_by_workers():  # an interrupt waits until the worker is in the list
                 worker = _Worker(self._job, solitary=solitary)
                 self._workers[worker.connection] = worker
-        if not self._workers:  # the run would wait for ever
+        if not self._workers:  # without workers, the run would wait for ever
             raise RuntimeError(f"{self._planned - len(self._results)} episodes were lost; this is a bug")
 
     def _receive(self, worker: _Worker) -> None:
@@ -198,7 +198,7 @@ class _Pool:
             observer.on_episode_end(_SLOT_ELSEWHERE, result)
 
     def _remove(self, worker: _Worker, status: Status, failure: str) -> None:
-        """Remove a worker that has exited, and plan its episodes again; those of a solitary worker end."""
+        """Remove a worker that has exited. Its episodes run again; that of a solitary worker ends with `status`."""
         worker.process.join(_SECONDS_TO_EXIT)
         worker.stop()
         del self._workers[worker.connection]
@@ -247,7 +247,7 @@ def _unread_results(worker: _Worker) -> Iterator[EpisodeResult]:
 
 
 def _lost_episode(spec: EpisodeSpec, job: WorkerJob, status: Status, failure: str) -> EpisodeResult:
-    """Return the result of an episode that made a worker exit or hang which ran nothing else."""
+    """Return the result of an episode whose solitary worker exited or hung."""
     at_end = None if job.terminate_on_success else False
     return EpisodeResult(
         episode_index=spec.episode_index,

@@ -1,7 +1,7 @@
-"""Watchdog: finds out that a policy or an environment does not answer.
+"""Watchdog: detects that a policy or an environment does not answer.
 
-In this process a call that hangs cannot be interrupted. So the watchdog warns, and after the timeout it ends the
-process. Everything that was finished is on disk by then.
+A call that hangs in this process cannot be interrupted. So the watchdog warns, and after the timeout it ends the
+process. Finished episodes are on disk by then.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Watchdog:
         """Prepare to watch.
 
         Args:
-            pulse: Says who is to answer.
+            pulse: Says which party must answer, and since when.
             folder: Folder of the run, for the message.
             timeout: Time without an answer after which the process ends [s].
             warn_after: Time without an answer after which a warning is printed [s].
@@ -67,7 +67,7 @@ class Watchdog:
     def _end_process(self) -> None:
         print(
             f"error: {self._text(self._timeout)}. The run ends; finished episodes are in {self._folder}. "
-            "Add --resume to continue, and --workers 2 to have calls that hang killed and tried again",
+            "Add --resume to continue, and --workers 2 to kill calls that hang and try them again",
             file=sys.stderr,
             flush=True,
         )

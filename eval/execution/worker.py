@@ -1,8 +1,8 @@
-"""What one worker process does: it builds policy and environment, and runs the episodes that it is given.
+"""A worker process: builds policy and environment, and runs the episodes that the parent sends.
 
 A worker sends `None` through its pipe when a slot is free. The parent answers with an `EpisodeSpec`, or with `None` if
-none is left. Finished episodes go back as `EpisodeResult`. Two shared numbers tell the parent who the worker is waiting
-for (`Pulse`). The parent alone writes the record.
+none is left. The worker sends an `EpisodeResult` for each finished episode. Two shared numbers tell the parent which
+party the worker is waiting for (`Pulse`). Only the parent writes the record.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from eval.episodes.results import EpisodeResult
 from simscaleai.errors import SimScaleError
 
 TIMEOUT_SECONDS = 600.0
-"""Default time that policy or environment may take for one answer [s]. It lies far above what a busy machine causes."""
+"""Default time that policy or environment may take for one answer [s]. It is far above the delays of a busy machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob(ABC):
-    """Everything that a worker needs to know to run any episode of a plan."""
+    """Everything that a worker needs to run any episode of a plan."""
 
     num_envs: int
-    """Slots of each worker."""
+    """Number of slots of each worker."""
     terminate_on_success: bool
     timeout: float = TIMEOUT_SECONDS
     """Time that policy or environment may take for one answer [s]."""
@@ -41,18 +41,18 @@ class WorkerJob(ABC):
     def run(self, plan: Iterable[EpisodeSpec], reporter: Observer, pulse: Pulse) -> None:
         """Run the episodes of `plan`, taking one whenever a slot is free.
 
-        An episode counts when `reporter` is told of it. Everything that belongs to it must be on disk by then, so
-        `reporter` comes after all other observers.
+        An episode counts as soon as `reporter` gets its result. All files of the episode must be on disk by then, so
+        `reporter` must be the last observer.
         """
 
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Last message of a worker that cannot go on for a reason that is not one episode's."""
+    """Last message of a worker that cannot continue, for a reason that concerns more than one episode."""
 
     text: str
     is_mistake: bool
-    """Whether it is a user's mistake, told in one line; otherwise `text` is a traceback."""
+    """Whether `text` is one line about a user's mistake; otherwise it is a traceback."""
 
 
 def work(connection: Connection, job: WorkerJob, cells: MutableSequence[float]) -> None:
@@ -64,19 +64,19 @@ def work(connection: Connection, job: WorkerJob, cells: MutableSequence[float]) 
         cells: Two shared numbers for the worker's `Pulse`.
     """
     Thread(target=_exit_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError, ConnectionError):  # the parent has ended, nobody listens
+    with contextlib.suppress(EOFError, ConnectionError):  # the parent has ended
         try:
             job.run(_requests(connection), _Reporter(connection), Pulse(cells))
         except SimScaleError as mistake:
             connection.send(Breakdown(str(mistake), is_mistake=True))
         except (EOFError, ConnectionError):
             raise
-        except Exception:  # the parent must be told, or it would take the silence for a crash
+        except Exception:  # otherwise the parent would only see that the worker exited
             connection.send(Breakdown(traceback.format_exc(), is_mistake=False))
 
 
 def _requests(connection: Connection) -> Iterator[EpisodeSpec]:
-    """Ask for one episode each time that a slot is free, until there is none."""
+    """Yield the episodes that the parent sends. Each is requested when a slot is free."""
     while True:
         connection.send(None)
         spec: EpisodeSpec | None = connection.recv()

@@ -1,7 +1,7 @@
-"""Turns episodes into demonstrations.
+"""Stores episodes as demonstrations in a dataset.
 
-`EpisodeRecorder` writes the files, in the process that runs the episode. `DatasetIndex` lists them, in the process that
-leads the run.
+`EpisodeRecorder` writes the file of an episode, in the process that runs the episode. `DatasetIndex` adds it to the
+list of episodes, in the parent process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from simscaleai.data.episode_list import episode_file_name, read_discarded, read
 from simscaleai.data.keys import ACTION, image_key, vector_key
 
 EXECUTED_ACTION = "executed_action"
-"""Array of the actions that were executed, after noise and clipping."""
+"""Name of the array with the actions that were executed, after noise and clipping."""
 
 _NOT_REPLAYABLE = (POLICY_EXCEPTION, POLICY_TIMEOUT, INVALID_ACTION)
 
@@ -33,8 +33,12 @@ _NOT_REPLAYABLE = (POLICY_EXCEPTION, POLICY_TIMEOUT, INVALID_ACTION)
 def is_worth_keeping(result: EpisodeResult, *, keep_failures: bool) -> bool:
     """Return whether an episode becomes a demonstration.
 
-    An episode that an exception or an invalid action of the policy ended never does: its executed actions do not lead
-    to its end, so it cannot be replayed.
+    An episode that ended with an exception, a timeout or an invalid action of the policy is never kept: its executed
+    actions do not lead to its end, so it cannot be replayed.
+
+    Args:
+        result: Result of the episode.
+        keep_failures: Whether to keep failed episodes, too.
     """
     if result.status == "error" or result.steps == 0 or result.failure in _NOT_REPLAYABLE:
         return False
@@ -42,10 +46,10 @@ def is_worth_keeping(result: EpisodeResult, *, keep_failures: bool) -> bool:
 
 
 class Labels:
-    """What a learner shall imitate at each step: by default what the acting policy intended."""
+    """Actions that a learner should imitate at each step; by default the intended actions of the acting policy."""
 
     needs: Needs = Needs()
-    """Observations that the labels are made from."""
+    """Observations that the labels are computed from."""
 
     def begin(self, slot: int, spec: EpisodeSpec, begun: Begun) -> None:
         """Prepare for the episode `spec` in `slot`."""
@@ -56,7 +60,7 @@ class Labels:
 
 
 class EpisodeRecorder(Observer):
-    """Gathers the steps of each running episode and writes the files of those that are worth keeping.
+    """Collects the steps of each running episode and writes a file for each episode that is worth keeping.
 
     Row t of an episode holds the observation before step t, the label, and the action that was executed.
     """
@@ -64,13 +68,13 @@ class EpisodeRecorder(Observer):
     def __init__(
         self, folder: Path, recorded: Needs, *, labels: Labels | None = None, keep_failures: bool = False
     ) -> None:
-        """Write into a dataset.
+        """Write into the dataset in `folder`.
 
         Args:
             folder: Folder of the dataset.
             recorded: Vectors and cameras to store.
-            labels: What a learner shall imitate.
-            keep_failures: Whether to keep episodes that are no success, too.
+            labels: Actions that a learner should imitate; by default those of the acting policy.
+            keep_failures: Whether to keep failed episodes, too.
         """
         self._folder, self._recorded, self._keep_failures = folder, recorded, keep_failures
         self._labels = labels or Labels()
@@ -81,7 +85,7 @@ class EpisodeRecorder(Observer):
         """Slot to the rows of its running episode."""
 
     def on_episode_start(self, slot: int, spec: EpisodeSpec, begun: Begun) -> None:
-        """Start an episode."""
+        """Start to collect the steps of the episode."""
         self._rows[slot] = []
         self._labels.begin(slot, spec, begun)
 
@@ -107,7 +111,7 @@ class EpisodeRecorder(Observer):
 
 
 class DatasetIndex(Observer):
-    """Lists each episode in the dataset once its file is complete, or among the discarded episodes."""
+    """Adds each episode that has ended to the list of kept or of discarded episodes of a dataset."""
 
     def __init__(
         self,
@@ -118,14 +122,14 @@ class DatasetIndex(Observer):
         keep_failures: bool = False,
         sha256: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
-        """List in the dataset of `writer`.
+        """List the episodes in the dataset of `writer`.
 
         Args:
             writer: The dataset. The caller closes it.
             environment: Full id of the environment.
-            relabelled: Whether an expert labels what another policy does.
+            relabelled: Whether the labels come from an expert instead of the acting policy.
             keep_failures: The same value as for the `EpisodeRecorder`.
-            sha256: `EpisodeRecorder.sha256`, if it is in this process; other files are hashed when they are listed.
+            sha256: `EpisodeRecorder.sha256`, if the recorder is in this process. Other files are read and hashed.
         """
         self._writer, self._keep_failures, self._sha256 = writer, keep_failures, sha256
         self._about = {"environment": environment} | ({"relabelled": True} if relabelled else {})

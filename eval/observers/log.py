@@ -1,4 +1,4 @@
-"""Writes the line of each episode when the episode ends."""
+"""Writes the line of each episode into `episodes.jsonl` when the episode ends."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class EpisodeLog(Observer):
 
         Args:
             folder: Folder of the run.
-            earlier: Results of the same plan that a resumed run need not compute again.
-            keeps: Called at the end of the run: whether a result belongs to the run. Others are dropped.
+            earlier: Results of the same plan, from before the run was resumed.
+            keeps: Returns whether a result counts. Results that do not count are removed at the end of the run.
         """
         self._path, self._keeps = folder / EPISODES_FILE, keeps
         self._results = list(earlier)
         if self._path.exists():
-            write_results(self._path, earlier)  # drops the torn line that a killed run may have left
+            write_results(self._path, earlier)  # drops the incomplete line that a killed run may have left
 
     @property
     def results(self) -> list[EpisodeResult]:
         """The results that count, in the order of the plan: earlier ones and new ones, up to the first gap.
 
-        An interrupted run has a gap. The episodes beyond the gap are those that ended soon, mostly successes.
+        An interrupted run may have a gap. The episodes after the gap ended early, so most of them are successes.
         """
         in_order = InPlanOrder()
         due = [result for ended in self._results for result in in_order.add(ended)]
@@ -48,5 +48,5 @@ class EpisodeLog(Observer):
         self._results.append(result)
 
     def on_run_end(self, results: Sequence[EpisodeResult]) -> None:
-        """Replace the file: only the lines that are kept, in the order of the plan."""
+        """Rewrite the file with the results that count, in the order of the plan."""
         write_results(self._path, filter(self._keeps, self._results))

@@ -1,4 +1,4 @@
-"""Results in the order of the plan, although short episodes end first."""
+"""Sorts results into the order of the plan while a run goes on."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from eval.episodes.results import EpisodeResult
 
 
 class InPlanOrder:
-    """Passes results on in the order of the plan, each one when all results before it are there.
+    """Passes results on in the order of the plan, each as soon as all earlier ones have arrived.
 
-    Successes end sooner than failures, so the episodes that happen to have ended first would flatter the policy. The
-    episodes before the first gap do not.
+    Successes end sooner than failures, so the success rate of all episodes that have ended is biased upwards. The
+    success rate of the episodes before the first gap is not.
     """
 
     def __init__(self) -> None:
         self.n = 0
         """Number of results passed on."""
         self._early: dict[int, EpisodeResult] = {}
+        """Index of an episode to its result, for results that wait for earlier ones."""
 
     def add(self, result: EpisodeResult) -> Iterator[EpisodeResult]:
-        """Take `result` and yield every result that is due now."""
+        """Add `result`; yield every result that is next in the order of the plan."""
         self._early[result.episode_index] = result
         while self.n in self._early:
             due = self._early.pop(self.n)

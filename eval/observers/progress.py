@@ -1,4 +1,4 @@
-"""Shows how far a run is, and how often it succeeds so far."""
+"""Shows the progress of a run and its success rate so far."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from eval.statistics.sequential import rate_interval
 
 
 class Progress(Observer):
-    """Reports finished episodes, their rate, the remaining time, and the success rate so far with its interval.
+    """Shows finished episodes, episodes per second, the remaining time, and the success rate with its interval.
 
-    The success rate covers the episodes before the first one that still runs, see `InPlanOrder`.
-
-    Draws a bar on a terminal. Elsewhere it prints a plain line from time to time.
+    The success rate covers the episodes before the first one that still runs, see `InPlanOrder`. On a terminal the
+    progress is a bar, elsewhere a line of text from time to time.
     """
 
     def __init__(
@@ -36,10 +35,10 @@ class Progress(Observer):
 
         Args:
             total: Number of planned episodes.
-            earlier: Results of a resumed run. They count in everything but the rate.
-            sequential: Whether a stopping rule may end the run early. The interval then holds at every look.
+            earlier: Results from before the run was resumed. They count in everything except the episodes per second.
+            sequential: Whether a stopping rule may end the run early. The interval is then valid at every look.
             stream: Where to report, by default standard error.
-            seconds_between_lines: Shortest time between two lines where there is no terminal [s].
+            seconds_between_lines: Shortest time between two lines of text [s].
         """
         self._stream = stream or sys.stderr
         self._seconds_between_lines = seconds_between_lines
@@ -67,7 +66,7 @@ class Progress(Observer):
             self._print_line()
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar; its last state stays visible."""
         if self._bar is not None:
             self._bar.close()
 

@@ -1,4 +1,4 @@
-"""Writes receipts of the first episodes of a run."""
+"""Writes the receipts of the first episodes of a run, see `eval.runs.receipts`."""
 
 from __future__ import annotations
 
@@ -16,26 +16,23 @@ from simscaleai.contract import Needs, Observation
 
 
 class ReceiptWriter(Observer):
-    """Writes what the policy was given at its first look of the first episodes, and what it answered.
-
-    See `eval.runs.receipts`.
-    """
+    """Writes a receipt for each of the first episodes: what the policy got when it was first asked, and its answer."""
 
     def __init__(self, folder: Path, policy_needs: Needs) -> None:
-        """Write into `folder`, the folder of the run, which exists; `policy_needs` name what the policy is given."""
+        """Write into `folder`, the existing folder of the run, for a policy with the needs `policy_needs`."""
         self._folder, self._policy_needs = folder, policy_needs
         self._not_asked: dict[int, tuple[EpisodeSpec, str]] = {}
-        """Slot to episode and instruction, where the policy has not been asked in this episode."""
+        """Slot to episode and instruction, for episodes in which the policy has not been asked yet."""
         self._not_answered: dict[int, Receipt] = {}
-        """Slot to the receipt, where the policy was asked and has not answered."""
+        """Slot to the receipt, for episodes in which the policy was asked and has not answered yet."""
 
     def on_episode_start(self, slot: int, spec: EpisodeSpec, begun: Begun) -> None:
-        """Expect the first look of a chosen episode."""
+        """Note the episode if it gets a receipt."""
         if spec.episode_index in RECEIPT_EPISODES:
             self._not_asked[slot] = spec, begun.instruction
 
     def on_look(self, slots: NDArray[np.intp], observation: Observation) -> None:
-        """Note what the policy is given, before the policy can change it."""
+        """Note the observation, before the policy can change it."""
         for row, slot in enumerate(slots.tolist()):
             if slot in self._not_asked:
                 spec, instruction = self._not_asked.pop(slot)
@@ -54,7 +51,7 @@ class ReceiptWriter(Observer):
             write_receipt(self._folder, self._not_answered.pop(slot).with_answer(step.chunks[slot]))
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
-        """Write the receipt of a policy that raised an exception instead of an answer."""
+        """Write the receipt, without an answer, if the policy raised an exception."""
         self._not_asked.pop(slot, None)
         receipt = self._not_answered.pop(slot, None)
         if receipt:

@@ -25,14 +25,14 @@ from eval.statistics.rates import LEVEL
 from eval.statistics.sequential import confidence_sequence
 
 MOST_EPISODES = 100_000
-"""Upper limit of the search for the number of episodes that an interval width takes."""
+"""Upper limit of the search for the number of episodes that an interval width requires."""
 
 
 class StoppingRule(ABC):
-    """Counts episodes in the order of the plan and says when they suffice."""
+    """Counts episodes in the order of the plan and decides when they suffice."""
 
     name: ClassVar[str]
-    """Name in the record."""
+    """Name of the rule in the record of a run."""
     threshold: float
     """Interval width or test level to reach, in (0, 1)."""
 
@@ -51,7 +51,7 @@ class StoppingRule(ABC):
 
 
 class UntilWidth(StoppingRule):
-    """Stops when the confidence sequence of the success rate is at most `threshold` wide."""
+    """Ends a run when the confidence sequence of the success rate is at most `threshold` wide."""
 
     name = "until_width"
 
@@ -81,7 +81,7 @@ class UntilWidth(StoppingRule):
 
 
 class UntilDecided(StoppingRule):
-    """Stops when the policy is shown to be better or worse than the policy of another run on the same seeds.
+    """Ends a run when its policy is shown to be better or worse than the policy of another run on the same seeds.
 
     The rule holds when the evidence against "both succeed equally often" reaches 1 / `threshold`. If they do succeed
     equally often, the probability of ever calling one better is at most `threshold` (type-I error).
@@ -90,7 +90,7 @@ class UntilDecided(StoppingRule):
     name = "until_decided"
 
     def __init__(self, successes: Mapping[int, bool], threshold: float = 1 - LEVEL) -> None:
-        """Compare with another run.
+        """Compare with the other run.
 
         Args:
             successes: Seed to whether the episode of the other run was a success, for every seed of the plan.
@@ -117,10 +117,10 @@ class UntilDecided(StoppingRule):
 
 
 class Stopping(Observer):
-    """Feeds a rule with the results of a run, in the order of the plan, and ends the run when the rule holds."""
+    """Passes the results of a run to a rule, in the order of the plan, and ends the run when the rule holds."""
 
     def __init__(self, rule: StoppingRule, earlier: Iterable[EpisodeResult] = ()) -> None:
-        """Follow a run with `rule`; `earlier` are the results of a resumed run."""
+        """Apply `rule` to a run; `earlier` are results from before the run was resumed."""
         self._rule, self._in_order = rule, InPlanOrder()
         self.n = 0
         """Number of episodes that count: the first `n` of the plan."""
@@ -128,7 +128,7 @@ class Stopping(Observer):
             self._follow(result)
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
-        """Count the episodes that are due."""
+        """Count the episodes that are next in the order of the plan."""
         self._follow(result)
 
     def keeps(self, result: EpisodeResult) -> bool:

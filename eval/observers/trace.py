@@ -1,4 +1,4 @@
-"""Writes what happened at every step of chosen episodes into NumPy files."""
+"""Writes observations, actions and rewards of every step of chosen episodes into NumPy files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TraceRecorder(Observer):
 
     * `observation.KEY` float32 (T, size): each vector, before the step
     * `intended_action`, `executed_action` float32 (T, A): before and after probes and clipping
-    * `reward` float64 (T,), `success` bool (T,), `stage` text (T,): after the step
+    * `reward` float64 (T,), `success` bool (T,), `stage` str (T,): after the step
     * `look_steps` int64 (K,): the steps at which the policy was asked
     * `chunks` float32 (K, H, A): the answers of the policy; a shorter chunk is filled up with NaN
     """
@@ -36,7 +36,7 @@ class TraceRecorder(Observer):
 
         Args:
             traces: Index of an episode to its file. Folders are created.
-            needs: Its vectors are traced: those that the environment gives to the readers of the run.
+            needs: The vectors of these needs are traced, its cameras are not.
         """
         self._traces = dict(traces)
         self.needs = Needs(vectors=needs.vectors) if traces else Needs()
@@ -81,7 +81,7 @@ class _EpisodeTrace:
     action_size: int
     rows: list[dict[str, Any]] = field(default_factory=list)
     chunks: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    """Step at which the policy was asked to its answer."""
+    """Step at which the policy was asked, to its answer."""
 
     def add(self, step: Step, row: int, chunk: NDArray[np.float32] | None) -> None:
         """Add the row `row` of `step`; `chunk` is the answer of the policy if it was asked at this step."""

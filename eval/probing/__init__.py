@@ -1,1 +1,1 @@
-"""Probing a policy: giving it other words, images or vectors, or changing its actions, to learn what it depends on."""
+"""Changes of the instructions, observations and actions of a policy, to find out what its success depends on."""

@@ -1,4 +1,4 @@
-"""A probe that disturbs the actions of a policy."""
+"""A probe that adds noise to the actions of a policy."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from eval.episodes.probe import Probe
 from simscaleai.contract import ActionSpec
 
 _STREAM = 0x4E4F4953
-"""Makes the noise independent of the random stream of the environment, which starts from the same seed."""
+"""Second seed, which makes the noise independent of the environment's random stream with the same episode seed."""
 
 _UNDISTURBED = "gripper"
 
 
 class DisplacementNoise(Probe):
-    """Adds Gaussian noise to every number of an action but the gripper's, then clips to the range of actions.
+    """Adds Gaussian noise to every number of an action except the gripper, then clips to the range of actions.
 
-    The gripper stays as it is, since an object that is dropped at random teaches nothing. The noise of an episode
-    follows from its seed. A learner that gets the undisturbed actions as labels sees how to recover.
+    The gripper gets no noise, since an object that is dropped at random teaches nothing. The noise of an episode is
+    drawn from its seed. With the undisturbed actions as labels, a learner sees how to recover from disturbances.
 
     Source: Laskey et al. 2017, DART: Noise Injection for Robust Imitation Learning.
     """
 
     def __init__(self, standard_deviation: float, action: ActionSpec) -> None:
-        """Disturb actions that are as `action` says.
+        """Disturb actions of the form `action`.
 
         Args:
             standard_deviation: Standard deviation of the noise, > 0, in units of the action.
-            action: What an action is.
+            action: Names and ranges of the numbers of an action.
         """
         self._standard_deviation = standard_deviation
         self._disturbed = [index for index, name in enumerate(action.names) if name != _UNDISTURBED]

@@ -1,4 +1,4 @@
-"""Other instructions and targets for the episodes of a plan."""
+"""Changed instructions and targets for the episodes of a plan."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class InterventionError(SimScaleError):
 
 
 def needs_targets(language: str) -> bool:
-    """Return whether the instruction that `language` stands for depends on a target."""
+    """Return whether the instruction that `language` selects depends on a target; see `changed_instruction`."""
     return language in ("shuffled", "held-out") or TARGET in language
 
 
 def changed_instruction(language: str, spec: EpisodeSpec, env_id: str) -> str:
-    """Return what the policy is told in the episode `spec`.
+    """Return the instruction that the policy gets in the episode `spec`.
 
     Args:
         language: "empty", "shuffled", "held-out", or the instruction itself, with `TARGET` for the target.
-        spec: The episode. Its option `target` names the object to move; by default the seed does.
+        spec: The episode. Its option `target` names the object to move; by default it is drawn from the seed.
         env_id: Full id of the environment.
 
     Raises:
@@ -59,10 +59,14 @@ def choice_of_targets(env_id: str) -> tuple[str, ...]:
 
 
 def task_with_targets(env_id: str, text: str) -> type[PickPlaceLanguage]:
-    """Return the task of the environment `env_id`.
+    """Return the task of the environment `env_id`, which has a choice of targets.
+
+    Args:
+        env_id: Full id of the environment.
+        text: Intervention that needs the choice, for the error message.
 
     Raises:
-        InterventionError: If it has no choice of targets, which the intervention `text` needs.
+        InterventionError: If the environment has no choice of targets.
     """
     task = _find_task_with_targets(env_id)
     if task is None:

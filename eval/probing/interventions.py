@@ -1,13 +1,14 @@
-"""Interventions: giving a policy something else than the scene shows, to learn what it depends on.
+"""Interventions: replace the instruction, the images or the state that a policy gets, to find out what it depends on.
 
     python -m eval.rollout --model vla --env pick-place-language --intervene language=shuffled vision=black
 
-A policy that follows instructions moves the object that it was told to move. A policy that looks fails in the dark. The
-scene of a seed stays the same, and so does the success rule, except that `target=` names the object to move. All draws
-come from the seed of the episode, so an episode stays a function of policy, environment, start and interventions.
+A policy that follows instructions moves the object that the changed instruction names. A policy that uses its cameras
+fails with black images. The scene of a seed stays the same, and so does the success rule, except that `target=` names
+the object to move. All random numbers come from the seed of the episode, so an episode stays a function of policy,
+environment, start and interventions.
 
-`target` and `language` change the plan: the environment passes the instruction on, and the episode's line holds it.
-`vision` and `state` are probes between the environment and the policy.
+`target` and `language` change the plan: the environment passes the instruction on, and the line of the episode in
+`episodes.jsonl` holds it. `vision` and `state` are probes between the environment and the policy.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "state": {"zero": "the robot's state reaches the policy as zeros"},
 }
-"""Kind of an intervention to its named values and their meanings. A `target` is one of the task's. A `language` of
-several words is the instruction itself, in which `{target}` stands for the target."""
+"""Kind of an intervention to its named values and their meanings. A `target` is the name of an object of the task. A
+`language` of several words is the instruction itself, in which `{target}` stands for the target."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interventions:
-    """What a policy is given instead of what the scene shows; None for what stays as it is."""
+    """Replacements of the target and of the inputs of a policy; None leaves an input unchanged."""
 
     target: str | None = None
     """Object to move in every episode."""
@@ -58,11 +59,11 @@ class Interventions:
     """A name in `MEANINGS`."""
 
     def texts(self) -> tuple[str, ...]:
-        """Return the interventions as a user writes them, in the order of the fields."""
+        """Return the interventions as a user writes them, `kind=value`, in the order of the fields."""
         return tuple(f"{kind}={value}" for kind, value in self._given())
 
     def meaning(self) -> str:
-        """Return in words what is changed; "" if nothing is."""
+        """Return in words what is changed; "" without interventions."""
         return "; ".join(self.meanings().values())
 
     def meanings(self) -> dict[str, str]:
@@ -70,7 +71,7 @@ class Interventions:
         return {f"{kind}={value}": _meaning(kind, value) for kind, value in self._given()}
 
     def check(self, needs: Needs, env_id: str) -> None:
-        """Check that every intervention changes something for a policy with these `needs`.
+        """Check that every intervention changes something for a policy with the needs `needs`.
 
         Args:
             needs: Needs of the policy.
@@ -89,15 +90,15 @@ class Interventions:
             task_with_targets(env_id, f"language={self.language}")
 
     def planned(self, plan: Sequence[EpisodeSpec], env_id: str) -> tuple[EpisodeSpec, ...]:
-        """Return `plan` with the targets and instructions that the interventions ask for."""
+        """Return `plan` with the targets and instructions of the interventions."""
         return tuple(self._planned_episode(spec, env_id) for spec in plan)
 
     def probes(self, needs: Needs, registration: Registration) -> list[Probe]:
-        """Return the probes that change images and vectors for a policy with these `needs`.
+        """Return the probes that change images and vectors for a policy with the needs `needs`.
 
         Args:
             needs: Needs of the policy.
-            registration: The environment, which draws the images of other scenes.
+            registration: The environment, which renders the images of other scenes.
         """
         probes: list[Probe] = []
         if self.vision == "black":
@@ -135,10 +136,10 @@ class Interventions:
 
 
 def parse_interventions(texts: Sequence[str]) -> Interventions:
-    """Return what `texts` say, each `kind=value`, for example "vision=black".
+    """Return the interventions in `texts`, each `kind=value`, for example "vision=black".
 
     Raises:
-        InterventionError: If a text has another form, or a kind comes twice.
+        InterventionError: If a text has another form, or a kind occurs twice.
         UnknownNameError: If there is no such kind or value.
     """
     parsed: dict[str, str] = {}
@@ -155,12 +156,12 @@ def parse_interventions(texts: Sequence[str]) -> Interventions:
 
 
 def _measured(needs: Needs) -> tuple[str, ...]:
-    """Return the keys of the vectors that a robot measures, in contrast to simulator truth."""
+    """Return the keys of the vectors that a robot can measure; the others are ground truth from the simulator."""
     return tuple(key for key in needs.vectors if key not in needs.privileged)
 
 
 def _checked(kind: str, value: str) -> str:
-    """Return `value`, unless it is a single word that is no name: a misspelt name must not become an instruction."""
+    """Return `value`; raise if it is one word but not a name, since a misspelt name must not become an instruction."""
     names = MEANINGS[kind]
     if kind == "target" or value in names or (kind == "language" and " " in value.strip()):
         return value

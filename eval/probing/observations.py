@@ -1,4 +1,4 @@
-"""Probes that give a policy other images or vectors than the environment shows."""
+"""Probes that replace the images or vectors that a policy gets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _ConstantImages(Probe):
         self._cameras = tuple(cameras)
         self._seeds: dict[int, int] = {}
         self._shown: dict[int, Observation] = {}
-        """Slot to the images that the policy is given until its episode ends."""
+        """Slot to the images that the policy gets until the episode ends."""
 
     def begin(self, slots: NDArray[np.intp], seeds: Sequence[int]) -> None:
         """Drop the images of earlier episodes."""
@@ -43,7 +43,7 @@ class _ConstantImages(Probe):
             self._shown.pop(slot, None)
 
     def observe(self, observation: Observation, slots: NDArray[np.intp]) -> Observation:
-        """Return `observation` with the images of each episode."""
+        """Return `observation` with the constant images of each episode."""
         for row, slot in enumerate(slots.tolist()):
             if slot not in self._shown:
                 seen = {camera: observation[camera][row] for camera in self._cameras}
@@ -53,7 +53,7 @@ class _ConstantImages(Probe):
 
     @abstractmethod
     def _choose(self, seed: int, seen: Observation) -> Observation:
-        """Return the images for the episode `seed`, whose first images are `seen`."""
+        """Return the constant images for the episode with the seed `seed`, whose first images are `seen`."""
 
 
 class FrozenImages(_ConstantImages):
@@ -67,7 +67,7 @@ class OtherSceneImages(_ConstantImages):
     """Gives the policy the first images of another seed's scene, at every step."""
 
     def __init__(self, cameras: Sequence[str], env: SlotEnv) -> None:
-        """Replace the images of `cameras` by images that `env` draws in its slot 0."""
+        """Replace the images of `cameras` by images that `env` renders in its slot 0."""
         super().__init__(cameras)
         self._env = env
 

@@ -1,4 +1,4 @@
-"""Another episode for each episode, drawn from its seed."""
+"""Draws a different seed for each episode, from the seed of the episode."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 
 _STREAMS = {"language": 0x4C414E47, "vision": 0x56495349}
-"""Makes the draws independent of each other and of the random streams of environment and policy."""
+"""Second seed, which makes the draws independent of each other and of the random numbers of environment and policy."""
 
 
 def other_seed(seed: int, stream: Literal["language", "vision"], among: range) -> int:
-    """Return a seed that is not `seed`, drawn from it, uniform.
+    """Return a seed other than `seed`, uniform in `among`. The same arguments give the same seed.
 
     Args:
         seed: Seed of the episode.

@@ -35,15 +35,15 @@ _RENDER: dict[Format, Callable[[Report], str]] = {"html": render_page, "md": ren
 class ReportConfig:
     """Write a report of runs: one HTML page that opens from disk, or Markdown or JSON.
 
-    Runs of the same episodes are compared, each with the first one of its environment.
+    Each run is compared with the first run of its environment, if both have the same episodes.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN …]")]
-    """Run folders; others in the same environment are compared with the first."""
+    """Run folders. The first run of an environment is run A of every comparison."""
     output: Path | None = None
     """File to write. By default report.html in the first run folder; Markdown and JSON are printed."""
     format: Format | None = None
-    """By default the suffix of --output; without --output, html."""
+    """Format of the report. By default the suffix of --output; without --output, html."""
 
 
 def report(config: ReportConfig) -> Path | None:
@@ -55,7 +55,7 @@ def report(config: ReportConfig) -> Path | None:
     chosen = _format(config)
     _check_output(config.output)
     text = _RENDER[chosen](build_report(config.runs))
-    text = text.encode("utf-8", errors="replace").decode()  # JSON escapes may hold half a character
+    text = text.encode("utf-8", errors="replace").decode()  # an escape in JSON may give a lone surrogate
     output = config.output or (config.runs[0] / "report.html" if chosen == "html" else None)
     if output is None:
         sys.stdout.write(text)

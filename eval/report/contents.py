@@ -1,4 +1,4 @@
-"""What a report holds: its runs, their comparisons, and what is said about them."""
+"""The contents of a report: runs, their comparisons, and the notes on both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eval.statistics.rates import LEVEL
 
 @dataclass(frozen=True)
 class Notice:
-    """Something to know before a figure is used."""
+    """A note that a reader needs before using a figure."""
 
     title: str
     text: str
@@ -26,22 +26,22 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunReport:
-    """One run, and what is said about it."""
+    """One run with its figures and the notes on them."""
 
     name: str
-    """Name of the run in the report: that of its folder, with as much of the path as makes it unique."""
+    """Name of the run in the report: the last parts of its path, as many as make the name unique."""
     run: Run
     """The run, with the episodes that count."""
     summary: Summary
     """Its figures."""
     receipts: tuple[Receipt, ...]
-    """What the policy was given at the first step of the first episodes, and what it answered."""
+    """What the policy got at the first step of the first episodes, and what it answered."""
     places: tuple[Places, ...]
-    """Where things are when episodes begin, in the order of the episodes; empty if that is unknown."""
+    """Positions at the start of the episodes, one entry for each object or goal; empty if they are unknown."""
     moved: str
-    """How often a lifted object was the target; "" without a choice of objects."""
+    """How often a lifted object was the target, in words; "" without a choice of objects."""
     notices: tuple[Notice, ...]
-    """What to know before its figures are used."""
+    """Notes that a reader needs before using the figures."""
     limits: tuple[str, ...]
     """What the run does not show."""
 
@@ -72,7 +72,7 @@ class RunReport:
         return "at any step, which ends the episode" if ends else "at the end of the episode"
 
     def replay(self, result: EpisodeResult | None = None) -> str:
-        """Return the command that runs the episode of `result` again, by default the first that was no success."""
+        """Return the replay command of `result`, by default of the first failure or else of the first episode."""
         failures = (result for result in self.results if result.status != "success")
         result = result or next(failures, self.results[0])
         return replay_command(self.run, [result.seed])
@@ -90,25 +90,25 @@ class ComparisonReport:
     p_value: float
     """p of the exact test; 1 / e, at most 1, if a rule may have stopped a run early."""
     holm_p: float | None
-    """`p_value` adjusted for all comparisons of the report; None if this is the only one."""
+    """`p_value` adjusted for all comparisons of the report (Holm); None if there is only one comparison."""
 
     @property
     def is_decided(self) -> bool:
-        """Whether A and B differ, also as one of several tests."""
+        """Whether A and B differ significantly, also after the adjustment for several comparisons."""
         decided = self.comparison.verdict is not Verdict.UNDECIDED
         return decided and (self.holm_p is None or self.holm_p <= 1 - LEVEL)
 
     @property
     def verdict(self) -> str:
-        """The verdict in words, as one of several tests if there are several."""
+        """The verdict in words, adjusted for several comparisons."""
         if self.is_decided or self.comparison.verdict is Verdict.UNDECIDED:
             return self.rows["verdict"]
-        return "cannot tell: this comparison alone would decide, but not as one of several (Holm)"
+        return "cannot tell: the difference is significant alone, but not among several comparisons (Holm)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Incomparable:
-    """Two runs in the same environment whose success rates mean different things."""
+    """Two runs in the same environment that cannot be compared."""
 
     a: RunReport
     b: RunReport
@@ -125,12 +125,12 @@ class Report:
 
     @property
     def environments(self) -> dict[str, list[RunReport]]:
-        """Environment to its runs, in the order in which they were given."""
+        """Full id of each environment to its runs, in the order of `runs`."""
         return by_environment(self.runs)
 
 
 def by_environment(runs: Sequence[RunReport]) -> dict[str, list[RunReport]]:
-    """Return environment to its runs, in the order of `runs`."""
+    """Group `runs` by the full id of their environment, in the order of `runs`."""
     grouped: dict[str, list[RunReport]] = {}
     for run in runs:
         grouped.setdefault(run.environment, []).append(run)

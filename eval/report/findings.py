@@ -1,4 +1,4 @@
-"""Computes what a report says from run folders: figures, comparisons, and what they do not show."""
+"""Computes the contents of a report from run folders: figures, comparisons, and their limits."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from simscaleai.errors import SimScaleError
 
 
 def build_report(folders: Sequence[Path]) -> Report:
-    """Read the runs in `folders` and return what they found. Runs are compared with the first of their environment.
+    """Return the report of the runs in `folders`. Each run is compared with the first run of its environment.
 
     Raises:
         ResultsError: If a folder holds no run, or a damaged one.
-        SimScaleError: If there is no folder, or one is given twice.
+        SimScaleError: If no folder is given, or a folder is given twice.
     """
     _check_folders(folders)
     runs = tuple(_run_report(name, read_run(folder)) for name, folder in zip(_names(folders), folders, strict=True))
@@ -60,7 +60,7 @@ def _run_report(name: str, run: Run) -> RunReport:
 
 
 def _before_first_gap(results: Sequence[EpisodeResult]) -> Iterator[EpisodeResult]:
-    """Yield the first episodes of the plan. Those after a gap ended early, so they are mostly successes."""
+    """Yield the results before the first gap in the plan. Episodes after a gap ended early, so most are successes."""
     for index, result in enumerate(results):
         if result.episode_index != index:
             return
@@ -73,7 +73,7 @@ def _has_choice_of_objects(run: Run, summary: Summary) -> bool:
 
 
 def _candidates(runs: Sequence[RunReport]) -> Iterator[tuple[RunReport, RunReport]]:
-    """Yield the first run of every environment with each other run there."""
+    """Yield the pairs to compare: the first run of each environment, and each of its other runs."""
     for first, *others in by_environment(runs).values():
         yield from ((first, other) for other in others)
 
@@ -92,12 +92,12 @@ def _adjusted(found: Sequence[tuple[RunReport, RunReport, Comparison]]) -> Itera
 
 
 def _p_value(comparison: Comparison) -> float:
-    # 1 / e, at most 1, is a p-value that is valid at every look. So both may be in one family of tests.
+    # min(1, 1 / e) is a p-value that is valid at every look, so it can be adjusted together with other p-values.
     return min(1.0, comparison.inverse_e_value) if comparison.p_value is None else comparison.p_value
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Return a short name for each folder: the last parts of its path, as many as make all names different."""
+    """Return a short name for each folder: the last parts of its path, as many as make all names unique."""
     parts = [folder.absolute().parts for folder in folders]
     depth = 1
     while len({part[-depth:] for part in parts}) < len(parts):
@@ -144,13 +144,13 @@ def _incomplete_text(summary: Summary) -> str:
 
 
 def _findings_text(findings: Findings | None) -> str:
-    """Return what a run until decided found about its reference; for other runs, what their interval is."""
+    """Return the findings of a run about its reference in words; without a reference, a note on the interval."""
     if findings is None:
-        return "Its interval is valid at every look, and wider for that."
+        return "Its interval is valid at every look, and therefore wider."
     low, high = (points_text(end, sign=True) for end in findings.difference_sequence_95)
     difference = f"{points_text(findings.difference, sign=True)} pp, 95 % interval [{low}, {high}]"
     evidence = f"1/e = {findings.inverse_e_value:.2g}, valid under stopping"
-    return f"This run (B) minus that run (A): {difference}; {evidence}: {findings.verdict}."
+    return f"This run (B) minus the reference (A): {difference}; {evidence}: {findings.verdict}."
 
 
 def _limits(run: Run, summary: Summary) -> Iterator[str]:

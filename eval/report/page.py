@@ -1,4 +1,4 @@
-"""A report as one HTML page: no file beside it, no network, no script but its own."""
+"""A report as one HTML page that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_ROWS = 1000
 """Episodes in the table of a run; JSON lists all."""
 
 _MOST_IMAGE_BYTES = 1_000_000  # of all receipts of a run, in base64
-_MARGIN = 0.03  # around the points of a map [m]
+_MARGIN = 0.03  # [m], around the points of a map
 
 
 def render_page(report: Report) -> str:
@@ -56,7 +56,7 @@ class _Point:
 
 @dataclass(frozen=True)
 class _Map:
-    """The scene from above, with the outcome of the episodes at the positions where they began."""
+    """The scene from above: the outcome of each episode, drawn at the position of one object or goal at the start."""
 
     places: Places
     points: tuple[_Point, ...]
@@ -66,7 +66,7 @@ class _Map:
 
 
 def _maps(report: RunReport) -> list[_Map]:
-    """Return a map for each thing whose starting positions are known, all to one scale."""
+    """Return a map for each entry of `report.places`, all to the same scale."""
     if not report.places:
         return []
     ends = [(place.xy.min(axis=0), place.xy.max(axis=0)) for place in report.places]
@@ -86,7 +86,7 @@ def _points(report: RunReport, place: Places) -> tuple[_Point, ...]:
 
 
 def _receipts(report: RunReport) -> list[dict[str, Any]]:
-    """Return what the page shows of the receipts, without images where these would be too large for a page."""
+    """Return the receipts as the page shows them; images that would make the page too large are left out."""
     shown, left = [], _MOST_IMAGE_BYTES
     for receipt in report.receipts:
         left -= sum(map(len, receipt.images.values()))

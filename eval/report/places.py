@@ -1,6 +1,6 @@
-"""Where things are when episodes begin, computed by resetting the environment with the seeds of the episodes.
+"""Positions of objects and goals at the start of episodes, computed by resetting the environment.
 
-Nothing needs to be recorded for it, because the start of an episode is a function of its seed and options.
+A run does not record them, because the start of an episode is a function of its seed and options.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from simscaleai.contract import EnvSpec, Observation
 from simscaleai.errors import SimScaleError
 
 MOST_EPISODES = 1000
-"""Most episodes that are shown; more points would hide each other."""
+"""Largest number of episodes on a map; more points would hide each other."""
 
 _SLOTS = 50
 
 
 @dataclass(frozen=True)
 class Places:
-    """Positions of one thing at the start of episodes, in the order of the episodes."""
+    """Positions of one object or goal at the start of episodes, in the order of the episodes."""
 
     feature: str
     """Name of the feature of the environment's state."""
@@ -33,19 +33,20 @@ class Places:
 
     @property
     def title(self) -> str:
-        """What is shown, in words."""
+        """Title of a map of the positions."""
         return f"{self.feature.replace('_', ' ')} at the start"
 
 
 def starting_places(environment: EnvSpec, results: Sequence[EpisodeResult]) -> tuple[Places, ...]:
-    """Return where things are at the start of the episodes of `results`.
+    """Return the positions of objects and goals at the start of the episodes of `results`.
 
     Args:
         environment: The environment of the episodes, as their run recorded it.
         results: The episodes.
 
     Returns:
-        One entry for each position in the privileged vectors; empty if the environment is not installed as it was.
+        One entry for each position in the privileged vectors; empty if the environment is not installed, or has
+        changed since the run.
     """
     from envs.registration import find_environment
 
@@ -63,7 +64,7 @@ def starting_places(environment: EnvSpec, results: Sequence[EpisodeResult]) -> t
             observation = _beginnings(env, results)
         finally:
             env.close()
-    except (SimScaleError, SlotFault, ImportError):  # not here, or targets that the environment does not have
+    except (SimScaleError, SlotFault, ImportError):  # not installed, or without these targets
         return ()
     return tuple(_places(spec, key, feature, observation) for feature, key in positions.items())
 
@@ -79,7 +80,7 @@ def _positions(spec: EnvSpec) -> dict[str, str]:
 
 
 def _beginnings(env: SlotEnv, results: Sequence[EpisodeResult]) -> Observation:
-    """Return the observations at the start of each episode, one row for each."""
+    """Return the observations at the start of the episodes, one row for each episode."""
     parts: list[Observation] = []
     for first in range(0, len(results), env.num_slots):
         batch = results[first : first + env.num_slots]

@@ -1,4 +1,4 @@
-"""Loads the templates, and defines how they write numbers and text from run folders."""
+"""Loads the templates, and defines the filters with which they format numbers and text from run folders."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ def _filters() -> dict[str, Callable[..., Any]]:
 
 
 def _number(value: Any, digits: int = 3) -> str:
-    """Return a number with so many digits; "—" for one that was not finite, which receipts hold as null."""
+    """Return `value` with `digits` decimals; "—" for None, which in a receipt means that a number was not finite."""
     return f"{value:.{digits}f}" if isinstance(value, int | float) else "—"
 
 
 def _cell(text: object) -> str:
-    """Return text as one line of Markdown without any markup of its own, also within a table."""
+    """Return `text` as one line of Markdown without markup, which is also safe within a table."""
     return re.sub(r"([\\`*\[\]|])", r"\\\1", escape(" ".join(str(text).split()), quote=False))
 
 
 def _fenced(text: str) -> str:
-    """Return text as a block of code in Markdown, with a fence that nothing in the text can end."""
+    """Return `text` as a block of code in Markdown, with a fence that is longer than any in the text."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"

@@ -10,7 +10,7 @@ from eval.report.contents import ComparisonReport, Report, RunReport
 from eval.report.templating import environment
 
 REPORT_VERSION = 2
-"""Version of the JSON. It counts up when a key changes its meaning."""
+"""Version of the JSON. It increases when a key changes its meaning."""
 
 
 def render_markdown(report: Report) -> str:
@@ -54,7 +54,7 @@ def _run(report: RunReport) -> dict[str, Any]:
 
 
 def _episodes(report: RunReport) -> list[dict[str, Any]]:
-    """Return the episodes, each with the positions of things at its start."""
+    """Return the episodes, each with the positions of objects and goals at its start."""
     places = {place.feature: place.xy.tolist() for place in report.places}
     return [
         result.to_json() | {feature: xy[row] for feature, xy in places.items() if row < len(xy)}

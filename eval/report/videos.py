@@ -1,4 +1,4 @@
-"""Chooses the videos of a page: the most informative ones, as many as the page may hold."""
+"""Chooses the videos of a page: the most informative ones, up to a limit on number and size."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from eval.runs.episode_files import VIDEOS_FOLDER, video_path
 from eval.runs.run import Run
 
 MOST_BYTES = 7_000_000
-"""Of all videos together. In base64 they are a third larger, and the page stays below 10 MB."""
+"""Largest size of all videos of a page together. Base64 adds a third, so the page stays below 10 MB."""
 
 MOST_VIDEOS = 12
-"""In one page."""
+"""Largest number of videos of a page."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Videos:
     """Videos chosen for a page: first pairs in which only one policy succeeded, then failures, then others."""
 
     pairs: list[tuple[Comparison, Video, Video]] = field(default_factory=list)
-    """Videos of the same episode by A and by B."""
+    """Videos of the same episode, one of A and one of B."""
     single: list[Video] = field(default_factory=list)
     """Videos of other episodes."""
     left_out: list[Path] = field(default_factory=list)
-    """Videos for which there was no room."""
+    """Paths of the videos that exceed a limit."""
     _bytes: int = 0
 
     @classmethod
@@ -78,7 +78,7 @@ class Videos:
             self.left_out.append(path)
 
     def _read(self, *paths: Path) -> list[str] | None:
-        """Return the contents of `paths` in base64; None if one is no video, or there is no room for all of them."""
+        """Return the contents of `paths` in base64; None if one is not a video, or if they exceed a limit."""
         if not all(map(_is_video, paths)):
             return None
         size, number = sum(path.stat().st_size for path in paths), len(self.single) + 2 * len(self.pairs)
@@ -89,7 +89,7 @@ class Videos:
 
 
 def _by_interest(runs: Sequence[Run]) -> Iterator[tuple[Run, EpisodeResult]]:
-    """Yield the episodes of all runs in turn, the failures of each run first."""
+    """Yield one episode of each run in turn, the failures of each run first."""
     queues = (
         [(run, result) for result in sorted(run.results, key=lambda result: result.status == "success")] for run in runs
     )

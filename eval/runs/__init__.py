@@ -1,1 +1,1 @@
-"""The folder of a run: its record, its episodes, its receipts, and what is computed from them. Runs no episodes."""
+"""The folder of a run: its record, episodes and receipts, and figures computed from them. Runs no episodes."""

@@ -18,7 +18,7 @@ def video_path(folder: Path, episode_index: int) -> Path:
 
 
 def video_paths(folder: Path, episodes: Iterable[int]) -> dict[int, Path]:
-    """Return the index of each of `episodes` with the path of its video in `folder`."""
+    """Return episode index to the path of the video in `folder`, for each of `episodes`."""
     return {index: video_path(folder, index) for index in episodes}
 
 
@@ -28,5 +28,5 @@ def trace_path(folder: Path, episode_index: int) -> Path:
 
 
 def trace_paths(folder: Path, episodes: Iterable[int]) -> dict[int, Path]:
-    """Return the index of each of `episodes` with the path of its trace in `folder`."""
+    """Return episode index to the path of the trace in `folder`, for each of `episodes`."""
     return {index: trace_path(folder, index) for index in episodes}

@@ -1,6 +1,7 @@
-"""The file `episodes.jsonl` of a run: one line for each finished episode.
+"""Writes and reads the file `episodes.jsonl` of a run: one line for each finished episode.
 
-Lines are appended while a run goes on. When it is complete, the file is replaced by one that is sorted by episode.
+The entries of a line are the fields of `eval.episodes.results.EpisodeResult`. Lines are appended while a run goes on.
+At the end of the run the file is sorted by episode.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ EPISODES_FILE = "episodes.jsonl"
 
 
 def append_result(path: Path, result: EpisodeResult) -> None:
-    """Append `result` to `path` in one flushed line, so that a killed run keeps every finished episode.
+    """Append `result` to `path` as one flushed line, so that a killed run keeps every finished episode.
 
     Raises:
         WriteError: If the line cannot be written, for example on a full disk.
@@ -28,7 +29,7 @@ def append_result(path: Path, result: EpisodeResult) -> None:
 
 
 def write_results(path: Path, results: Iterable[EpisodeResult]) -> None:
-    """Replace `path` atomically by `results`, sorted by episode.
+    """Replace the content of `path` by `results`, sorted by episode, in one atomic operation.
 
     Raises:
         WriteError: If the file cannot be written.
@@ -38,12 +39,12 @@ def write_results(path: Path, results: Iterable[EpisodeResult]) -> None:
 
 
 def read_results(path: Path) -> list[EpisodeResult]:
-    """Read the finished episodes in `path`, sorted by episode; none if there is no such file.
+    """Return the finished episodes in `path`, sorted by episode; an empty list without the file.
 
-    A last line without its newline is what a killed run leaves: that episode counts as not finished.
+    A killed run may leave a last line without its newline. That episode counts as not finished.
 
     Raises:
-        ResultsError: If any other line cannot be read, or an episode comes twice.
+        ResultsError: If any other line cannot be read, or an episode occurs twice.
     """
     results: dict[int, EpisodeResult] = {}
     for number, line in enumerate(complete_lines(path), start=1):
@@ -63,7 +64,7 @@ def episodes_digest(folder: Path) -> str:
 
 def _line(result: EpisodeResult) -> str:
     text = json.dumps(result.to_json(), ensure_ascii=False) + "\n"
-    return text.encode(errors="backslashreplace").decode()  # half characters, as an instruction may hold, as escapes
+    return text.encode(errors="backslashreplace").decode()  # an instruction may hold unpaired surrogates
 
 
 def _parse(line: bytes, path: Path, number: int) -> EpisodeResult:

@@ -16,25 +16,26 @@ from simscaleai.files import check_new_folder, remove_partial_files
 from simscaleai.json_data import json_differences
 
 MAY_DIFFER = ("checkpoint", "json", "num_envs", "output", "quiet", "resume", "timeout", "vs", "workers")
-"""Entries of the configuration that may change when a run is resumed, because they do not change what is measured.
+"""Entries of the configuration that may change when a run is resumed, because they do not change its results.
 Weights and the run of --vs are compared by their digests instead."""
 
-_IN_VERSION_1 = ("env_id", "digest", "max_episode_steps")  # of the environment
+_IN_VERSION_1 = ("env_id", "digest", "max_episode_steps")
+"""Entries of the environment that a record of schema version 1 holds."""
 
 
 def check_output(folder: Path, *, resume: bool) -> None:
-    """Check that `folder` can take a run, before any time is spent on the run.
+    """Check, before a run starts, that it can write into `folder`.
 
-    What a process that was killed while it wrote its first record has left is removed.
+    Removes the incomplete files of a process that was killed while it wrote its first record.
 
     Args:
-        folder: Where the run shall write.
-        resume: Whether the run in `folder` shall be continued, if it holds one.
+        folder: Folder of the run; it need not exist.
+        resume: Whether to continue the run in `folder`, if there is one.
 
     Raises:
-        ResultsError: If the folder holds a run that shall not be resumed, or a damaged one, or is not writable.
-        SimScaleError: If it is a file, or holds something else.
-        OSError: If it cannot be created.
+        ResultsError: If `folder` holds a run and `resume` is false, holds a damaged run, or is not writable.
+        SimScaleError: If `folder` is a file, or holds files that are not of a run.
+        OSError: If `folder` cannot be created.
     """
     if _holds_run(folder):
         if not resume:
@@ -70,10 +71,10 @@ def earlier_record(folder: Path) -> RunRecord | None:
 
 
 def earlier_results(folder: Path, plan: Sequence[EpisodeSpec]) -> list[EpisodeResult]:
-    """Return the episodes in `folder` that need not run again: the finished ones, without those that are `error`.
+    """Return the episodes in `folder` that need not run again: those that ended with another status than `error`.
 
     Raises:
-        ResultsError: If the folder holds an episode that `plan` does not have, or a damaged line.
+        ResultsError: If `folder` holds an episode that is not in `plan`, or a damaged line.
     """
     results = read_results(folder / EPISODES_FILE)
     seeds = {spec.episode_index: spec.seed for spec in plan}
@@ -87,13 +88,19 @@ def earlier_results(folder: Path, plan: Sequence[EpisodeSpec]) -> list[EpisodeRe
 
 
 def check_same_run(folder: Path, before: RunRecord, now: RunRecord) -> None:
-    """Check that the run in `folder` continues under the conditions that it began with.
+    """Check that the run in `folder` is resumed under the conditions under which it began.
 
     Compares the policies, the environment, the configuration without `MAY_DIFFER`, the number of episodes, the
-    reference of --vs, and the fingerprint. Of a record of schema version 1, only what that version recorded.
+    reference run of --vs, and the fingerprint. If `before` has schema version 1, compares only what that version
+    recorded.
+
+    Args:
+        folder: Folder of the run.
+        before: Record of the run when it began.
+        now: Record that the run would have if it began now.
 
     Raises:
-        ResultsError: Naming each difference with both sides.
+        ResultsError: If a condition differs. The text names each difference with both values.
     """
     then, present = _conditions(before), _conditions(now)
     if before.schema_version == 1:
@@ -103,10 +110,15 @@ def check_same_run(folder: Path, before: RunRecord, now: RunRecord) -> None:
 
 
 def check_same_conditions(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Check that what is in `folder` continues under the same conditions; both are plain JSON data.
+    """Check that the conditions `before` and `now` are the same, so that the work in `folder` can be resumed.
+
+    Args:
+        folder: Folder of a run or of another command, for the message.
+        before: Conditions when the work began, plain JSON data.
+        now: Present conditions, plain JSON data.
 
     Raises:
-        ResultsError: Naming each difference with both sides.
+        ResultsError: If a condition differs. The text names each difference with both values.
     """
     differing = json_differences(before, now)
     if differing:
@@ -117,7 +129,7 @@ def check_same_conditions(folder: Path, before: Mapping[str, Any], now: Mapping[
 
 
 def _conditions(record: RunRecord) -> dict[str, Any]:
-    """Return what must not change within a run, as plain JSON data."""
+    """Return what must not change when a run is resumed, as plain JSON data."""
     data = record.to_json()
     reference = (data["sequential"] or {}).get("vs") or {}
     return {
@@ -134,9 +146,9 @@ def _conditions(record: RunRecord) -> dict[str, Any]:
 
 
 def _limited_to_version_1(conditions: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of `conditions` that are known of a run of schema version 1, with the conditions `before`."""
+    """Return the part of `conditions` that a record of schema version 1 holds; `before` are its conditions."""
     policy, config = before["policies"]["0"], before["config"]
-    names = ("model", "identity") if policy["identity"] else ("model",)  # then, only checkpoints had an identity
+    names = ("model", "identity") if policy["identity"] else ("model",)  # in version 1 only checkpoints had one
     return {
         **conditions,
         "config": {name: value for name, value in conditions["config"].items() if name in config},

@@ -1,7 +1,7 @@
 """Where numbers come from: the machine, the libraries and the source that produced a run.
 
-Results are bit-identical on one fingerprint. On another one they may differ in the last digits, and then an episode may
-end differently.
+Runs with the same fingerprint give bit-identical results. With another fingerprint, numbers may differ in the last
+digits, and then an episode may end differently.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _LIBRARIES = ("gymnasium", "mujoco", "numpy", "simscaleai", "torch")
 
 
 def fingerprint(simulator: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what results depend on: instruction set, system, library versions, and what the simulator adds.
+    """Return what results depend on: CPU instruction set, system, library versions, and entries of the simulator.
 
     Args:
-        simulator: What `SlotEnv.fingerprint` returns, for example `gl_renderer`. Its `libraries` join those of this
-            process; otherwise its entries replace equal ones.
+        simulator: Result of `SlotEnv.fingerprint`, for example with `gl_renderer`. Its `libraries` are added to those
+            of this process; its other entries replace entries of the same name.
     """
     return {
         "machine": platform.machine(),
@@ -46,7 +46,7 @@ def source_state(project: Path = PROJECT, *, besides: Path | None = None) -> Sou
 
     Args:
         project: Root of the checkout.
-        besides: A file that may differ, because it is being written; relative to the root.
+        besides: File that is not compared, because it is being written; relative to the root.
     """
     top = _git(project, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != project.resolve():

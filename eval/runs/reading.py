@@ -1,6 +1,7 @@
-"""Reads run folders that may be damaged, or that somebody else has made.
+"""Reads run folders, which may be damaged or of unknown origin.
 
-What is read has the types that the dataclasses say. Otherwise one line says what is wrong with which file.
+Every value is checked against the type annotations of the dataclasses. An error names the file and its fault in one
+line.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def read_run(folder: Path) -> Run:
     """Read the run in `folder`.
 
     Raises:
-        ResultsError: If it holds no run, or a damaged one.
+        ResultsError: If `folder` holds no run, or a damaged one.
     """
     record = RunRecord.read(folder)
     results = read_results(folder / EPISODES_FILE)

@@ -1,8 +1,8 @@
-"""Receipts: what the policy was given at the first step of the first episodes, and what it answered.
+"""Receipts: what the policy got at the first step of each of the first episodes, and its answer.
 
-A policy that often fails may have got something else than it was trained on: an image upside down, a vector in another
-order, no instruction. A receipt shows it. While a run goes on, each receipt is a hidden file in the folder of the run,
-written by the process that runs the episode. At the end of the run they become `receipts.json`.
+A receipt shows whether a policy that often fails got the inputs that it was trained on, or for example an image upside
+down, a vector in another order, or no instruction. While a run goes on, each receipt is a hidden file in the folder of
+the run, written by the process that runs the episode. At the end of the run, all receipts are moved to `receipts.json`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from simscaleai.files import replace_file
 from simscaleai.json_data import DAMAGE, parse_json, read_checked
 
 RECEIPTS_FILE = "receipts.json"
+"""Name of the file in the folder of a run."""
 
 RECEIPT_EPISODES = range(3)
 """Indices of the episodes that get a receipt."""
@@ -36,7 +37,7 @@ _PREFIX = ".receipt_"
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedFeature:
-    """One named quantity of a vector, with the values that the policy got."""
+    """One feature of a vector, with the values that the policy got."""
 
     name: str
     unit: str
@@ -57,7 +58,7 @@ class Receipt:
     vectors: Mapping[str, tuple[ReceivedFeature, ...]]
     """Observation key to the features of that vector."""
     images: Mapping[str, str]
-    """Observation key of a camera to its image, a PNG in base64. Of a history of images, the newest."""
+    """Observation key of a camera to its image, or to the newest image of a history: a PNG in base64."""
     actions: Sequence[Sequence[Any]] | None = None
     """The first chunk (H, A); None for a number that is not finite. None if the policy raised an exception."""
 
@@ -72,8 +73,8 @@ def make_receipt(episode_index: int, seed: int, instruction: str, received: Obse
     Args:
         episode_index: Index of the episode.
         seed: Its seed.
-        instruction: What the policy was told to do.
-        received: What the policy was given for one slot: the keys of its needs, without a dimension for slots.
+        instruction: Instruction that the policy got.
+        received: Observation that the policy got for one slot: the keys of its needs, without a dimension for slots.
         needs: Needs of the policy.
     """
     return Receipt(
@@ -87,7 +88,7 @@ def make_receipt(episode_index: int, seed: int, instruction: str, received: Obse
 
 
 def received_digest(received: Observation, instruction: str) -> str:
-    """Return the SHA-256 of what a policy was given for one slot.
+    """Return the SHA-256 of the observation and the instruction that a policy got for one slot.
 
     It covers the instruction in UTF-8, then each array in the order of the keys: a line with key, type and shape, then
     the bytes in C order.
@@ -110,11 +111,11 @@ def write_receipt(folder: Path, receipt: Receipt) -> None:
 
 
 def collect_receipts(folder: Path, episodes: int | None = None) -> None:
-    """Gather the receipts of a run that has ended in `receipts.json`, and remove the hidden files.
+    """Move the receipts of a run that has ended from the hidden files to `receipts.json`.
 
     Args:
         folder: Folder of the run. Receipts of a run that was resumed may be in its `receipts.json` already.
-        episodes: Number of episodes that count, if a stopping rule ended the run; receipts of others are dropped.
+        episodes: Number of episodes that count, if a stopping rule ended the run. Later receipts are dropped.
 
     Raises:
         ResultsError: If a receipt is damaged.
@@ -133,7 +134,7 @@ def collect_receipts(folder: Path, episodes: int | None = None) -> None:
 
 
 def read_receipts(folder: Path) -> list[Receipt]:
-    """Return the receipts of the run in `folder`, sorted by episode; none if it has no receipts yet.
+    """Return the receipts of the run in `folder`, sorted by episode; an empty list if there are none yet.
 
     Reads runs of schema version 1, too, whose receipts are in `run.json`.
 
@@ -167,7 +168,7 @@ def _read_version_1(path: Path) -> list[Receipt]:
 
 
 def _from_version_1(receipt: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a receipt of schema version 1, whose vectors are entries of their own, in the present form."""
+    """Convert a receipt of schema version 1, in which each vector is a separate entry, to the current version."""
     old = ("state", "environment_state")
     vectors = {key: receipt[key] for key in old if receipt.get(key)}
     return {key: value for key, value in receipt.items() if key not in old} | {"vectors": vectors}

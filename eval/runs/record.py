@@ -1,4 +1,4 @@
-"""The record of a run, `run.json`: everything needed to believe, repeat or compare the run, besides its episodes.
+"""The record of a run, `run.json`: everything that is needed to check, repeat or compare the run, except its episodes.
 
 The dataclasses here are the schema of the file: `RunRecord.read` checks every entry against their annotations.
 """
@@ -42,19 +42,19 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """What the configuration came to."""
+    """Values that follow from the configuration."""
 
     environment: str
     """Full id of the environment."""
     num_envs: int
-    """Slots of each worker."""
+    """Number of slots of each worker."""
     workers: int
-    """Processes that run episodes."""
+    """Number of processes that run episodes."""
     episodes: int
-    """Episodes in the plan, the most there may be if a rule stops the run."""
+    """Number of planned episodes; an upper limit if a stopping rule may end the run."""
 
     def __post_init__(self) -> None:
-        """Refuse a plan that cannot be."""
+        """Raise if the number of episodes is negative."""
         if self.episodes < 0:
             raise SimScaleError(f"expected at least 0 planned episodes, got {self.episodes}")
 
@@ -64,9 +64,9 @@ class PolicyRecord:
     """One policy of a run."""
 
     model: str
-    """What the user named."""
+    """Name of the policy, as the user gave it."""
     checkpoint: str | None = None
-    """Folder of the weights, where the user named one."""
+    """Folder of the weights; None if the user gave none."""
     identity: str = ""
     """Digest of what the policy is: its weights, its code, its server; "" if unknown."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -77,17 +77,17 @@ class PolicyRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The checkout that the run was made with."""
+    """The git checkout with which the run was made."""
 
     commit: str | None
     """Git commit."""
     dirty: bool
-    """Whether files differed from the commit."""
+    """Whether files of the checkout differed from the commit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """When the run began and how fast it was, all times together if it was resumed."""
+    """When the run began and how fast it was. The times of a run that was resumed are added up."""
 
     started: str | None = None
     """Start in UTC, ISO 8601."""
@@ -98,14 +98,14 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class SeedRange:
-    """Seeds that a checkpoint was trained on, as far as it records them."""
+    """Range of the seeds that a checkpoint was trained on."""
 
     first: int
     """Lowest seed."""
     last: int
     """Highest seed."""
     count: int
-    """Number of seeds. If it is less than the range has, the checkpoint does not record which ones."""
+    """Number of seeds. If it is smaller than the range, it is unknown which seeds of the range were used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,41 +113,42 @@ class SeedOverlap:
     """Seeds of the run that lie in the range of seeds that the checkpoint was trained on."""
 
     seeds: tuple[int, ...]
-    """Those seeds of the run, at least one."""
+    """Seeds of the run in the range, at least one."""
     trained_on: SeedRange
-    """The range."""
+    """Range of the seeds that the checkpoint was trained on."""
     is_certain: bool
     """Whether every seed of the range was trained on."""
 
     def __post_init__(self) -> None:
-        """Refuse an overlap without seeds."""
+        """Raise if there are no seeds."""
         if not self.seeds:
             raise SimScaleError("expected at least 1 seed in seed_overlap, got none")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The run to compare with, as `--vs` named it."""
+    """The run of `--vs`, with which a run is compared."""
 
     folder: str
+    """Folder of the run, as the user gave it."""
     episodes_sha256: str
-    """Digest of its `episodes.jsonl`."""
+    """SHA-256 of its `episodes.jsonl`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a run until decided found about its policy (B) and that of the reference (A)."""
+    """Comparison of the policy of a run (B) with that of its reference (A), for the rule `until_decided`."""
 
     verdict: str
-    """As `eval.comparison.verdict.Verdict` has it."""
+    """Value of an `eval.comparison.verdict.Verdict`."""
     pairs: Mapping[str, int]
-    """Pairs by outcome: `both`, `only_a`, `only_b`, `neither`."""
+    """Number of pairs by outcome: `both`, `only_a`, `only_b`, `neither`."""
     difference: float
     """Success rate of B minus success rate of A."""
     difference_sequence_95: tuple[float, float]
     """Interval of the difference, valid at every look."""
     inverse_e_value: float
-    """1 / e of the e-value against equality."""
+    """1 / e, where e is the e-value against "A and B succeed equally often"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,29 +160,29 @@ class SequentialRecord:
     threshold: float
     """Interval width or test level to reach."""
     vs: Reference | None = None
-    """The run to compare with, if there is one."""
+    """The run to compare with; None for `until_width`."""
     limit: int
-    """Most episodes that there may be."""
+    """Largest number of episodes that the run may have."""
     episodes: int
-    """Episodes that count: the first of the plan."""
+    """Number of episodes that count, from the start of the plan."""
     decided: bool
-    """Whether the rule held after them."""
+    """Whether the rule held after these episodes."""
     saved: int
-    """Episodes that the rule made unnecessary."""
+    """Number of episodes that the rule made unnecessary."""
     findings: Findings | None = None
-    """What the comparison with the reference found; None before the run is complete, and without a reference."""
+    """Comparison with the reference; None before the run is complete, and without a reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MovedObjects:
-    """Episodes in which an object was lifted, at least one. A random choice among k objects is right in 1/k of them."""
+    """Episodes in which an object was lifted. With a random choice among k objects, 1/k of them are right."""
 
     right: int
-    """Episodes in which the target was lifted, also if another object was lifted, too."""
+    """Episodes in which the target was lifted, alone or besides another object."""
     wrong: int
     """Episodes in which only other objects were lifted."""
     right_share_95: tuple[float, float]
-    """Interval at 95 % of the probability that a lifted object is the target."""
+    """95 % interval of the probability that the target is lifted, given that any object is lifted."""
 
     @property
     def n(self) -> int:
@@ -194,51 +195,52 @@ class Summary:
     """Figures of one run."""
 
     planned: int
-    """Episodes in the plan; for a run that was stopped by its rule, episodes up to there."""
+    """Number of planned episodes. If a stopping rule ended the run, the number of episodes that count."""
     episodes: int
-    """Episodes that have ended."""
+    """Number of episodes that have ended."""
     successes: int
-    """Episodes that were successes at their last step."""
+    """Episodes with the status `success`."""
     errors: int
-    """Episodes that could not be run. They count as not successful."""
+    """Episodes with the status `error`. They count as not successful."""
     success_rate: float
     """Share of successes among the episodes that have ended."""
     wilson_95: tuple[float, float] | None
-    """Wilson interval of the success probability at 95 %; None if a rule may stop the run early."""
+    """95 % Wilson interval of the success probability; None if a stopping rule may end the run."""
     confidence_sequence_95: tuple[float, float] | None = None
-    """Interval that is valid at every look; None if the number of episodes was fixed in advance."""
+    """95 % interval that is valid at every look; None if the number of episodes was fixed in advance."""
     at_least_95: float | None
-    """Lower end of the exact (Clopper-Pearson) interval at 95 %, for guarantees; None if a rule may stop the run."""
+    """Lower end of the exact (Clopper-Pearson) 95 % interval, for guarantees; None as for `wilson_95`."""
     rate_if_errors_succeeded: float
-    """Success rate if every error had been a success: the upper bound to what errors may hide."""
+    """Success rate if every error had been a success, an upper bound of the rate without errors."""
     success_once: int
     """Episodes with a success at any step."""
     success_held: int | None
-    """Episodes with a success that held for a while; None if a success ends the episode."""
+    """Episodes with `EpisodeResult.success_held`; None if a success ends the episode."""
     mean_steps: float
     """Mean number of control steps of an episode."""
     smallest_difference: float | None = None
-    """Smallest difference of success rates that as many pairs detect with 80 % power, against an equally good policy
-    with independent outcomes; None if there are too few pairs for any, or if a rule may stop the run."""
+    """Smallest detectable difference: a comparison over as many pairs of episodes detects it with 80 % power, if the
+    outcomes of both policies are independent. None if there are too few pairs, or if a stopping rule may end the
+    run."""
     failures: Mapping[str, int]
     """Failure or error class to the number of episodes, the most frequent first."""
     moved_object: MovedObjects | None = None
-    """Which object was lifted; None if none was."""
+    """Which object was lifted; None if no object was."""
 
     @property
     def is_sequential(self) -> bool:
-        """Whether a rule may stop the run early, so that intervals must be valid at every look."""
+        """Whether a stopping rule may end the run, so that intervals must be valid at every look."""
         return self.wilson_95 is None
 
     @property
     def interval(self) -> Interval:
-        """Interval of the success probability: Wilson's, or the one that is valid at every look."""
+        """Interval of the success probability: `wilson_95` or `confidence_sequence_95`."""
         low, high = self.wilson_95 or self.confidence_sequence_95 or (0.0, 1.0)
         return Interval(low, high, LEVEL)
 
     @property
     def method(self) -> str:
-        """Name of that interval."""
+        """Name of the method of `interval`."""
         return "confidence sequence, valid under stopping" if self.is_sequential else "Wilson"
 
     def to_json(self) -> dict[str, Any]:
@@ -256,7 +258,7 @@ class Settings:
     terminate_on_success: bool = True
     """Whether a success ends the episode."""
     intervene: tuple[str, ...] = ()
-    """What the policy was given instead of what the scene shows, each `kind=value`."""
+    """Interventions on the inputs of the policy, each `kind=value`."""
     policy_option: tuple[str, ...] = ()
     """Options of the policy, each `NAME=VALUE`."""
 
@@ -266,11 +268,11 @@ class RunRecord:
     """The record of one run."""
 
     schema_version: int = SCHEMA_VERSION
-    """Version of the file that was read; what is written has the current one."""
+    """Version of the file that was read. `write` always writes the current version."""
     config: Mapping[str, Any]
-    """The configuration as passed."""
+    """The configuration of the command, as the user gave it."""
     resolved: Resolved
-    """What it came to."""
+    """Values that follow from the configuration."""
     environment: EnvSpec
     """All that the environment offered."""
     policies: tuple[PolicyRecord, ...]
@@ -278,7 +280,7 @@ class RunRecord:
     source: Source | None = None
     """The project's checkout; None outside a checkout."""
     fingerprint: Mapping[str, Any]
-    """On what results are bit-identical: CPU instruction set, library versions, GL renderer."""
+    """CPU instruction set, library versions, GL renderer. Results are bit-identical if these are the same."""
     timing: Timing = Timing()
     """When the run began and how fast it was."""
     interventions: Mapping[str, str] = field(default_factory=dict)
@@ -286,12 +288,12 @@ class RunRecord:
     seed_overlap: SeedOverlap | None = None
     """Seeds that the checkpoint was trained on; None if none is known."""
     sequential: SequentialRecord | None = None
-    """The stopping rule and how far the run came; None if the number of episodes was fixed in advance."""
+    """Stopping rule and number of episodes; None if the number of episodes was fixed in advance."""
     summary: Summary | None = None
     """Figures; None until the run ends."""
 
     def __post_init__(self) -> None:
-        """Refuse a run of nothing."""
+        """Raise if there is no policy."""
         if not self.policies:
             raise SimScaleError("expected at least 1 entry in policies, got none")
 
@@ -320,20 +322,20 @@ class RunRecord:
         """Write the record into `folder` atomically and return its path.
 
         Raises:
-            WriteError: If it cannot be written.
+            WriteError: If the file cannot be written.
         """
         path = folder / RECORD_FILE
         text = json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        # A path may hold bytes that are no UTF-8. Python has them as half characters, and JSON as escapes.
+        # A path may hold bytes that are not UTF-8. They are unpaired surrogates in Python, and escapes in JSON.
         replace_file(path, text.encode(errors="backslashreplace"))
         return path
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
-        """Read the record in `folder`, of this or an older schema version.
+        """Read the record in `folder`, of the current or an older schema version.
 
         Raises:
-            ResultsError: If there is none, it is damaged, or a newer version wrote it.
+            ResultsError: If there is no record, it is damaged, or a newer version wrote it.
         """
         data = _record_data(folder)
         version = data.get("schema_version")
@@ -344,7 +346,7 @@ class RunRecord:
             )
         try:
             record = read_checked(cls, converted_record(data) if version == 1 else data)
-            _ = record.settings  # checks the entries
+            _ = record.settings  # raises if an entry is invalid
         except DAMAGE as error:
             raise ResultsError(f"{folder / RECORD_FILE}: {error}; restore it or run it again") from error
         return record
@@ -354,7 +356,7 @@ def _record_data(folder: Path) -> dict[str, Any]:
     """Return the JSON data of the record in `folder`, unchecked.
 
     Raises:
-        ResultsError: If there is none, or it is no JSON object.
+        ResultsError: If there is no record, or it is no JSON object.
     """
     path = folder / RECORD_FILE
     if not path.exists():
@@ -366,6 +368,6 @@ def _record_data(folder: Path) -> dict[str, Any]:
 
 
 def _finite(bounds: list[float]) -> list[float]:
-    """Return `bounds` of an action with the largest finite number for infinity, which JSON does not have."""
+    """Return the `bounds` of an action with infinity, which JSON lacks, replaced by the largest finite number."""
     most = sys.float_info.max
     return [min(max(bound, -most), most) for bound in bounds]

@@ -1,4 +1,4 @@
-"""A run that was read from its folder: record, episodes, and what follows from them."""
+"""A run that was read from its folder: record, episodes, and values derived from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from simscaleai.contract import EnvSpec
 
 @dataclass(frozen=True)
 class EpisodeConditions:
-    """What decides the meaning of a success, besides the seed.
+    """Conditions of an episode, apart from its seed, that define what a success means.
 
     Success rates under different conditions cannot be compared.
     """
@@ -22,7 +22,7 @@ class EpisodeConditions:
     environment: str
     """Full id of the environment."""
     digest: str
-    """Digest of what the environment simulates."""
+    """Digest of the scene and the rules of the environment, `EnvSpec.digest`."""
     terminates_on_success: bool
     """Whether an episode ends at its first success. If so, a success that would not have lasted counts."""
     max_episode_steps: int
@@ -39,7 +39,7 @@ class EpisodeConditions:
         )
 
     def differences(self, b: EpisodeConditions) -> Iterator[str]:
-        """Yield one line for each condition in which these, those of A, differ from those of `b`."""
+        """Yield one line for each condition that differs between run A (`self`) and run B (`b`)."""
         names = {
             "environment": "environment",
             "digest": "environment digest",
@@ -63,29 +63,29 @@ class Run:
 
     @property
     def conditions(self) -> EpisodeConditions:
-        """Conditions of its episodes."""
+        """Conditions of the episodes of the run."""
         record = self.record
         return EpisodeConditions.of(record.environment, terminates_on_success=record.settings.terminate_on_success)
 
     @property
     def interventions(self) -> tuple[str, ...]:
-        """What the policy was given instead of what the scene shows, each `kind=value`."""
+        """Interventions on the inputs of the policy, each `kind=value`."""
         return self.record.settings.intervene
 
     @property
     def interventions_text(self) -> str:
-        """The interventions with their meanings in words; "" if there are none."""
+        """Meanings of the interventions in words; "" without interventions."""
         return "; ".join(self.record.interventions.get(text, text) for text in self.interventions)
 
     @property
     def planned(self) -> int:
-        """Number of planned episodes; for a run that was stopped by its rule, the number up to there."""
+        """Number of planned episodes. If a stopping rule ended the run, the number of episodes that count."""
         sequential = self.record.sequential
         return sequential.episodes if sequential and sequential.decided else self.record.resolved.episodes
 
     @property
     def is_complete(self) -> bool:
-        """Whether all planned episodes have ended and the record sums them up."""
+        """Whether all planned episodes have ended and the record has its summary."""
         return bool(self.results) and len(self.results) == self.planned and self.record.summary is not None
 
     @property

@@ -1,4 +1,4 @@
-"""Finds out whether a policy is evaluated on seeds that it was trained on, which is no test of new scenes."""
+"""Finds seeds of a run that the policy was trained on. Episodes with these seeds do not test new scenes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from simscaleai.json_data import read_checked
 
 
 def seed_overlap(training: Mapping[str, Any] | None, plan: Sequence[EpisodeSpec]) -> SeedOverlap | None:
-    """Return which seeds of `plan` a checkpoint was trained on, or the checkpoint that its training started from.
+    """Return the seeds of `plan` on which a checkpoint, or one that its training started from, was trained.
 
     Args:
         training: The training record of the checkpoint; None for a policy without one.
         plan: The episodes of the run.
 
     Returns:
-        The overlap with the nearest checkpoint that has one; None if there is none, or the record does not say.
+        The overlap of the checkpoint or, if it has none, of the nearest predecessor that has one; None if no overlap is
+        known.
     """
     while isinstance(training, Mapping):
         overlap = _overlap_with(training.get("seeds"), plan)
@@ -35,7 +36,7 @@ def _overlap_with(recorded: object, plan: Sequence[EpisodeSpec]) -> SeedOverlap 
         return None
     try:
         trained_on = read_checked(SeedRange, {name: recorded.get(name) for name in ("first", "last", "count")})
-    except SimScaleError:  # the record does not say
+    except SimScaleError:  # the record does not hold the seeds
         return None
     first, last = trained_on.first, trained_on.last
     seeds = tuple(spec.seed for spec in plan if first <= spec.seed <= last)

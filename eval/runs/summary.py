@@ -1,4 +1,4 @@
-"""Computes the figures of a run from its episodes."""
+"""Computes the summary of a run from the results of its episodes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def summarise(results: Sequence[EpisodeResult], planned: int, *, sequential: boo
 
     Args:
         results: Finished episodes.
-        planned: Number of planned episodes, at least as many as have finished.
-        sequential: Whether a rule may stop the run early. Then only figures that are valid at every look are given.
+        planned: Number of planned episodes, at least the number of `results`.
+        sequential: Whether a stopping rule may end the run. The summary then holds only figures that are valid at every
+            look.
     """
     n = len(results)
     successes = sum(result.status == "success" for result in results)
@@ -53,7 +54,7 @@ def moved_objects(results: Sequence[EpisodeResult], *, sequential: bool = False)
 
     Args:
         results: Finished episodes of a task with objects to lift.
-        sequential: Whether a rule may stop the run early, so that the interval must be valid at every look.
+        sequential: Whether a stopping rule may end the run, so that the interval must be valid at every look.
 
     Returns:
         The counts; None if no object was lifted in any episode.

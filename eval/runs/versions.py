@@ -1,7 +1,7 @@
-"""The schema version of run folders, and the conversion of older records to the present one.
+"""The schema version of run folders, and the conversion of older records to the current version.
 
-Version 1 had one policy, held its contract instead of a specification of the environment, and also held the receipts,
-which `eval.runs.receipts` reads.
+A record of version 1 holds one policy, the needs of that policy (as `contract`) instead of a specification of the
+environment, and the receipts, which `eval.runs.receipts` reads.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ RECORD_FILE = "run.json"
 """Name of the record in the folder of a run."""
 
 SCHEMA_VERSION = 2
-"""Version of the run folder. It counts up when a key changes its meaning; older versions stay readable."""
+"""Version of the run folder. It increases when a key changes its meaning; older versions stay readable."""
 
 UNKNOWN = "unknown"
-"""Stands in a converted record for what version 1 did not record."""
+"""Value in a converted record for what version 1 did not record."""
 
 _ACTION_NAMES = ("delta_x", "delta_y", "delta_z", "gripper")  # of every environment that version 1 had
 _FINDINGS = ("verdict", "pairs", "difference", "difference_sequence_95", "inverse_e_value")
@@ -29,17 +29,17 @@ _FINDINGS = ("verdict", "pairs", "difference", "difference_sequence_95", "invers
 def converted_record(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record `data` of version 1 as data of version 2. Its `schema_version` stays 1.
 
-    Entries that version 1 did not have are kept, so that the reader of the result refuses them.
+    Entries that version 1 did not have are kept, so that `RunRecord.read` rejects them.
 
     Raises:
-        SimScaleError: If entries are missing or of another type.
+        SimScaleError: If entries are missing or have the wrong type.
     """
     try:
         return _converted(dict(data))
     except KeyError as error:
         raise SimScaleError(f"expected the entry {error}, got none") from error
     except DAMAGE as error:
-        raise SimScaleError(f"an entry is of another type ({error})") from error
+        raise SimScaleError(f"an entry has the wrong type ({error})") from error
 
 
 def _converted(values: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _converted(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _environment(env_id: str, needs: Needs) -> dict[str, Any]:
-    """Return the specification of the environment, as far as the needs of the policy tell it."""
+    """Return a specification of the environment with what the needs of the policy contain."""
     stored, size = needs.to_json(), len(_ACTION_NAMES)
     return {
         "env_id": env_id,
@@ -82,7 +82,7 @@ def _environment(env_id: str, needs: Needs) -> dict[str, Any]:
 
 
 def _sequential(data: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the sequential part with its findings in an object of their own."""
+    """Return the entry `sequential` with its findings as a separate object."""
     if data is None:
         return None
     findings = {name: data[name] for name in _FINDINGS if name in data}

@@ -12,12 +12,12 @@ def log_beta(a: float, b: float) -> float:
 
 
 def boundary(holds: Callable[[float], bool], outside: float, inside: float) -> float:
-    """Return where a condition starts to hold between two points, by bisection down to neighbouring floats.
+    """Return the point between two points at which a condition starts to hold, by bisection to neighbouring floats.
 
     Args:
-        holds: The condition. It holds from some point between the two up to `inside`, and not before that point.
-        outside: Returned unchanged if the condition holds there.
-        inside: The condition holds here.
+        holds: The condition. It holds from some point between the two up to `inside`, and nowhere before that point.
+        outside: Point that is returned if the condition already holds there.
+        inside: Point at which the condition holds.
 
     Returns:
         The last float at which the condition does not hold, so that rounding never narrows an interval.

@@ -58,7 +58,7 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
     """Return the two-sided p-value of the exact McNemar test of "A and B succeed equally often".
 
     Under that hypothesis each discordant pair is a fair coin toss. The number of pairs must be fixed in advance: if
-    looking at the p-value decides whether a run goes on, the type-I error exceeds the level. Use `log_e_value` then.
+    the p-value decides whether a run goes on, the type-I error exceeds the level. In that case use `log_e_value`.
 
     Args:
         only_a: Pairs in which only A succeeded, >= 0.
@@ -80,10 +80,10 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 def log_e_value(only_a: int, only_b: int) -> float:
     """Return the logarithm of the e-value against "A and B succeed equally often". It is valid at every look.
 
-    The e-value is the gain of a bet on the discordant pairs, with a uniform prior over their split. If A and B succeed
-    equally often, the probability that the e-value ever reaches w is at most 1 / w (Ville's inequality). So a run that
-    stops when this function reaches log(1 / alpha) has a type-I error of at most alpha, however often it looks. The
-    larger count says which policy is better.
+    The e-value is the gain of a bet on the discordant pairs, with a uniform prior over the share that B wins. If A and
+    B succeed equally often, the probability that the e-value ever reaches w is at most 1 / w (Ville's inequality). So a
+    run that stops when this function reaches log(1 / alpha) has a type-I error of at most alpha, however often it
+    looks. The larger count says which policy is better.
 
     Args:
         only_a: Pairs so far in which only A succeeded, >= 0.
@@ -118,8 +118,8 @@ def newcombe(counts: PairedCounts, level: float = LEVEL) -> Interval:
     n = counts.n
     if n == 0:
         return Interval(-1.0, 1.0, level)
-    below_a, above_a = _arms(counts.successes_a, n, level)
-    below_b, above_b = _arms(counts.successes_b, n, level)
+    below_a, above_a = _wilson_distances(counts.successes_a, n, level)
+    below_b, above_b = _wilson_distances(counts.successes_b, n, level)
     phi = _correlation(counts)
     # Rounding may make a square that is zero slightly negative.
     below = sqrt(max(0.0, below_b**2 - 2 * phi * below_b * above_a + above_a**2))
@@ -131,9 +131,9 @@ def difference_sequence(counts: PairedCounts, level: float = LEVEL) -> Interval:
     """Return an interval of the difference of the success probabilities, B minus A, that is valid at every look.
 
     Use it for runs that stop early: with probability of at least `level`, the intervals after all pairs contain the
-    true difference. It agrees with `log_e_value`: the interval excludes 0 exactly when that function has reached
-    log(1 / (1 - `level`)). It is narrower than an interval joined from two confidence sequences, unless one policy wins
-    nearly every pair (then it is wider by at most 0.03).
+    true difference. It agrees with `log_e_value`: the interval excludes 0 exactly when `log_e_value` has reached
+    log(1 / (1 - `level`)). It is narrower than an interval computed from two confidence sequences, one per policy,
+    unless one policy wins nearly every pair; then it is wider by at most 0.03.
 
     The method bets against each candidate difference. The outcome of a pair is x = 1 (only B succeeds), -1 (only A) or
     0. Let r = (1 + difference) / 2. A bet with the shares w on B and 1 - w on A multiplies the capital by
@@ -184,8 +184,8 @@ def _log_gain(counts: PairedCounts) -> Callable[[float], float]:
     return log_gain
 
 
-def _arms(successes: int, n: int, level: float) -> tuple[float, float]:
-    """Return the distances from the rate to the lower and to the upper end of its Wilson interval."""
+def _wilson_distances(successes: int, n: int, level: float) -> tuple[float, float]:
+    """Return the distances from a success rate to the lower and to the upper end of its Wilson interval."""
     low, high, _ = wilson(successes, n, level)
     return successes / n - low, high - successes / n
 

@@ -8,7 +8,7 @@ _UNITS = ("percentage points", "pp", "%")
 
 
 def parse_points(text: str) -> float:
-    """Return the difference of rates that `text` means, as a fraction in (0, 1).
+    """Parse a difference of rates and return it as a fraction in (0, 1).
 
     Args:
         text: Percentage points such as "5pp" or "5%", or a fraction such as "0.05".
@@ -31,7 +31,7 @@ def parse_points(text: str) -> float:
 
 
 def points_text(value: float, *, sign: bool = False) -> str:
-    """Return the fraction `value` in percent or percentage points, to one decimal, with its sign if asked for."""
+    """Return the fraction `value` in percent or percentage points, to one decimal, with a + or - if `sign` is true."""
     return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
 
 

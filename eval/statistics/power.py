@@ -1,8 +1,8 @@
-"""Power of the exact McNemar test: how many pairs detect a difference, and which difference is detectable.
+"""Power of the exact McNemar test: pairs needed for a difference, and smallest detectable difference.
 
 A difference is *detected* if the test (`eval.statistics.paired.mcnemar_exact`) rejects and the better policy is ahead.
 The power also depends on the *discordance*: the probability that exactly one of the two policies succeeds. The
-discordance is at least the difference, so a smaller value counts as the difference.
+discordance is at least the difference, so the functions here raise a smaller value to the difference.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eval.statistics.numerics import boundary
 from eval.statistics.rates import LEVEL, check_level
 
 POWER = 0.8
-"""Default power: probability of detecting a difference that exists."""
+"""Default power: probability of detecting an existing difference."""
 
 MOST_PAIRS = 20_000
 """Upper limit of the search for a number of pairs."""
@@ -48,12 +48,12 @@ def mcnemar_power(n: int, difference: float, discordance: float, level: float = 
 
 
 def smallest_difference(n: int, discordance: float, power: float = POWER, level: float = LEVEL) -> float | None:
-    """Return the smallest difference of success probabilities that `n` pairs detect with probability `power`.
+    """Return the smallest detectable difference of success probabilities: `n` pairs detect it with probability `power`.
 
     Args:
         n: Number of pairs, >= 0.
         discordance: Probability that exactly one policy succeeds, in [0, 1].
-        power: In (0, 1).
+        power: Probability of detecting the difference, in (0, 1).
         level: 1 minus the level of the two-sided test, in (0, 1).
 
     Returns:
@@ -72,13 +72,13 @@ def smallest_difference(n: int, discordance: float, power: float = POWER, level:
 def pairs_needed(difference: float, discordance: float, power: float = POWER, level: float = LEVEL) -> int | None:
     """Return how many pairs detect a difference of success probabilities with probability `power`.
 
-    With one pair less, the power is below `power`. A few more pairs may also have slightly less power, because counts
-    are whole numbers.
+    With one pair less, the power is below `power`. With a few more pairs it may fall slightly below `power` again,
+    because counts are integers.
 
     Args:
         difference: Difference of the success probabilities, in [0, 1].
         discordance: Probability that exactly one policy succeeds, in [0, 1].
-        power: In (0, 1).
+        power: Probability of detecting the difference, in (0, 1).
         level: 1 minus the level of the two-sided test, in (0, 1).
 
     Returns:
@@ -94,8 +94,8 @@ def pairs_needed(difference: float, discordance: float, power: float = POWER, le
 def independent_discordance(rate_a: float, rate_b: float) -> float:
     """Return the discordance of two policies whose outcomes are independent.
 
-    Use it to plan before anything is measured. Policies that fail in the same scenes have a smaller discordance, so
-    they need fewer pairs.
+    Use it to plan a comparison before the discordance is measured. Policies that fail in the same scenes have a smaller
+    discordance and need fewer pairs.
 
     Args:
         rate_a: Success probability of A, in [0, 1].
@@ -113,7 +113,7 @@ def _check(difference: float, discordance: float, level: float) -> None:
 def _critical_counts(n: int, level: float) -> NDArray[np.int64]:
     """Return the critical counts of the test for 0 … `n` discordant pairs, shape (n+1,).
 
-    The critical count is the largest number of pairs that the worse policy may win if the test is to reject; -1 if
+    The critical count is the largest number of pairs won by the worse policy at which the test still rejects; -1 if
     the test never rejects.
     """
     from scipy.special import bdtr, ndtri

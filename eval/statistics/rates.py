@@ -74,13 +74,13 @@ def clopper_pearson(successes: int, n: int, level: float = LEVEL) -> Interval:
 
 
 def check_level(level: float) -> None:
-    """Raise `ValueError` unless `level` is a confidence level."""
+    """Raise `ValueError` unless `level` is in (0, 1)."""
     if not 0 < level < 1:
         raise ValueError(f"expected a confidence level between 0 and 1, got {level}")
 
 
 def check_counts(successes: int, n: int, level: float) -> None:
-    """Raise `ValueError` unless there can be `successes` in `n` trials and `level` is a confidence level."""
+    """Raise `ValueError` unless `successes` is in 0 … `n` and `level` is in (0, 1)."""
     if not 0 <= successes <= n:
         raise ValueError(f"expected 0 <= successes <= n, got {successes} of {n}")
     check_level(level)

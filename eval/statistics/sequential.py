@@ -9,11 +9,11 @@ from eval.statistics.rates import LEVEL, Interval, check_counts, wilson
 
 
 def confidence_sequence(successes: int, n: int, level: float = LEVEL) -> Interval:
-    """Return an interval of a success probability that is valid at every `n` at once.
+    """Return a confidence sequence: an interval of a success probability that is valid at every `n` at once.
 
     Use it to look at a run while it goes on, and to stop the run when the interval is narrow enough: with probability
-    of at least `level`, the intervals at all `n` contain the true value. In return it is 1.5 times as wide as Wilson's
-    interval at n = 50.
+    of at least `level`, the intervals at all `n` contain the true value. At n = 50 it is 1.5 times as wide as Wilson's
+    interval.
 
     The method bets against each candidate value p, with a Beta(1/2, 1/2) prior over the alternatives. The interval
     contains the values against which the bet has not gained a factor of 1 / (1 - `level`).

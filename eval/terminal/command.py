@@ -1,4 +1,4 @@
-"""What all commands of this package share: exit codes, one line for a user's mistake, the configuration as JSON.
+"""Parts that all commands of `eval` share: exit codes, one line for a user's mistake, the configuration as JSON.
 
 Exit codes:
     0: complete.
@@ -61,6 +61,6 @@ def config_to_json(config: object) -> dict[str, Any]:
 
 
 def shape_text(num_envs: int, workers: int) -> str:
-    """Return how many episodes run at a time, in a few words."""
+    """Return how many episodes run at the same time, in a few words."""
     at_once = f"{num_envs} at a time"
     return f"{at_once} in each of {workers} workers" if workers > 1 else at_once

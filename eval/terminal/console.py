@@ -19,7 +19,7 @@ _WIDEST_RULE = 100  # characters
 
 @dataclass(frozen=True)
 class Console:
-    """Standard output of one command, as its user wants it."""
+    """Output of one command, in the form that its user chose."""
 
     quiet: bool = False
     """Print warnings only, to standard error."""
@@ -32,15 +32,15 @@ class Console:
             print(*lines, sep="\n", flush=True)
 
     def warn(self, text: str) -> None:
-        """Print a warning; to standard error if standard output is for scripts or shall stay empty."""
+        """Print a warning, with `quiet` or `json` to standard error."""
         print(f"warning: {text}", file=sys.stderr if self.quiet or self.json else sys.stdout, flush=True)
 
     def conclude(self, rows: Iterable[Row], data: Callable[[], Mapping[str, Any]]) -> None:
-        """Print what was found and where it is.
+        """Print the result.
 
         Args:
-            rows: For people, the most important row first.
-            data: Returns the same for scripts; called only if the user wants JSON.
+            rows: Result for people, the most important row first.
+            data: Returns the result for scripts; called only with `json`.
         """
         if self.json:
             print(json.dumps(data(), indent=2, ensure_ascii=False), flush=True)
@@ -68,6 +68,6 @@ def _panel(rows: list[Row]) -> str:
 
 
 def _styled(style: str, text: str) -> str:
-    """Return `text` in a style, unless the user wants none (https://no-color.org) or the terminal has none."""
+    """Return `text` in a style; plain if the user wants no colour (https://no-color.org) or the terminal has none."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return text if plain else f"{style}{text}{_PLAIN}"

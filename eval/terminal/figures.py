@@ -13,7 +13,7 @@ def format_summary(summary: Summary) -> str:
 
 
 def summary_rows(summary: Summary) -> list[Row]:
-    """Return the figures, each with its name; the success rate first."""
+    """Return the figures as rows, the success rate first."""
     n = summary.episodes
     runs_on = summary.success_held is not None
     headline = f"{rate_text(summary.successes, n, summary.interval)} ({summary.method})"
@@ -25,21 +25,21 @@ def summary_rows(summary: Summary) -> list[Row]:
         rows.append(("errors", f"{summary.errors}; {errors_text(summary)}"))
     rows += [(f"  {name}", str(count)) for name, count in summary.failures.items()]
     if n < summary.planned:
-        text = f"{n} of {summary.planned} planned episodes count: those before the first that has not ended"
+        text = f"{n} of {summary.planned} planned episodes count: those before the first unfinished one"
         rows.append(("incomplete", text))
     return rows
 
 
 def errors_text(summary: Summary) -> str:
-    """Return what the errors of a run may hide: the bounds of its success rate, had they run."""
+    """Return, in words, the bounds of the success rate if the episodes with errors had run."""
     low, high = map(points_text, (summary.success_rate, summary.rate_if_errors_succeeded))
     return f"they count as not successful; had they run, the success rate would be in [{low}, {high}] %"
 
 
 def smallest_difference_text(summary: Summary) -> str:
-    """Return the smallest difference from another policy that the run can detect.
+    """Return the smallest detectable difference from another policy, in words.
 
-    Returns "" if a rule may stop the run early, because the number of episodes is not fixed then.
+    Returns "" if a rule may stop the run early, because then the number of episodes is not fixed.
     """
     n = summary.episodes
     if summary.is_sequential:
@@ -51,7 +51,7 @@ def smallest_difference_text(summary: Summary) -> str:
 
 
 def moved_object_text(summary: Summary) -> str:
-    """Return how often a lifted object was the target."""
+    """Return, in words, how often a lifted object was the target."""
     moved = summary.moved_object
     if moved is None:
         return "no object was lifted in any episode"
@@ -60,12 +60,12 @@ def moved_object_text(summary: Summary) -> str:
 
 
 def overlap_text(overlap: SeedOverlap, planned: int) -> str:
-    """Return the warning that seeds of a run with `planned` episodes were used for training."""
+    """Return the warning that the checkpoint was trained on seeds of a run with `planned` episodes."""
     low, high = min(overlap.seeds), max(overlap.seeds)
     seeds = f"seed {low}" if low == high else f"seeds {low} to {high}"
     trained = overlap.trained_on
-    some = "" if overlap.is_certain else f" ({trained.count} of them, not recorded which)"
+    some = "" if overlap.is_certain else f" ({trained.count} of these seeds, which ones is not recorded)"
     return (
         f"{len(overlap.seeds)} of {planned} episodes, {seeds}, are in the range of seeds that the checkpoint was "
-        f"trained on, {trained.first} to {trained.last}{some}: no test of new scenes"
+        f"trained on, {trained.first} to {trained.last}{some}: this is no test on new scenes"
     )

@@ -1,4 +1,4 @@
-"""Between flags and values: an option for percentage points, and the command line that gives a configuration."""
+"""The type of options in percentage points, and the command line that reproduces a configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Points = Annotated[
 
 
 def command_line(program: str, config: Any) -> str:
-    """Return the command that runs `program` with `config`: every flag whose value is not its default.
+    """Return the command that runs `program` with `config`. It holds every flag whose value is not the default.
 
     Args:
         program: How the user calls the command, for example "python -m eval.rollout".

@@ -1,1 +1,1 @@
-"""Learned policies: checkpoints of ours."""
+"""Learned policies, which run checkpoints of this project."""

@@ -1,8 +1,8 @@
-"""PolicyAdapter: turns a checkpoint into a policy.
+"""`PolicyAdapter`, which turns a checkpoint into a policy.
 
     observation → processor → model.predict() → inverse of the processor → chunk
 
-The `Processor` that prepared the training data prepares what the model sees.
+The `Processor` that prepared the training data also prepares the observations for the model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PolicyAdapter(Policy):
 
         Args:
             checkpoint: From `simscaleai.checkpoint.load_checkpoint`.
-            n_action_steps: Actions of a chunk to execute before the model is asked again; by default the checkpoint's.
+            n_action_steps: Actions of a chunk to execute before the next prediction; by default the checkpoint's value.
             ensemble_decay: Average overlapping chunks instead, with this decay per step.
 
         Raises:
@@ -52,7 +52,7 @@ class PolicyAdapter(Policy):
         self._instructions: dict[int, str] = {}
 
     def reset(self, slots: Slots, seeds: Sequence[int], instructions: Sequence[str]) -> None:
-        """Note the instructions of new episodes and start their noise streams."""
+        """Store the instructions of new episodes and start their noise streams."""
         from policies.learned.inference import EpisodeNoise
 
         for slot, seed, instruction in zip(slots.tolist(), seeds, instructions, strict=True):
@@ -77,7 +77,7 @@ class PolicyAdapter(Policy):
         return actions
 
     def _probe(self) -> Observation:
-        """Return random observations of one tile to probe the model with."""
+        """Return random observations, one tile, to probe the model with."""
         from policies.learned.inference import TILE
 
         rng = np.random.default_rng(0)

@@ -1,8 +1,8 @@
-"""Runs a model on rows of observations so that no row's result depends on the others.
+"""Runs a model on rows of observations so that the result of a row does not depend on the other rows.
 
 Matrix products round differently for different batch sizes, and rows on the border between two threads round
 differently from other rows. So rows run in padded tiles of one fixed size, on one thread. A probe at load time checks
-that the rows of a tile are independent; a model whose rows are not runs one row per call. `--workers` uses more cores.
+that the rows of a tile are independent. If they are not, the model runs one row per call. `--workers` uses more cores.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 TILE = 8
-"""Rows of one call."""
+"""Number of rows in one call of the model."""
 
 _NOISE_STREAM = 0x504F4C
-"""Keeps the stream of the noise apart from the environment's streams, which start from the same episode seed."""
+"""Makes the noise independent of the environment's streams, which start from the same episode seed."""
 
 Observations = Mapping[str, "torch.Tensor"]
 
 
 class EpisodeNoise:
-    """Random numbers of one episode, drawn from its seed; one draw for each call of the model."""
+    """Random stream of one episode, from the episode's seed. Each call of the model makes one draw."""
 
     def __init__(self, seed: int) -> None:
         """Start the stream of the episode `seed`."""
@@ -42,23 +42,24 @@ class EpisodeNoise:
         return self._rng.standard_normal((shape[0], shape[2]), dtype=np.float32)
 
     def integer(self) -> int:
-        """Return a seed for a generator."""
+        """Return a random seed for another generator."""
         return int(self._rng.integers(2**63 - 1))
 
 
 class RowInference:
-    """Calls `model.predict` so that a row's chunk is a function of its inputs, its seed and the number of the call."""
+    """Calls a model so that the chunk of a row depends only on its inputs, its seed and the number of the call."""
 
     def __init__(self, model: nn.Module, *, uses_language: bool, probe: Observations) -> None:
         """Probe `model` and choose how to run it.
 
         Args:
-            model: Has `predict(obs, ...)`, with `language` if `uses_language`, with `noise` if `noise_shape` says so.
-            uses_language: Whether to hand the instructions on.
+            model: Module with a method `predict(obs, ...)`. `predict` takes `language` if `uses_language`, and `noise`
+                if the module has a method `noise_shape` that returns a shape.
+            uses_language: Whether to pass the instructions to the model.
             probe: Observations of `TILE` rows, to check whether the rows of a tile are independent.
 
         Raises:
-            SimScaleError: If the model takes no instructions but should, or gives another answer for the same input.
+            SimScaleError: If instructions are needed but not taken, or equal inputs give different actions.
         """
         self._model = model
         self._uses_language = uses_language
@@ -73,7 +74,7 @@ class RowInference:
         self.runs_tiles = self._has_independent_rows(probe)
         if not (self.runs_tiles or self._repeats_itself(probe)):
             raise SimScaleError(
-                f"{type(model).__name__}.predict gives another answer for the same input, so no episode could be "
+                f"{type(model).__name__}.predict gives different actions for equal inputs, so no episode could be "
                 "repeated; keep no memory between calls, and draw from `noise` or torch's own generator"
             )
 
@@ -85,7 +86,7 @@ class RowInference:
         Args:
             observations: Tensors with n rows.
             texts: Instruction of each row.
-            streams: Noise stream of each row; advanced by one call.
+            streams: Noise stream of each row. Each stream advances by one draw.
         """
         import torch
 
@@ -135,7 +136,7 @@ class RowInference:
         return actions.detach().float().cpu().reshape(rows, -1, actions.shape[-1])
 
     def _has_independent_rows(self, probe: Observations) -> bool:
-        """Return whether permuted rows give the permuted result, and equal rows equal results, to the last bit."""
+        """Return whether permuted rows give permuted results, and equal rows give equal results, to the last bit."""
         import torch
 
         texts = [f"probe {row}" for row in range(TILE)]
@@ -151,7 +152,7 @@ class RowInference:
         return bool(torch.equal(plain[order], permuted) and torch.equal(repeated, plain[:1].expand_as(repeated)))
 
     def _repeats_itself(self, probe: Observations) -> bool:
-        """Return whether a row alone gives the same result again, to the last bit, after another row was run."""
+        """Return whether a single row gives the same result, to the last bit, before and after another row is run."""
         first, _, again = (
             self._run_single({key: values[row : row + 1] for key, values in probe.items()}, [text], [EpisodeNoise(row)])
             for row, text in ((0, "probe"), (1, "another"), (0, "probe"))
@@ -173,7 +174,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _noise_shape(model: nn.Module) -> tuple[int, ...] | None:
-    """Return the shape (steps + 1, TILE, H · A) of the noise that `model.predict` takes, None if it takes none."""
+    """Return the shape (steps + 1, TILE, H · A) of the noise for `model.predict`; None if it takes no noise."""
     ask = getattr(model, "noise_shape", None)
     shape = None if ask is None else ask(TILE)
     if shape is not None and (len(shape) != 3 or shape[1] != TILE):

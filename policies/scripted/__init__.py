@@ -1,1 +1,1 @@
-"""Policies without weights: scripted experts, and controls that must not succeed."""
+"""Policies without weights: scripted experts, and control policies that must not succeed."""

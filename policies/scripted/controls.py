@@ -1,4 +1,4 @@
-"""Controls: policies that try nothing. Their success rates are the floor of every table."""
+"""Control policies, which act without observations. Their success rates are the baseline for all other policies."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from policies.base import Chunks, EnvSpec, Needs, Observation, Policy, Slots
 
 _RANDOM_STREAM = 0x52414E44
-"""Keeps the stream of the actions apart from the environment's, which starts from the same episode seed."""
+"""Makes the stream of actions independent of the environment's streams, which start from the same episode seed."""
 
 
 class ZeroPolicy(Policy):
-    """Sends zeros."""
+    """Returns zeros as every action."""
 
     def __init__(self, spec: EnvSpec) -> None:
-        """Act in an environment that offers `spec`; nothing is observed."""
+        """Prepare for an environment that offers `spec`. The policy needs no observations."""
         self.needs = Needs()
         self._action = spec.action
 
@@ -27,15 +27,15 @@ class ZeroPolicy(Policy):
 
 
 class RandomPolicy(ZeroPolicy):
-    """Draws every action uniformly from the range of actions, from a stream of the episode's seed."""
+    """Draws every action uniformly from the range of actions, with a random stream from the episode's seed."""
 
     def __init__(self, spec: EnvSpec) -> None:
-        """Act in an environment that offers `spec`; nothing is observed."""
+        """Prepare for an environment that offers `spec`. The policy needs no observations."""
         super().__init__(spec)
         self._generators: dict[int, np.random.Generator] = {}
 
     def reset(self, slots: Slots, seeds: Sequence[int], instructions: Sequence[str]) -> None:
-        """Start the streams of new episodes."""
+        """Start the random streams of new episodes."""
         for slot, seed in zip(slots.tolist(), seeds, strict=True):
             self._generators[slot] = np.random.default_rng([seed, _RANDOM_STREAM])
 

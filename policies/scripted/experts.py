@@ -1,7 +1,7 @@
-"""Scripted experts for the tabletop tasks: they read observations, keep no memory, and see nothing else.
+"""Scripted experts for the tabletop tasks, without images and without memory.
 
-An expert's action is a function of the current observation: it has no phases and no clock. So a policy that sees the
-same can imitate it. An expert moves less the nearer it is to contact.
+An expert's action is a function of the current observation: an expert has no phases and no clock. So a policy with the
+same observation can imitate it. An expert slows down as it approaches contact.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from simscaleai.errors import SimScaleError
 Actions = NDArray[np.float32]
 """One action for each slot, shape (n, 4)."""
 
-_GAIN = 0.7  # share of the way covered per control step, up to full speed
-_CARRY_HEIGHT = 0.11  # end effector above a cube that is approached or carried [m]
-CUBE_HALF = 0.02  # half of a cube's edge, the height of its centre at rest [m]
-_GRASP_HEIGHT = 0.019  # end effector at the middle of a cube on the table [m]
-_RELEASE_HEIGHT = 0.0215  # a little above, so that the carried cube touches down without being pressed
+_GAIN = 0.7  # share of the remaining way to cover in one control step, up to full speed
+_CARRY_HEIGHT = 0.11  # height of the end effector on the way to a cube, or with a cube [m]
+CUBE_HALF = 0.02  # half of a cube's edge, also the height of its centre at rest [m]
+_GRASP_HEIGHT = 0.019  # height of the end effector at the middle of a cube on the table [m]
+_RELEASE_HEIGHT = 0.0215  # slightly higher, so that the carried cube touches down without being pressed [m]
 _ALIGNED = 0.006  # horizontal error below which the end effector may go all the way down [m]
 _FUNNEL = 3.0  # metres of height gained per metre of horizontal error beyond _ALIGNED
 _CLOSED_ON_CUBE = 0.060  # the opening is at most this when the pads hold a cube, even across its diagonal [m]
-_DELIVERED = 0.012  # a cube on the table this near the goal is let go [m]
-_OVER_GOAL = 0.03  # nearer to the goal than this, a carried cube may be low [m]
-_LIFT_STEP = 0.010  # rise aimed at while the cube is on the table: the fingers may still be closing [m]
+_DELIVERED = 0.012  # distance to the goal within which a cube on the table is released [m]
+_OVER_GOAL = 0.03  # horizontal distance to the goal within which a carried cube may be low [m]
+_LIFT_STEP = 0.010  # commanded rise while a gripped cube is on the table; small, since the fingers may still close [m]
 _OPEN, _CLOSE = 1.0, -1.0
 
 
 class Expert(Policy):
-    """What the experts share: no memory, vectors only, one action per look."""
+    """Base class of the experts: no memory, no images, one action per prediction."""
 
     def __init__(self, spec: EnvSpec) -> None:
-        """Act in an environment that offers `state` and `environment_state`."""
+        """Prepare for an environment that offers `state` and `environment_state`."""
         if "environment_state" not in spec.vectors:
             raise SimScaleError(f"a scripted expert reads environment_state, which {spec.env_id} does not offer")
         self.needs = spec.needs("state", "environment_state")
@@ -64,9 +64,8 @@ class ReachExpert(Expert):
 class PickPlaceExpert(Expert):
     """Grasps the cube to move from above, carries it over the goal, puts it down, opens, and rises.
 
-    The allowed height has the shape of a funnel: the end effector is low only where it is nearly above the cube or the
-    goal. The next move follows from three things alone: the positions of the cube and the end effector, and the opening
-    of the gripper.
+    The lowest allowed height has the shape of a funnel: the end effector is low only if it is nearly above the cube or
+    the goal. The action depends only on the positions of cube, goal and end effector, and on the gripper opening.
     """
 
     def act(self, observation: Observation) -> Actions:
@@ -95,7 +94,7 @@ class PickPlaceExpert(Expert):
 
 
 class Pusher(PickPlaceExpert):
-    """A control: pushes the target to the goal with a closed gripper, which must not count as success."""
+    """A control policy: pushes the target to the goal with a closed gripper, which must not count as success."""
 
     def act(self, observation: Observation) -> Actions:
         """Return the next action for each row of `observation`."""
@@ -119,10 +118,10 @@ EXPERTS: dict[str, type[ReachExpert] | type[PickPlaceExpert]] = {
     "SimScale/PickPlace-v0": PickPlaceExpert,
     "SimScale/PickPlaceLanguage-v0": PickPlaceExpert,
 }
-"""Environment id to its expert."""
+"""Expert of each environment, by environment id."""
 
 PUSHERS: dict[str, type[Pusher]] = {"SimScale/PickPlace-v0": Pusher, "SimScale/PickPlaceLanguage-v0": Pusher}
-"""Environment id to the control that only pushes."""
+"""Control policy that only pushes, by environment id."""
 
 
 def _horizontal(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -130,12 +129,12 @@ def _horizontal(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _funnel(away: NDArray[np.float64], lowest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the height allowed at the horizontal distance `away` from the place below."""
+    """Return the lowest allowed height [m] at the horizontal distance `away` from a place; at the place, `lowest`."""
     return np.minimum(lowest + _FUNNEL * np.maximum(away - _ALIGNED, 0.0), _CARRY_HEIGHT)
 
 
 def _move(motion: NDArray[np.float64], gripper: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return actions that cover `_GAIN` of `motion` (n, 3) [m], scaled down together where one axis is too fast."""
+    """Return actions that cover `_GAIN` of `motion` (n, 3) [m]. If one axis is too fast, all axes are scaled down."""
     steps = _GAIN * motion / METRES_PER_STEP
     fastest = np.maximum(np.abs(steps).max(axis=1, keepdims=True), 1.0)
     return np.column_stack([steps / fastest, gripper]).astype(np.float32)

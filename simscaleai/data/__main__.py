@@ -23,7 +23,7 @@ PROGRAM = "python -m simscaleai.data"
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Print what a dataset holds: episodes, frames, arrays with their meaning, and where they come from."""
+    """Print what a dataset holds: episodes, frames, arrays with their meaning, and how the data was made."""
 
     dataset: tyro.conf.Positional[Path]
     """Folder of the dataset."""
@@ -47,7 +47,7 @@ class Export:
     """Format to write: LeRobotDataset v3.0."""
 
     def run(self) -> None:
-        """Write the other format."""
+        """Write the dataset in the other format."""
         from simscaleai.data.lerobot import export_lerobot
 
         export_lerobot(self.source, self.output)
@@ -56,10 +56,10 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """Make a dataset to train on from one in another format, also from one that was made elsewhere."""
+    """Convert a dataset from another format, possibly of another project, so that policies can be trained on it."""
 
     source: tyro.conf.Positional[Path]
-    """Folder with the other dataset."""
+    """Folder of the dataset in the other format."""
     output: Path
     """Folder for the dataset, new or empty."""
     format: Literal["lerobot"] = "lerobot"
@@ -69,11 +69,11 @@ class Import:
     cameras: tuple[str, ...] | None = None
     """Cameras to take, X for observation.images.X; all by default."""
     image_size: int | None = None
-    """Height and width to scale images to [px]. It is needed if the cameras differ in size, or if images are not
-    square, since models take squares."""
+    """Height and width to scale images to [px]. It is required if the cameras differ in size, or if images are not
+    square, because models take square images."""
 
     def run(self) -> None:
-        """Write the dataset, and print what the source does not say."""
+        """Write the dataset, and print notes about facts that the source lacks."""
         from simscaleai.data.info import dataset_text
         from simscaleai.data.lerobot import ImportOptions, import_lerobot
 

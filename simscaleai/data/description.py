@@ -1,4 +1,4 @@
-"""`dataset.json`: what the arrays of a dataset are, and where they come from."""
+"""`dataset.json`: needs, provenance, types of the arrays and statistics of a dataset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from simscaleai.json_data import DAMAGE, damage_text, is_of_type, parse_json, pl
 DESCRIPTION_FILE = "dataset.json"
 FORMAT = "simscaleai-dataset"
 FORMAT_VERSION = 2
-"""Version 1 has a contract instead of needs, and says the layout of a vector again beside the type of its array."""
+"""Version of the format. Version 1 has a contract instead of needs, and stores the layout of each vector twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Description:
     """Name of each float vector to its statistics; empty until the writer is closed."""
 
     def __post_init__(self) -> None:
-        """Check that the needs say all that training has to know."""
+        """Check that the needs contain everything that training requires."""
         facts = ("environments", "action", "control_hz")
         missing = [name for name in facts if getattr(self.needs, name) is None]
         if missing:
@@ -61,15 +61,15 @@ class Description:
         return cast(float, self.needs.control_hz)
 
     def layout(self, key: str) -> Layout | None:
-        """Return the layout of array `key`; None for an array that is no observed vector."""
+        """Return the layout of array `key`; None if the array is not an observed vector."""
         layouts = {vector_key(name): layout for name, layout in self.needs.vectors.items()}
         return layouts.get(key)
 
     def with_types_of(self, arrays: Mapping[str, NDArray[Any]]) -> Description:
-        """Return the description with the types of the arrays of a first episode.
+        """Return a copy of the description with the array types of the first episode, which has `arrays`.
 
         Raises:
-            DatasetError: If the episode lacks an array that the needs name, or has it in another shape.
+            DatasetError: If an array that the needs name is missing, or has another shape.
         """
         shapes: dict[str, tuple[int, ...]] = {
             vector_key(name): (layout.size,) for name, layout in self.needs.vectors.items()
@@ -91,7 +91,7 @@ class Description:
         """Check that an episode has exactly the described arrays.
 
         Raises:
-            DatasetError: If it has others, no steps, arrays of different lengths, or values that are not finite.
+            DatasetError: If it has other arrays, no steps, arrays of different lengths, or values that are not finite.
         """
         if arrays.keys() != self.array_types.keys():
             raise DatasetError(f"expected an episode with {sorted(self.array_types)}, got one with {sorted(arrays)}")
@@ -115,7 +115,7 @@ class Description:
         """Rebuild a description from `to_json`, or from a `dataset.json` of version 1.
 
         Raises:
-            SimScaleError: If the data is damaged. One of the errors in `json_data.DAMAGE` may come instead.
+            SimScaleError: If the data is damaged. The exceptions in `json_data.DAMAGE` are possible, too.
         """
         values = {key: value for key, value in data.items() if key not in ("format", "format_version", "fps")}
         description = read_checked(cls, from_version_1(values) if "contract" in values else values)
@@ -132,7 +132,7 @@ def read_description(folder: Path) -> Description:
     """Read `dataset.json`.
 
     Raises:
-        DatasetError: If the folder holds no dataset, a newer one, or a damaged one.
+        DatasetError: If the folder holds no dataset, or one that is damaged or of a newer version.
     """
     path = folder / DESCRIPTION_FILE
     if not path.is_file():
@@ -151,7 +151,7 @@ def read_description(folder: Path) -> Description:
 
 
 def from_version_1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return JSON data of version 1, with `contract` and `features`, as version 2 writes it."""
+    """Convert JSON data of version 1, which has `contract` and `features`, to the form of version 2."""
     old = ("contract", "features")
     return {key: value for key, value in values.items() if key not in old} | {
         "needs": Needs.from_json(values["contract"]).to_json(),
@@ -174,4 +174,4 @@ def _check_statistics(statistics: Mapping[str, Any]) -> None:
     for entry in statistics.values():
         vectors = [entry[name] for name in ("mean", "std", "min", "max")]
         if not (is_of_type(vectors, list[list[float]]) and is_of_type(entry["count"], int)):
-            raise ValueError("the statistics are no lists of numbers with a count")
+            raise ValueError("the statistics are not lists of numbers with a count")

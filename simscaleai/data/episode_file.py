@@ -24,7 +24,7 @@ _DTYPES = {"U8": "uint8", "BOOL": "bool", "I32": "int32", "I64": "int64", "F32":
 
 
 class DatasetError(SimScaleError):
-    """A dataset that cannot be written or read. The text names the file or folder."""
+    """A dataset cannot be written or read. The text names the file or folder."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ArrayPlace:
 
     @property
     def end(self) -> int:
-        """Offset of the byte after the last."""
+        """Offset of the byte after the last byte."""
         return self.start + self.dtype.itemsize * math.prod(self.shape)
 
 
@@ -53,7 +53,7 @@ def read_header(path: Path) -> dict[str, ArrayPlace]:
     """Return the position of each array of an episode file, after a check that the file is complete.
 
     Raises:
-        DatasetError: If the file is missing, truncated, or no safetensors file.
+        DatasetError: If the file is missing, truncated, or not a safetensors file.
     """
     try:
         size = path.stat().st_size
@@ -81,7 +81,7 @@ def map_file(path: Path) -> NDArray[np.uint8]:
 
 
 def arrays_in(content: NDArray[np.uint8], header: Mapping[str, ArrayPlace]) -> Arrays:
-    """Return the arrays of an episode file as views into `content`, its bytes."""
+    """Return the arrays of an episode file as views into `content`, the bytes of the file."""
     return {key: content[at.start : at.end].view(at.dtype).reshape(at.shape) for key, at in header.items()}
 
 

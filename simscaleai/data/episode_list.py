@@ -16,9 +16,9 @@ EPISODES_FILE = "episodes.jsonl"
 DISCARDED_FILE = "discarded.jsonl"
 
 REQUIRED_METADATA = ("seed", "environment", "instruction", "success")
-"""What the metadata of every episode must say."""
+"""Keys that the metadata of every episode must have."""
 WRITER_FIELDS = ("episode_index", "file", "length", "sha256")
-"""What the writer adds to the metadata of every episode."""
+"""Keys that the writer adds to the metadata of every episode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class StoredEpisode:
     sha256: str
     """SHA-256 of the file."""
     metadata: dict[str, Any]
-    """Seed, environment, instruction, success, and all else that the writer was given."""
+    """Seed, environment, instruction, success, and any further data that the caller gave to the writer."""
 
     def to_line(self) -> str:
         """Return the episode as one line of JSON."""
@@ -45,13 +45,13 @@ class StoredEpisode:
         """Rebuild an episode from `to_line`.
 
         Raises:
-            SimScaleError: If the line is damaged. One of the errors in `json_data.DAMAGE` may come instead.
+            SimScaleError: If the line is damaged. The exceptions in `json_data.DAMAGE` are possible, too.
         """
         metadata = parse_json(line)
         fields = {name: metadata.pop(name) for name in WRITER_FIELDS}
         episode = read_checked(cls, fields | {"metadata": metadata})
         if min(episode.episode_index, episode.length - 1) < 0:
-            raise SimScaleError(f"episode {episode.episode_index} of {episode.length} steps cannot be")
+            raise SimScaleError(f"episode {episode.episode_index} of {episode.length} steps is impossible")
         if Path(episode.file).is_absolute() or ".." in Path(episode.file).parts:
             raise SimScaleError(f"file {episode.file!r} lies outside the dataset")
         missing = [name for name in REQUIRED_METADATA if name not in metadata]
@@ -98,7 +98,7 @@ def read_discarded(folder: Path) -> list[dict[str, Any]]:
 
 
 def remove_incomplete_line(path: Path) -> None:
-    """Remove a last line without a newline, which a process leaves that dies while it writes."""
+    """Remove a last line without a newline, which is what a process leaves if it dies while writing."""
     if path.exists():
         complete = b"".join(line + b"\n" for line in complete_lines(path))
         if path.stat().st_size != len(complete):

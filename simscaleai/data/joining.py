@@ -1,4 +1,4 @@
-"""One `Needs` for several datasets from which a single policy learns."""
+"""Joins the needs of several datasets from which one policy learns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def join_needs(needs_of: Mapping[str, Needs]) -> Needs:
         needs_of: Name of each dataset (for messages) to its needs, at least one.
 
     Raises:
-        DatasetError: If two datasets differ in another vector, in their cameras, or in what an action does.
+        DatasetError: If two datasets differ in a vector that is not privileged, in their cameras, actions, control rate
+            or time limit, or in the digest of a common environment.
     """
     (first_name, first), *others = needs_of.items()
     environments = dict(first.environments or {})
@@ -37,9 +38,9 @@ def join_needs(needs_of: Mapping[str, Needs]) -> Needs:
 
 
 def shared_columns(layouts: Sequence[Layout], unit: str) -> list[list[int]]:
-    """Return, for each of `layouts`, the columns of the features in `unit` that are defined alike in all layouts.
+    """Return one list of columns per layout: the features with this `unit` that all `layouts` define in the same way.
 
-    The features come in the order of the first layout, so column i of each result means the same.
+    All lists follow the order of the first layout, so entry i of each list has the same meaning.
     """
     first, *others = layouts
     shared = [

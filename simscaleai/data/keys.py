@@ -1,4 +1,4 @@
-"""Names of the arrays of an episode. They are those of LeRobot, so an export keeps them."""
+"""Names of the arrays of an episode. An export keeps them, because LeRobot uses the same names."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ class Dataset:
         paths = [folders] if isinstance(folders, str | Path) else list(folders)
         self._sources = [_Source.open(Path(folder)) for folder in paths]
         self.needs = join_needs({str(source.folder): source.description.needs for source in self._sources})
-        """Vectors, cameras, instruction, action and control rate that all folders share, and all their environments."""
+        """Vectors, cameras, instruction, action and control rate that all folders share, and all environments."""
         self.array_types = _shared_types([source.description for source in self._sources])
-        """Types of the arrays that mean the same in every episode."""
+        """Types of the arrays that every folder has with the same type and layout."""
         self.episodes = tuple(episode for source in self._sources for episode in source.episodes)
         """The episodes, folder by folder, in the order of their index."""
         self._paths = [source.folder / episode.file for source in self._sources for episode in source.episodes]
@@ -48,7 +48,7 @@ class Dataset:
         self._check_headers()
         lengths = np.array([episode.length for episode in self.episodes])
         self.episode_ends = np.cumsum(lengths)
-        """Number of the frame after the last of each episode."""
+        """Number of the first frame after each episode."""
         self.episode_of_frame = np.repeat(np.arange(len(lengths)), lengths)
         """Position in `episodes` of the episode of each frame."""
         self._starts = self.episode_ends - lengths
@@ -73,7 +73,7 @@ class Dataset:
 
     @cached_property
     def statistics(self) -> dict[str, VectorStatistics]:
-        """Statistics of each float vector that all episodes have; computed where the writer was not closed."""
+        """Statistics of each float vector that all episodes have; computed on first use if the writer stored none."""
         firsts = np.cumsum([0] + [len(source.episodes) for source in self._sources])
         found = [
             source.stored_statistics() or compute_statistics(self._open(first + i) for i in range(len(source.episodes)))
@@ -110,7 +110,7 @@ class Dataset:
     def positions(self) -> NDArray[np.float32]:
         """Positions [m] of objects, shape (num_frames, P).
 
-        These are the features with unit "m" of the privileged vectors, as far as all folders define them alike.
+        These are the features with unit "m" in privileged vectors that all folders define in the same way.
         """
         columns = {
             name: shared_columns([source.layout(name) for source in self._sources], unit="m")
@@ -130,7 +130,7 @@ class Dataset:
         return gathered
 
     def _columns_of(self, key: str, columns: Sequence[list[int]]) -> NDArray[np.float32]:
-        """Return the columns of array `key` of all frames that `columns` names for each folder."""
+        """Return some columns of array `key` for all frames; `columns` has one list of columns per folder."""
         per_episode = [own for source, own in zip(self._sources, columns, strict=True) for _ in source.episodes]
         return np.concatenate([self._open(number)[key][:, own] for number, own in enumerate(per_episode)])
 
@@ -151,7 +151,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class _Source:
-    """One folder."""
+    """One dataset folder."""
 
     folder: Path
     description: Description
@@ -165,12 +165,12 @@ class _Source:
         return source
 
     def layout(self, name: str) -> Layout:
-        """Return the layout of the privileged vector `name`, without features if there is none."""
+        """Return the layout of the privileged vector `name`; an empty layout if there is no such vector."""
         layout = self.description.needs.vectors.get(name)
         return layout if layout is not None and layout.privileged else Layout(())
 
     def stored_statistics(self) -> dict[str, VectorStatistics] | None:
-        """Return the writer's statistics; None if they are not those of the listed episodes."""
+        """Return the statistics that the writer stored; None if they do not cover all listed episodes."""
         stored, frames = self.description.statistics, sum(episode.length for episode in self.episodes)
         return stored if stored and all(entry["count"] == frames for entry in stored.values()) else None
 
@@ -185,7 +185,7 @@ def _shared_types(descriptions: Sequence[Description]) -> dict[str, ArrayType]:
 
 
 def _most_open_maps() -> int:
-    """Return how many memory maps to keep open: each takes a file descriptor, and half of them are left to others."""
+    """Return the largest number of open memory maps. Each takes a file descriptor, and half of these stay free."""
     try:
         import resource
     except ImportError:  # Windows, where descriptors are not scarce

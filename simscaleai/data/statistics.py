@@ -15,7 +15,7 @@ VectorStatistics = dict[str, Any]
 def compute_statistics(episodes: Iterable[Mapping[str, NDArray[Any]]]) -> dict[str, VectorStatistics]:
     """Return the statistics of each float vector over all steps of `episodes`, in float64.
 
-    The last digits depend on the order of the episodes. Give them in the order of their index.
+    The last digits depend on the order of the episodes. Pass the episodes in the order of their index.
     """
     merged: dict[str, VectorStatistics] = {}
     for arrays in episodes:

@@ -31,11 +31,11 @@ from simscaleai.data.statistics import compute_statistics
 from simscaleai.files import append_line, remove_partial_files, replace_file
 from simscaleai.json_data import json_differences, plain
 
-_MOST_SHOWN = 4  # differences in a message
+_MOST_SHOWN = 4  # largest number of differences in a message
 
 
 class DatasetWriter:
-    """Adds episodes to one dataset folder. The finished dataset does not depend on the order in which they come.
+    """Adds episodes to one dataset folder. The finished dataset does not depend on the order of the calls.
 
     Example::
 
@@ -55,13 +55,13 @@ class DatasetWriter:
 
         Args:
             folder: Folder of the dataset.
-            needs: What is recorded: vectors, cameras, instruction, action, control rate, and the environments.
+            needs: What the episodes contain: vectors, cameras, instruction, action, control rate, and the environments.
             provenance: How the demonstrations are made (policy, noise, base seed); JSON data, kept in `dataset.json`.
-            resume: Add to the dataset in `folder`, which must have the same needs and provenance. If there is none,
-                create it.
+            resume: Add to the dataset in `folder`, which must have the same needs and provenance. If the folder
+                holds no dataset, create it.
 
         Raises:
-            DatasetError: If there is a dataset and `resume` is False, or the dataset has other needs or provenance.
+            DatasetError: If the folder holds a dataset and `resume` is False, or it has other needs or provenance.
         """
         self.folder = Path(folder)
         given = Description(needs=needs, provenance=plain(dict(provenance or {})))
@@ -74,7 +74,7 @@ class DatasetWriter:
         (self.folder / "episodes").mkdir(exist_ok=True)
         self._finished = {episode.episode_index for episode in read_episode_list(self.folder)}
         self.num_episodes = len(self._finished)
-        """Number of episodes that the dataset holds."""
+        """Number of stored episodes."""
         self._finished.update(entry["episode_index"] for entry in read_discarded(self.folder))
 
     @property
@@ -88,10 +88,10 @@ class DatasetWriter:
         """Add one episode.
 
         Args:
-            arrays: Name to an array whose first dimension is time; the same names, types and shapes in every episode,
-                as the needs say.
+            arrays: Arrays by name, each with time as its first dimension. All episodes need the same names, types and
+                shapes of a step, and the vectors and images must have the sizes that the needs say.
             metadata: `seed`, `environment`, `instruction`, `success`, and any other JSON data about the episode.
-            episode_index: Number of the episode in the plan.
+            episode_index: Number of the episode, unique in the dataset.
 
         Raises:
             DatasetError: If the dataset has an episode of this index, or the arrays or metadata do not fit.
@@ -104,12 +104,12 @@ class DatasetWriter:
     def adopt_episode(
         self, metadata: Mapping[str, Any], episode_index: int, sha256: str | None = None
     ) -> StoredEpisode:
-        """Add an episode whose file is at its place already, written by `write_episode_file`.
+        """Add an episode whose file `write_episode_file` has already written into the dataset folder.
 
         Args:
             metadata: As for `write_episode`.
-            episode_index: Number of the episode in the plan; `episode_file_name` gives the place of its file.
-            sha256: What `write_episode_file` returned; the file is hashed if it is None.
+            episode_index: Number of the episode, unique in the dataset; `episode_file_name` gives the path of its file.
+            sha256: SHA-256 that `write_episode_file` returned; None to compute it from the file.
 
         Raises:
             DatasetError: As `write_episode`, or if the file is missing or damaged.
@@ -123,7 +123,7 @@ class DatasetWriter:
         return self._list_episode(arrays, metadata, episode_index, sha256 or hashlib.sha256(content.data).hexdigest())
 
     def discard_episode(self, metadata: Mapping[str, Any], episode_index: int) -> None:
-        """Note that an episode was run but is not kept, with its metadata."""
+        """Record the metadata of an episode that was run but is not kept."""
         self._check_new(metadata, episode_index)
         line = json.dumps({"episode_index": episode_index} | plain(dict(metadata))) + "\n"
         append_line(self.folder / DISCARDED_FILE, line)
@@ -150,7 +150,7 @@ class DatasetWriter:
         self.close()
 
     def _described(self, arrays: Mapping[str, NDArray[Any]]) -> Description:
-        """Return the description with the types of the arrays. A first episode, which has `arrays`, defines them."""
+        """Return the description with array types. If it has none yet, `arrays` of the first episode define them."""
         return self._description if self._description.array_types else self._description.with_types_of(arrays)
 
     def _list_episode(

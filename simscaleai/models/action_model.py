@@ -1,6 +1,6 @@
-"""What all built-in models share: the batch, the mean over action chunks, and `predict`.
+"""The base class of the built-in models, and functions that they share: checks of the batch, and masked means.
 
-A model's batch is `{"observations": {"state": (B, D), "image": (B, C, H, W)}, "actions": (B, A) or (B, H, A),
+A batch is `{"observations": {"state": (B, D), "image": (B, C, H, W)}, "actions": (B, A) or (B, H, A),
 "language": list[str], "action_is_pad": (B, H)}`. Images are float in [0, 1]; actions are in the normalised action
 space [-1, 1] of the checkpoint.
 """
@@ -25,7 +25,7 @@ class ActionModel(nn.Module):
     """A network from observations to actions. An auxiliary head may use the features between `encode` and `decode`."""
 
     action_dim: int
-    """Number of numbers of one action."""
+    """Number of entries of one action, A."""
     action_horizon: int
     """Number of consecutive actions predicted at once."""
     uses_image: bool
@@ -50,7 +50,7 @@ class ActionModel(nn.Module):
         return None
 
     def remember_texts(self) -> None:
-        """Let `predict` cache what it computes from an instruction alone. Call this when the weights are final.
+        """Let `predict` cache the features of each instruction. Call this when the weights are final.
 
         The actions stay the same to the last bit. `train()` clears the cache and ends the caching. Models without
         language ignore the call.
@@ -99,7 +99,7 @@ class ActionModel(nn.Module):
             raise SimScaleError(f"noise must have shape {expected}, got {tuple(noise.shape)}")
 
     def _shaped(self, actions: Tensor) -> Tensor:
-        """Return flat or chunked actions in the shape for users, without a horizon axis for a horizon of 1."""
+        """Return actions as (B, action_dim) if the horizon is 1, else as (B, action_horizon, action_dim)."""
         if self.action_horizon == 1:
             return actions.reshape(-1, self.action_dim)
         return actions.reshape(-1, self.action_horizon, self.action_dim)
@@ -107,12 +107,12 @@ class ActionModel(nn.Module):
 
 @dataclass(frozen=True)
 class ActionTargets:
-    """The actions that a model shall predict for a batch, and the steps of the chunks that count in the loss."""
+    """The actions that a model should predict for a batch, and the steps of the chunks that count in the loss."""
 
     actions: Tensor
     """Float32, (B, action_horizon, action_dim)."""
     valid: Tensor | None
-    """Steps that count, bool (B, action_horizon, 1); None if all do."""
+    """Steps that count, bool (B, action_horizon, 1); None if all steps count."""
 
     @classmethod
     def from_batch(cls, batch: Mapping[str, Any], model: ActionModel) -> ActionTargets:
@@ -121,7 +121,7 @@ class ActionTargets:
         For a model with a longer horizon, actions (B, action_dim) mean the same action at every step of the chunk.
 
         Raises:
-            SimScaleError: If the actions are missing, or a shape is not one of these.
+            SimScaleError: If the actions are missing, or an array has another shape.
         """
         if "actions" not in batch:
             raise SimScaleError("a training batch needs 'actions'; call predict() to act without them")
@@ -140,7 +140,7 @@ class ActionTargets:
 
 
 def masked_mean(values: Tensor, valid: Tensor | None) -> Tensor:
-    """Return the mean of `values` where `valid` (broadcast) is True; 0 if it is True nowhere."""
+    """Return the mean of `values` where `valid` (broadcast) is True; 0 if `valid` is False everywhere."""
     if valid is None:
         return values.mean()
     valid = valid.expand_as(values)

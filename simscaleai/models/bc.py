@@ -14,7 +14,7 @@ from simscaleai.models.action_model import ActionModel, ActionTargets, Language,
 from simscaleai.models.mlp import mlp_layers
 
 MIN_IMAGE_SIZE = 36
-"""Smallest image for which the three convolutions leave at least one pixel."""
+"""Smallest height and width [px] for which the three convolutions leave at least one pixel."""
 
 _LOSSES = {"mse": functional.mse_loss, "l1": functional.l1_loss}
 
@@ -22,12 +22,12 @@ _LOSSES = {"mse": functional.mse_loss, "l1": functional.l1_loss}
 class BehaviorCloning(ActionModel):
     """Regression of actions from the state, the image, or both. It ignores language.
 
-    The output lies in the normalised action space and is unbounded (no tanh); the caller clips it. With
-    `use_image=True` the image may be missing, in training and in prediction: a learned "no image" embedding replaces
+    The output lies in the normalised action space and is unbounded (no tanh); the caller clips it. In a model with
+    state and image, the image may be missing, in training and in prediction: a learned "no image" embedding replaces
     its features.
 
-    The loss averages over rows, steps of the chunk and action dimensions. The usual formula of the squared error sums
-    over dimensions instead; the mean keeps the two losses comparable.
+    The loss averages over rows, steps of the chunk and action dimensions. The squared error is often summed over
+    dimensions instead; the mean keeps the losses "mse" and "l1" comparable.
     """
 
     uses_language = False

@@ -1,7 +1,7 @@
 """Converts instructions to characters, and encodes them with a small transformer.
 
-Index 0 is padding, 1 to 43 are the characters of `CHARACTERS`, 44 is any other character. (There are 43 characters,
-although descriptions of this vocabulary say 40.) Padding is masked, so it never changes the features.
+Index 0 is padding, 1 to 43 are the characters of `CHARACTERS`, 44 is any other character. Padding is masked, so it
+never changes the features.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SimpleLanguageEncoder(nn.Module):
             embed_dim: Length of a token's features.
             num_heads: Attention heads.
             num_layers: Transformer layers.
-            mlp_ratio: Width of the feed-forward layers over `embed_dim`.
+            mlp_ratio: Width of the feed-forward layers divided by `embed_dim`.
             dropout: Dropout rate, in [0, 1).
 
         Raises:

@@ -8,7 +8,7 @@ from torch import nn
 def mlp_layers(
     input_dim: int, hidden_dim: int, n_layers: int, dropout: float, *, normalize: bool = False
 ) -> list[nn.Module]:
-    """Return `n_layers` of Linear, LayerNorm if `normalize`, GELU, Dropout from `input_dim` to `hidden_dim`."""
+    """Return `n_layers` layers, each Linear, LayerNorm (if `normalize`), GELU and Dropout, of width `hidden_dim`."""
     layers: list[nn.Module] = []
     for _ in range(n_layers):
         layers.append(nn.Linear(input_dim, hidden_dim))

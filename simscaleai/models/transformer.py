@@ -1,7 +1,7 @@
 """The transformer of the vision encoder, the language encoder and the fusion: pre-norm, GELU, fused attention.
 
-It computes the same function as `nn.TransformerEncoder` with `norm_first=True`, but only the outputs that are used. It
-always uses the fused attention kernel, which has no dropout on the attention weights on a CPU.
+It computes the same function as `nn.TransformerEncoder` with `norm_first=True`, but only for the tokens that are used
+later. The attention weights have no dropout, because the fused attention kernel supports none on a CPU.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SelfAttention(nn.Module):
 
         Args:
             tokens: (B, T, E).
-            key_mask: Tokens that get attention, bool (B, T), at least one per row. None means all.
+            key_mask: True for the tokens that are attended to, bool (B, T), at least one per row. None means all.
             num_outputs: Number of leading tokens to return.
 
         Returns:
@@ -67,9 +67,11 @@ class SelfAttention(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Return scaled dot-product attention; operands (B, heads, T, E / heads), `mask` bool, broadcast to the scores.
+    """Return scaled dot-product attention of operands (B, heads, T, E / heads).
 
-    The fused kernel is used except for training in bfloat16 on a CPU. Its backward pass there takes five times as long
+    `mask` is bool, True for keys that are attended to, and is broadcast to the scores.
+
+    The fused kernel is used except for training in bfloat16 on a CPU. There, its backward pass takes five times as long
     as plain matrix products (35 and 7 ms for 64 rows of 65 tokens; in float32 both take 11 ms).
     """
     slow_backward = query.dtype == torch.bfloat16 and query.device.type == "cpu" and torch.is_grad_enabled()
@@ -117,7 +119,7 @@ class Transformer(nn.Module):
 
         Args:
             tokens: (B, T, E).
-            key_mask: Tokens that get attention, bool (B, T), at least one per row. None means all.
+            key_mask: True for the tokens that are attended to, bool (B, T), at least one per row. None means all.
             num_outputs: Number of leading tokens to return. The last layer computes no others.
         """
         *first, last = self.blocks

@@ -89,7 +89,7 @@ class ConvolutionalPatches(nn.Sequential):
             layers += [nn.Conv2d(before, after, size, stride=stride, padding=padding), nn.GELU()]
         super().__init__(*layers, nn.Conv2d(widths[-1], embed_dim, kernel_size=1))
         for layer in self:
-            if isinstance(layer, nn.Conv2d):  # torch's default leaves 1/35 of the differences between images
+            if isinstance(layer, nn.Conv2d):  # torch's default would shrink differences between images to 1/35
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(cast(Tensor, layer.bias))
 

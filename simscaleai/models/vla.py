@@ -30,8 +30,8 @@ class VisionLanguageAction(ActionModel):
     The fusion transformer attends over [visual tokens; language tokens; state token]. The head gets the features of the
     CLS token, which is the first visual token, and predicts in the normalised action space [-1, 1].
 
-    An empty text and no text are the same. The model ignores the `state` if `state_dim` is 0, and the instruction if
-    `use_language` is False, so all variants take the same batch.
+    An empty text has the same effect as no text. The model ignores the `state` if `state_dim` is 0, and the instruction
+    if `use_language` is False, so all variants take the same batch.
 
     The loss averages over rows, steps of the chunk and action dimensions: the squared action error for the MLP head,
     the squared noise error for the diffusion head.
@@ -75,7 +75,7 @@ class VisionLanguageAction(ActionModel):
             embed_dim: Length of a token; a multiple of `num_heads`.
             num_heads: Attention heads.
             num_layers: Layers of the vision encoder. The fusion has half as many, at least 2.
-            mlp_ratio: Width of the feed-forward layers over `embed_dim`.
+            mlp_ratio: Width of the feed-forward layers divided by `embed_dim`.
             dropout: Dropout rate, in [0, 1).
             use_language: Whether to read the instruction.
             vocab_size: Rows of the character embedding, at least 45.
@@ -85,10 +85,10 @@ class VisionLanguageAction(ActionModel):
             action_head_type: "mlp" or "diffusion".
             action_horizon: Consecutive actions predicted at once.
             state_dim: Length of the state vector; 0 for a model without state.
-            patch_projection: "linear", or "convolutions", better with few demonstrations; see `PatchEmbedding`.
+            patch_projection: "linear", or "convolutions", which needs fewer demonstrations; see `PatchEmbedding`.
             num_diffusion_steps: Timesteps of the diffusion head's schedule.
             num_inference_steps: Denoising steps of the diffusion head.
-            beta_schedule: Schedule of the diffusion head: "linear", or "squaredcos_cap_v2", which is better.
+            beta_schedule: Schedule of the diffusion head: "linear", or "squaredcos_cap_v2", which is more accurate.
             noise_samples: Noises drawn per row in the diffusion head's loss.
 
         Raises:
@@ -99,7 +99,7 @@ class VisionLanguageAction(ActionModel):
             raise UnknownNameError("action_head_type", action_head_type, ACTION_HEADS)
         self.image_size, self.in_channels, self.state_dim = image_size, in_channels, state_dim
         self.action_dim, self.action_horizon, self.uses_language = action_dim, action_horizon, use_language
-        self._text_cache: dict[tuple[int, ...], Tensor] | None = None  # tokens of a text to its features
+        self._text_cache: dict[tuple[int, ...], Tensor] | None = None  # maps the tokens of a text to its features
         self.vision_encoder = VisionEncoder(
             image_size, patch_size, in_channels, embed_dim, num_heads, num_layers, mlp_ratio, dropout, patch_projection
         )
@@ -221,7 +221,7 @@ class VisionLanguageAction(ActionModel):
         return torch.stack(features), functional.pad(tokens, (0, width - tokens.shape[1]), value=PADDING)
 
     def _encoded(self, tokens: Tensor) -> Tensor:
-        """Return the features (max_text_len, embed_dim) of the tokens (L,) of one text, with zeros after it."""
+        """Return the features (max_text_len, embed_dim) of the tokens (L,) of one text, padded with zeros."""
         cache = {} if self._text_cache is None else self._text_cache
         key = tuple(tokens.tolist())
         if key not in cache:

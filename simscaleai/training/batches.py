@@ -1,4 +1,4 @@
-"""The order of the frames in training, and batches that are prepared ahead of their use.
+"""The order of the frames in training, and prefetching of batches.
 
 Everything is a pure function of (seed, step), so a training that continues needs no stored position.
 """

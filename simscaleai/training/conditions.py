@@ -20,7 +20,7 @@ MAY_DIFFER_ON_RESUME = ("dataset", "output", "threads", "max_minutes", "resume",
 
 
 def check_output(config: TrainConfig) -> None:
-    """Raise `SimScaleError` if the output folder holds a training that is not to be continued."""
+    """Raise `SimScaleError` if the output folder holds a training and `--resume` is not given."""
     taken = [name for name in (STATE_FILE, CONFIG_FILE) if (config.output / name).exists()]
     if taken and not config.resume:
         raise SimScaleError(f"{config.output} already holds {taken[0]}; add --resume or choose another --output")
@@ -37,7 +37,7 @@ def check_success(config: TrainConfig, dataset: Dataset) -> None:
 
 
 def check_same_training(config: TrainConfig, dataset: Dataset, progress: Progress) -> None:
-    """Raise `SimScaleError` if the training was begun with other settings or on other data."""
+    """Raise `SimScaleError` if the training was started with other settings or on other data."""
     now = {name: value for name, value in config.to_json().items() if name not in MAY_DIFFER_ON_RESUME}
     before = {name: value for name, value in progress.config.items() if name in now}
     different = json_differences(before, now)
@@ -49,7 +49,7 @@ def check_same_training(config: TrainConfig, dataset: Dataset, progress: Progres
 
 @contextmanager
 def memory_errors_explained(config: TrainConfig) -> Iterator[None]:
-    """Turn an error of exhausted memory into one that says what to do.
+    """Replace an out-of-memory error in the `with` block by a message that says what to do.
 
     Raises:
         SimScaleError: If memory runs out in the `with` block. The last checkpoint stays.
@@ -58,7 +58,7 @@ def memory_errors_explained(config: TrainConfig) -> Iterator[None]:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
-        if type(error) is RuntimeError and "allocate memory" not in reason:  # what torch raises on a CPU
+        if type(error) is RuntimeError and "allocate memory" not in reason:  # torch's text on a CPU
             raise
         raise SimScaleError(
             f"out of memory ({reason}); lower --batch-size {config.batch_size} and add --resume if there is a "

@@ -1,4 +1,4 @@
-"""Configuration of a training: one object for the command line, the Python argument and the record."""
+"""Configuration of a training, shared by the command line, Python callers and the training record."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class TrainConfig:
     gradient_clip: float = 1.0
     """Largest norm of the gradient; a longer gradient is scaled down."""
     ema_decay: float = 0.999
-    """Decay of the moving average of the weights, which the checkpoint holds; 0 keeps the last weights."""
+    """Decay of the moving average of the weights. The checkpoint holds the average; 0 keeps the last weights."""
     image_shift: int = 4
     """Largest random displacement of training images [px], drawn for each camera separately."""
     auxiliary_weight: float = 0.0
@@ -72,7 +72,7 @@ class TrainConfig:
     allow_failures: bool = False
     """Train on a dataset that contains unsuccessful episodes."""
     checkpoint_interval: int = 1000
-    """Number of steps between validations. After each, checkpoint and training state are written."""
+    """Number of steps between validations. After each validation, the checkpoint and the training state are written."""
     half: bool = False
     """Store the weights of the checkpoint as float16."""
     tensorboard: bool = False
@@ -82,13 +82,13 @@ class TrainConfig:
     threads: int | None = None
     """Number of threads of torch on the CPU; torch chooses by default."""
     max_minutes: float | None = None
-    """Save everything and stop after this time. --resume continues."""
+    """Save everything and stop after this time [min]. --resume continues the training."""
     resume: bool = False
-    """Continue the training in the output folder; the weights are the same as without the interruption. Start it if
-    there is none."""
+    """Continue the training in the output folder, or start it if there is none. The weights are the same as without the
+    interruption."""
 
     def __post_init__(self) -> None:
-        """Check all values that can be checked without data and model."""
+        """Check all values that can be checked without the dataset and the model."""
         if not self.dataset:
             raise SimScaleError("--dataset needs at least one folder")
         for name in ("action_horizon", "steps", "batch_size", "checkpoint_interval"):
@@ -119,7 +119,7 @@ class TrainConfig:
         return max(1, self.steps // 200)
 
     def parsed_model_arguments(self) -> dict[str, Any]:
-        """Return `model_arguments` as a dictionary. A value that is no JSON is a text."""
+        """Return `model_arguments` as a dictionary. A value that is not JSON is a string."""
         arguments = {}
         for item in self.model_arguments:
             key, separator, value = item.partition("=")

@@ -1,4 +1,4 @@
-"""Several processes that train one model together, started by a launcher.
+"""Data-parallel training: several processes, started by a launcher, train one model together.
 
     torchrun --nproc-per-node 4 -m simscaleai.train --model vla --device cuda ...
 
@@ -45,12 +45,12 @@ class ProcessGroup:
         return step * self.world_size + self.rank
 
     def averaging(self, module: nn.Module) -> nn.Module:
-        """Return `module` such that each backward pass averages the gradients of all processes."""
+        """Return `module`, wrapped so that each backward pass averages the gradients of all processes."""
         # Some models leave weights unused, for example the embedding that replaces a missing image.
         return module if self.world_size == 1 else DistributedDataParallel(module, find_unused_parameters=True)
 
     def flag_of_first(self, flag: bool) -> bool:
-        """Return the `flag` that the first process gave."""
+        """Return the `flag` that the first process passed to this method. All processes must call it."""
         if self.world_size == 1:
             return flag
         flags = [flag]

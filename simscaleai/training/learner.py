@@ -1,4 +1,4 @@
-"""What is optimised: the loss with its auxiliary head, AdamW, the learning rate, and the averaged weights."""
+"""The parts of the optimisation: the loss with its auxiliary head, AdamW, the learning rate, and averaged weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Learner(nn.Module):
         self.auxiliary_weight = auxiliary_weight
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Return the model's output. `loss` includes the auxiliary loss, which is also there as `auxiliary_loss`."""
+        """Return the model's output. `loss` includes the auxiliary loss, which is also returned as `auxiliary_loss`."""
         if self.auxiliary is None:
             output: dict[str, Tensor] = self.model(batch)
             return output
@@ -46,7 +46,7 @@ class Learner(nn.Module):
 
 
 def make_auxiliary(model: nn.Module, example: Mapping[str, Any]) -> nn.Module:
-    """Return an untrained head from the features of `model` to the `auxiliary_targets` of the batch `example`.
+    """Return an untrained head that maps the features of `model` to `auxiliary_targets`, sized by the batch `example`.
 
     Raises:
         SimScaleError: If the model has no `encode` and `decode`.
@@ -70,7 +70,7 @@ def make_optimizer(learner: nn.Module, weight_decay: float) -> torch.optim.AdamW
 
 
 def learning_rate_at(step: int, *, highest: float, warmup_steps: int, steps: int) -> float:
-    """Return the learning rate of `step` (from 0): linear warm-up, then a cosine that ends near zero."""
+    """Return the learning rate of `step` (counted from 0): linear warm-up, then a cosine that ends near zero."""
     if step < warmup_steps:
         return highest * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, steps - warmup_steps)
@@ -87,7 +87,7 @@ class AveragedModel:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Include the weights after `step` (from 0)."""
+        """Include the weights after `step` (counted from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averages: list[Tensor] = list(self.model.parameters())
         weights: list[Tensor] = list(model.parameters())

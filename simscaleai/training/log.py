@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 METRICS_FILE = "metrics.csv"
 TENSORBOARD_FOLDER = "tensorboard"
 SECONDS_BETWEEN_LINES = 10.0
-"""Shortest time between printed lines without a validation loss [s], where there is no progress bar."""
+"""Shortest time between printed lines [s] without a progress bar. A line with a validation loss is always printed."""
 COLUMNS = ("step", "loss", "auxiliary_loss", "gradient_norm", "learning_rate", "validation_loss", "minutes")
 
 
 class TrainingLog:
-    """Writes the metrics of a training and shows its progress, from its start or from where it continues."""
+    """Writes the metrics of a new or continued training, and shows its progress."""
 
     def __init__(self, folder: Path, *, start: int, steps: int, tensorboard: bool = False) -> None:
-        """Continue `metrics.csv` after step `start`, without the rows of steps that will be repeated.
+        """Open `metrics.csv` after removing its rows after step `start`, because those steps run again.
 
         Args:
             folder: Folder of the training; curves go to a folder `tensorboard` in it.
@@ -53,7 +53,7 @@ class TrainingLog:
         self._bar = tqdm(total=steps, initial=start, unit="step") if sys.stderr.isatty() else None
 
     def advance(self, metrics: Mapping[str, float]) -> None:
-        """Count one step. Its `metrics` enter the means of the next row."""
+        """Count one step. The next row contains the means of the `metrics` of its steps."""
         self._since_row.append(metrics)
         if self._bar is not None:
             self._bar.update()

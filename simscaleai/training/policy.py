@@ -21,23 +21,24 @@ from simscaleai.models.registry import create_model, resolve_model
 from simscaleai.processing import Processor
 from simscaleai.training.config import TrainConfig
 
-_LEAST_SHARE_TAKEN = 0.5  # of the weights; below this it is another network, which is surely not what the user means
+# If less than this share of the weights fits, the checkpoint holds another network, which the user hardly intends.
+_MIN_SHARE_TAKEN = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyToTrain:
-    """A model with all that stands beside it in the checkpoint."""
+    """A model and the other contents of its checkpoint."""
 
     model: nn.Module
     """The network."""
     model_arguments: dict[str, Any]
-    """Arguments that it was built with."""
+    """Arguments that the model was built with."""
     needs: Needs
-    """What the policy needs of an environment."""
+    """What the policy needs from an environment."""
     processor: Processor
     """Conversions between environment and model."""
     action_horizon: int
-    """Number of actions that it predicts at once."""
+    """Number of consecutive actions that the model predicts at once."""
     initial: Checkpoint | None = None
     """Checkpoint that weights and normalisation come from; None for an untrained policy."""
     share_taken: float = 0.0
@@ -47,8 +48,8 @@ class PolicyToTrain:
 def build_policy(config: TrainConfig, dataset: Dataset) -> PolicyToTrain:
     """Build the policy of `config`, with weights drawn from its seed or taken from its initial checkpoint.
 
-    The constructor of the model gets the facts about the data (`state_dim`, `image_size`, …) that it has parameters
-    for.
+    Facts about the data (`state_dim`, `image_size`, …) are passed to the constructor of the model if it has parameters
+    with these names.
 
     Raises:
         SimScaleError: If model, arguments and dataset do not fit together.
@@ -76,7 +77,7 @@ def build_policy(config: TrainConfig, dataset: Dataset) -> PolicyToTrain:
 
 
 def _available_needs(config: TrainConfig, dataset: Dataset) -> Needs:
-    """Return the needs of a policy that observes all that the options allow.
+    """Return the needs of a policy that observes everything that the options allow.
 
     A policy gets either images or privileged vectors, never both.
     """
@@ -96,7 +97,7 @@ def _available_needs(config: TrainConfig, dataset: Dataset) -> Needs:
 
 
 def _needs_of_model(name: str, model: nn.Module, available: Needs) -> Needs:
-    """Return what `model` observes of the `available` needs."""
+    """Return the part of the `available` needs that `model` observes."""
     needs = replace(available, instruction=bool(getattr(model, "uses_language", False)))
     if not getattr(model, "uses_image", True):
         needs = _without_images(needs)
@@ -110,7 +111,7 @@ def _without_images(needs: Needs) -> Needs:
 
 
 def _model_arguments(config: TrainConfig, processor: Processor, action_dim: int) -> dict[str, Any]:
-    """Return the arguments of the model: the preset, then facts about the data, then what the user gave."""
+    """Return the model's arguments: the preset, then facts about the data, then the user's; later ones override."""
     facts: dict[str, Any] = {
         "state_dim": processor.state_dim,
         "action_dim": action_dim,
@@ -132,10 +133,11 @@ def _model_arguments(config: TrainConfig, processor: Processor, action_dim: int)
 
 
 def _start_from(folder: Path, policy: PolicyToTrain, model_name: str) -> PolicyToTrain:
-    """Return `policy` with the normalisation and the fitting weights of the checkpoint in `folder`.
+    """Return `policy` with the normalisation and the matching weights of the checkpoint in `folder`.
 
-    Both must observe and act alike. Only the environments may differ, because new tasks may be learned. Weights that
-    the checkpoint lacks or has in another shape, for example those of another action head, stay untrained.
+    Policy and checkpoint must have the same model and the same needs. Only the environments may differ, so that a
+    policy can learn new tasks. Weights that are missing in the checkpoint or have another shape there, for example the
+    weights of another action head, stay untrained.
     """
     initial = load_checkpoint(folder, module=model_name if ":" in model_name else None)
     different = json_differences(
@@ -146,7 +148,7 @@ def _start_from(folder: Path, policy: PolicyToTrain, model_name: str) -> PolicyT
     weights, given = policy.model.state_dict(), initial.model.state_dict()
     fitting = {name: given[name] for name in weights if name in given and given[name].shape == weights[name].shape}
     share = sum(map(torch.numel, fitting.values())) / max(1, sum(map(torch.numel, weights.values())))
-    if share < _LEAST_SHARE_TAKEN:
+    if share < _MIN_SHARE_TAKEN:
         raise SimScaleError(f"cannot start from {folder}: only {share:.0%} of the weights fit; give the same sizes")
     policy.model.load_state_dict(weights | fitting)
     return replace(policy, processor=initial.processor, initial=initial, share_taken=share)

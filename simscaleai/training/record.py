@@ -1,4 +1,4 @@
-"""The training record: what a checkpoint says about how it was made."""
+"""The training record: how a checkpoint was made."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def training_record(
 ) -> dict[str, Any]:
     """Return configuration, dataset, seeds of the demonstrations, steps, minutes and versions as plain JSON data.
 
-    An evaluation compares its seeds with those of the demonstrations, and with those of the checkpoint from which the
-    training started (`initial`).
+    An evaluation compares its own seeds with the seeds of these demonstrations, and with the seeds in the training
+    record of `initial`, the checkpoint from which the training started.
     """
     seeds = [seed for episode in dataset.episodes if (seed := episode.metadata["seed"]) is not None]
     return {

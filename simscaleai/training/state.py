@@ -20,7 +20,7 @@ from simscaleai.training.learner import AveragedModel, Learner
 
 STATE_FILE = "training_state.safetensors"
 STATE_VERSION = 2
-"""Version of the state. Version 1 has another digest of the dataset, so it cannot be continued."""
+"""Version of the state. Version 1 computes the digest of the dataset in another way, so it cannot be continued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +30,19 @@ class Progress:
     step: int
     """Number of optimiser steps done."""
     minutes: float
-    """Time spent, also before the training was continued."""
+    """Training time, including the time before an interruption."""
     validation_loss: float | None
     """Last loss on held-out episodes."""
     config: dict[str, Any]
     """Configuration of the training."""
     dataset_digest: str
-    """Digest of the dataset that it learns from."""
+    """Digest of the dataset."""
 
 
 def save_state(
     folder: Path, progress: Progress, learner: Learner, average: AveragedModel, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Write the state atomically."""
+    """Write the state of a training to `folder`, atomically."""
     tensors = dict(_named_tensors(learner, average))
     for name, parameter in learner.named_parameters():
         for key, value in optimizer.state[parameter].items():
@@ -74,7 +74,7 @@ def load_progress(folder: Path) -> Progress:
 
 
 def restore_state(folder: Path, learner: Learner, average: AveragedModel, optimizer: torch.optim.Optimizer) -> None:
-    """Copy the stored tensors into learner, average and optimiser.
+    """Copy the stored tensors into the learner, the averaged weights and the optimiser.
 
     Raises:
         SimScaleError: If the state belongs to another model.

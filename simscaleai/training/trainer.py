@@ -54,9 +54,9 @@ class TrainingResult:
     steps: int
     """Number of optimiser steps planned."""
     minutes: float
-    """Time spent, also before the training was continued."""
+    """Training time, including the time before an interruption."""
     validation_loss: float | None
-    """Last loss on held-out episodes; None if there are none."""
+    """Last loss on held-out episodes; None without held-out episodes."""
 
     @property
     def finished(self) -> bool:
@@ -65,11 +65,11 @@ class TrainingResult:
 
 
 def train(config: TrainConfig) -> TrainingResult:
-    """Train until all steps are done or the time is up. Checkpoint and state are then in `config.output`.
+    """Train until all steps are done or the time is up, and write the checkpoint and the state to `config.output`.
 
     Raises:
         SimScaleError: If dataset and options do not fit together, or the output folder holds another training.
-        DivergedError: If loss or gradient are not finite. The last checkpoint stays.
+        DivergedError: If the loss or the gradient is not finite. The last checkpoint stays.
     """
     check_output(config)
     dataset = Dataset(config.dataset)
@@ -176,8 +176,8 @@ class _Trainer:
         loss, norm = metrics["loss"], metrics["gradient_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise DivergedError(
-                f"loss {loss} with gradient norm {norm} at step {self.step}: training stopped; a checkpoint that is in "
-                f"{self.config.output} stays; try a lower --learning-rate"
+                f"loss {loss} with gradient norm {norm} at step {self.step}: training stopped; an earlier checkpoint "
+                f"in {self.config.output} is kept; try a lower --learning-rate"
             )
 
     @torch.no_grad()

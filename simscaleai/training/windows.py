@@ -1,4 +1,4 @@
-"""Makes training batches from a dataset: an observation, and the chunk of actions that followed it."""
+"""Makes training batches from a dataset. A sample is an observation and the chunk of actions from its step on."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class WindowSampler:
             processor: The conversions that the policy will use in evaluation, too. It names the observations.
             action_horizon: Actions in a chunk, H >= 1.
             image_shift: Largest random displacement of each camera's image [px]; 0 switches it off.
-            auxiliary_targets: What an auxiliary head learns to predict, one row per frame, (num_frames, P). A batch
-                holds the rows of its frames.
+            auxiliary_targets: Targets of the auxiliary head, one row per frame, (num_frames, P). A batch holds the rows
+                of its frames.
         """
         self._dataset = dataset
         self._processor = processor
@@ -80,7 +80,7 @@ class WindowSampler:
 
 
 def shift_images(images: NDArray[np.uint8], most: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return each of `images` (N, H, W, C) displaced by up to `most` pixels each way, with its border repeated.
+    """Return `images` (N, H, W, C), each with a random shift of up to `most` pixels per axis and repeated borders.
 
     Source: Kostrikov et al. (2021), Image Augmentation Is All You Need: pad by repeating, then crop at random.
     """

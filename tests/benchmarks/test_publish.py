@@ -90,7 +90,7 @@ def test_a_checkpoint_is_scored_once(run, tmp_path):
     assert (line["summary"]["episodes"], line["summary"]["errors"]) == (4, 0)
     assert line["scene"] == REACH.offer().digest
     assert line["fingerprint"]["gl_renderer"]  # what drew the images that it was scored on
-    assert run(checkpoint) == (0, "already in the ledger; a second look would be a choice\n", [line])
+    assert run(checkpoint) == (0, "already in the ledger; each checkpoint is evaluated only once\n", [line])
 
 
 def test_a_checkpoint_that_was_trained_on_published_seeds_is_refused(run, tmp_path):

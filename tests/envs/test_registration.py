@@ -179,7 +179,7 @@ def test_another_package_is_not_loaded_before_it_is_needed(install):
         ("elsewhere:number", "TypeError"),
         ("elsewhere:dict", "elsewhere"),
         ("elsewhere:offer", "expected a Registration, or a function that returns one"),
-        ("elsewhere:push", "expected a Registration of that name"),
+        ("elsewhere:push", "expected a Registration named 'broken'"),
     ],
 )
 def test_a_package_that_fails_is_named_with_the_reason_and_harms_no_other(install, capsys, value, reason):
@@ -215,7 +215,7 @@ def test_a_clash_of_two_packages_is_an_error_that_names_both(install):
 
 def test_a_clash_with_a_built_in_id_is_an_error(install):
     install(twin="elsewhere:twin")
-    with pytest.raises(SimScaleError, match="has the id 'SimScale/Reach-v0' of the environment 'reach'"):
+    with pytest.raises(SimScaleError, match="has the id 'SimScale/Reach-v0', which the environment 'reach' has"):
         find_environment("twin")
 
 

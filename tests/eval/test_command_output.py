@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import termios
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -108,5 +109,10 @@ def test_a_real_terminal_shows_a_bar_and_a_panel_and_no_color_is_heeded():
 
 
 def test_help_breaks_lines_where_the_terminal_ends_and_nowhere_else():
+    """No line of a flag's help has room for the first word of the next line."""
     shown = on_a_terminal("eval.rollout", "--help", NO_COLOR="1")
-    assert "from another policy on the same seeds, with 80 % power: in the hardest case, or" in shown
+    block = re.search(r"--detect PP (.*?)--until-width", shown, re.DOTALL)[1]
+    lines = [line.strip("│ \r") for line in block.split("\n")][:-1]
+    assert len(lines) > 2
+    for line, following in pairwise(lines):
+        assert len(line) + 1 + len(following.split()[0]) > 110 - len("│ --detect PP          │") - 4

@@ -123,7 +123,7 @@ def test_of_successes_the_first_is_replayed_and_of_nothing_nothing(workdir, caps
     assert rollout.main(["--model", "scripted", *FEW, "--workers", "2", "--output", "run"]) == 0
     out = capsys.readouterr().out
     assert out.endswith("replay               python -m eval.rollout --model scripted --env reach --seeds 3000000000\n")
-    assert re.search(r"^detectable +none is detectable: 3 episodes are too few$", out, re.MULTILINE)
+    assert re.search(r"^smallest difference +none is detectable: 3 episodes are too few$", out, re.MULTILINE)
 
 
 def test_default_output_is_the_next_free_number(workdir):

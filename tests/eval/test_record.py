@@ -86,7 +86,7 @@ def test_two_commands_do_not_write_into_one_folder(capsys):
     ("arguments", "message"),
     [
         (["--output", "there.mp4", "--seeds", "1"], "there.mp4 exists; choose another --output"),
-        (["--output", "new.gif"], "new.gif is one video: expected one of --seeds, or --grid, got 3 episodes"),
+        (["--output", "new.gif"], "new.gif is one video: expected one seed or --grid, got 3 episodes"),
         (["--output", "v", "--grid", "4"], "rows x columns, such as 4x4, at most 100 tiles; got '4'"),
         (["--output", "v", "--grid", "0x4"], "got '0x4'"),
         (["--output", "v", "--grid", "20x20"], "at most 100 tiles; got '20x20'"),

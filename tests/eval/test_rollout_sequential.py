@@ -126,7 +126,8 @@ def test_what_it_says_of_the_comparison(against, capsys):
     assert "success once         8/12   66.7 %   95 % interval [" in out
     assert "(confidence sequence, valid under stopping)" in out
     assert (
-        "stopping             at 0.05 against zero (A); the run ended after 12 of at most 60 episodes; 48 saved" in out
+        "stopping             at level 0.05 against zero (A); the run ended after 12 of at most 60 episodes; 48 saved"
+        in out
     )
     assert "1/e                  0.035, 0.05 or less decides (anytime-valid, two-sided, 8 discordant pairs)" in out
     assert "verdict              B is better than A" in out
@@ -366,7 +367,9 @@ def test_detect_plans_what_the_test_needs(sometimes, capsys, rate):
     powers = [[mcnemar_power(m, 0.3, independent_discordance(*pair)) for pair in pairs] for m in (n, n - 1)]
     assert min(powers[0]) >= 0.8 > min(powers[1])
     around = (
-        "whatever their rates, in the hardest case" if rate is None else f"that succeeds like a, {100 * rate:.1f} %"
+        "in the hardest case (success rates around 50 %)"
+        if rate is None
+        else f"that succeeds like a, {100 * rate:.1f} %"
     )
     assert f"{n} episodes detect a difference of 30.0 pp with 80 % power" in out
     assert around in out

@@ -28,7 +28,7 @@ def test_a_run_on_trained_seeds_is_warned_of_before_and_after_and_recorded(run_b
     out = run_bc(FIRST + 1, FIRST + 2)
     text = (
         f"1 of 2 episodes, seed {FIRST + 1}, are in the range of seeds that the checkpoint was trained on, {FIRST} to "
-        f"{FIRST + 1}: no test of new scenes"
+        f"{FIRST + 1}: this is no test on new scenes"
     )
     headline = next(index for index, line in enumerate(out) if line.startswith("success once"))
     assert f"warning: {text}" in out[:headline]

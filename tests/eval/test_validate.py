@@ -202,7 +202,7 @@ def test_the_command_leaves_a_run_for_each_and_resumes(capsys):
     assert sorted(path.parent.name for path in before) == ["1", "2", "fresh"]
     found = written()
     assert validate.main(FLAGS) == 2
-    assert "v already holds a choice; add --resume to continue it" in capsys.readouterr().err
+    assert "v already holds a validation; add --resume to continue" in capsys.readouterr().err
     Path("v/2", EPISODES_FILE).write_bytes(before[Path("v/2", EPISODES_FILE)][:-30])
     for path in Path("v/fresh").iterdir():
         path.unlink()

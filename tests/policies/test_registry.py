@@ -175,7 +175,7 @@ def test_an_interrupt_is_no_mistake(write):
         ("def make(spec): return None", "'odd:make' does not make a policy: it has no needs, reset, predict; see"),
         (
             "class make:\n  needs = {}\n  def __init__(self, spec): ...\n  reset = predict = None",
-            "its needs are no policies.base.Needs",
+            "its `needs` is not a policies.base.Needs",
         ),
         ("def make(): ...", "TypeError: make\\(\\) takes 0 positional arguments but 1 was given$"),
         (

@@ -1,4 +1,4 @@
-"""Reads what a task is from its docstring: a summary, then paragraphs that begin with a bold heading."""
+"""Parses the docstring of a task: a summary, then paragraphs that begin with a bold heading."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ _SECTION = re.compile(r"\*\*([^*]+?)\.?\*\*[.,:]?\s*(.*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Description:
-    """A task in words."""
+    """Description of a task in words."""
 
     summary: str
-    """What is to be done, in one sentence."""
+    """The task in one sentence."""
     sections: dict[str, str]
-    """Headings of the docstring ("Observation", "Success", "Episode end", …) to their text, on one line each."""
+    """Text of each section, on one line, by heading ("Observation", "Success", "Episode end", …)."""
 
     @property
     def success(self) -> str:
-        """When an episode is a success; the summary where the docstring has no such section."""
+        """Text of the section "Success"; the summary if the docstring has no such section."""
         return self.sections.get("Success", self.summary)
 
 
 def describe(docstring: str) -> Description:
-    """Return what `docstring`, cleaned of its indentation, says of a task."""
+    """Return the description of a task in `docstring`, whose indentation `inspect.cleandoc` has removed."""
     summary, *paragraphs = docstring.replace("`", "").split("\n\n")
     sections = {}
     for paragraph in paragraphs:

@@ -25,19 +25,19 @@ from simscaleai.errors import UnknownNameError
 CUBE_HALF = 0.02
 """Half of a cube's edge [m]; also the height of its centre at rest on the table."""
 GOAL_RADIUS = 0.03
-"""The cube's centre must be this near the goal, horizontally [m]."""
+"""A placed cube has its centre within this horizontal distance of the goal [m]."""
 REST_TOLERANCE = 0.005
-"""The cube's centre must be this near its resting height [m]."""
+"""A placed cube has its centre within this distance of its resting height [m]."""
 REST_SPEED = 0.02
 """A cube slower than this is at rest [m/s]."""
 LIFT_HEIGHT = 0.04
-"""The pads must have held the cube this far above rest [m]; a cube that was only pushed or tossed does not count."""
+"""A cube is lifted once both pads hold it this far above rest [m]. Pushing or tossing a cube does not lift it."""
 SEPARATION = 0.10
 """Cubes and goal start at least this far apart, horizontally [m]."""
 
 _STAGES = np.array(["start", "approached", "grasped", "lifted", "placed"], dtype=object)
-_STAGE_NUMBERS = np.arange(1, len(_STAGES), dtype=np.int8)[:, None]  # of the milestones that reach a stage
-_NEAR = 0.05  # the end effector has approached a cube within this distance [m]
+_STAGE_NUMBERS = np.arange(1, len(_STAGES), dtype=np.int8)[:, None]  # stage that each milestone reaches
+_NEAR = 0.05  # an end effector within this distance has approached the cube [m]
 _WORK_AREA = ((0.40, 0.60), (-0.18, 0.18))
 _START = ((0.40, 0.54), (-0.12, 0.12), (0.16, 0.26))
 _MAX_DRAWS = 200
@@ -52,7 +52,7 @@ class PickPlace(Task):
     gripper opening 1 [m]. `environment_state` (10): cube position 3 [m], orientation 4 (wxyz), goal position 3 [m].
 
     **Randomization.** Cube and goal uniform in x 0.40 to 0.60, y ±0.18 m, at least 0.1 m apart; cube yaw uniform in
-    ±45° (all that a cube has); end effector start uniform in x 0.40 to 0.54, y ±0.12, z 0.16 to 0.26 m, gripper open.
+    ±45° (all distinct yaws); end effector start uniform in x 0.40 to 0.54, y ±0.12, z 0.16 to 0.26 m, gripper open.
 
     **Success.** At one step: cube centre within 30 mm (xy) of the goal and 5 mm of its resting height, slower than
     0.02 m/s, touched by no finger pad, after both pads held it at least 40 mm above rest earlier in the episode.
@@ -123,11 +123,11 @@ class PickPlace(Task):
 
     @classmethod
     def phrase(cls, target: str, seed: int) -> str:
-        """Return the instruction that names the cube `target`; the wording may follow from `seed`."""
+        """Return an instruction to move the cube `target`. The wording may depend on `seed`."""
         return f"pick up the {target} cube and place it on the goal"
 
     def clear_history(self, mask: NDArray[np.bool_]) -> None:
-        """Clear what happened to the cubes."""
+        """Clear milestones, drops and lifts."""
         self._any_lifted[mask] = False
         self._milestones[:, mask] = False
         self._dropped[mask] = False
@@ -139,7 +139,7 @@ class PickPlace(Task):
         position = self._target_pose[:, :3]
         self._ee_distance = distance(simulation.ee_position, position)
         self._goal_distance = distance(position[:, :2], simulation.marker_position[:, :2])
-        contacts = simulation.sensordata[:, self._pads] > 0  # of the left and the right pad, (N, number of cubes, 2)
+        contacts = simulation.sensordata[:, self._pads] > 0  # left pad and right pad, (N, number of cubes, 2)
         self._between_pads = contacts[:, :, 0] & contacts[:, :, 1]
         self._in_hand = self._between_pads[target]
         on_goal = self._goal_distance < GOAL_RADIUS
@@ -158,7 +158,7 @@ class PickPlace(Task):
         self._dropped = np.where(mask, (self._dropped | fell) & ~self._in_hand, self._dropped)
         self._placed |= mask & self.success()
 
-    # Present state
+    # Results of the last measurement
 
     def success(self) -> NDArray[np.bool_]:
         """Return whether the target lies at rest on the disc, released, after it was lifted."""
@@ -170,11 +170,11 @@ class PickPlace(Task):
         return _STAGES[reached]
 
     def failure(self) -> NDArray[np.object_]:
-        """Return why each episode would fail if it ended now, from what happened to the cubes.
+        """Return the failure class that each episode would have if it ended now, (N,).
 
-        "never_approached", "missed_grasp" (never lifted), "pushed" (on the goal without having been lifted),
+        "never_approached", "missed_grasp" (approached, never lifted), "pushed" (on the goal, never lifted),
         "wrong_object" (another cube was lifted, not the target), "near_miss" (time ran out with the cube in hand),
-        "dropped" (fell from the gripper), "misplaced" (put down elsewhere), "placed_then_knocked".
+        "dropped" (fell from the gripper), "misplaced" (put down elsewhere), "placed_then_knocked" (a success before).
         """
         conditions = {
             "placed_then_knocked": self._placed,
@@ -188,7 +188,10 @@ class PickPlace(Task):
         return np.select(list(conditions.values()), list(conditions), "never_approached").astype(object)
 
     def dense_reward(self) -> NDArray[np.float64]:
-        """Return 0.2 for nearness to the cube, 0.3 once lifted, 0.3 for its nearness to the goal; 1 at success."""
+        """Return up to 0.2 for nearness to the cube; once lifted, 0.3, and up to 0.3 for its nearness to the goal.
+
+        At success, return 1.
+        """
         near = np.clip(1.0 - 4.0 * self._ee_distance, 0.0, 1.0)
         carried = self._lifted * (0.3 + 0.3 * np.clip(1.0 - 4.0 * self._goal_distance, 0.0, 1.0))
         return np.where(self.success(), 1.0, 0.2 * near + carried)
@@ -212,14 +215,14 @@ class PickPlace(Task):
 
 
 def _draw_order(seed: int, num_cubes: int) -> NDArray[np.intp]:
-    """Draw which place each cube takes. With one cube nothing is drawn."""
+    """Draw the place of each cube, as indices (num_cubes,). With one cube, nothing is drawn."""
     return episode_stream(seed, "colours").permutation(num_cubes) if num_cubes > 1 else np.zeros(1, dtype=np.intp)
 
 
 def _draw_places(seed: int, num_cubes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw horizontal places (num_cubes, 2) and a goal (2,), all at least `SEPARATION` apart, by rejection."""
     cube_stream, goal_stream = episode_stream(seed, "places"), episode_stream(seed, "goal")
-    while True:  # some places of the cubes leave no room for the rest: then all are drawn again
+    while True:  # if the first places leave no room for the others, all are drawn again
         places: list[NDArray[np.float64]] = []
         for _ in range(_MAX_DRAWS):
             stream = cube_stream if len(places) < num_cubes else goal_stream

@@ -1,4 +1,4 @@
-"""Pick and place among three cubes, where the instruction names the one to move."""
+"""Pick and place among three cubes. The instruction names the cube to move."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEMPLATES = (
     "bring the {colour} cube to the yellow goal",
     "the {colour} cube goes on the disc",
 )
-"""Wordings of the instruction. The seed of an episode decides which one it uses."""
+"""Wordings of the instruction. The seed of an episode selects one of them."""
 
 HELD_OUT_TEMPLATES = (
     "lift the {colour} cube and carry it to the goal",
@@ -30,7 +30,7 @@ HELD_OUT_TEMPLATES = (
     "on the goal, please, the {colour} block",
     "the yellow disc is the place of the {colour} cube",
 )
-"""Wordings that an episode uses only on request. No policy is trained on them."""
+"""Wordings that no policy is trained on. An episode uses one of them only if the caller asks for it."""
 
 _ONE_HOT = np.eye(3)
 
@@ -47,7 +47,7 @@ class PickPlaceLanguage(PickPlace):
     **Randomization.** As in PickPlace, with three cubes and the goal pairwise at least 0.1 m apart, the colours in
     random order, the target uniform among them, the wording uniform among `TEMPLATES`. Places, colour order, goal,
     target and wording come from independent streams of the seed. The options "target" and "instruction" of
-    `reset(options=…)` replace the last two, so the same scene can be run with all three targets.
+    `reset(options=…)` replace target and wording, so the same scene can be run with all three targets.
 
     **Success.** At one step: centre of the named cube within 30 mm (xy) of the goal and 5 mm of its resting height,
     slower than 0.02 m/s, touched by no finger pad, after both pads held it at least 40 mm above rest earlier in the
@@ -87,7 +87,7 @@ class PickPlaceLanguage(PickPlace):
         return _fill_template(HELD_OUT_TEMPLATES, target, seed)
 
     def environment_parts(self) -> list[NDArray[np.float64]]:
-        """Return the target's pose, the goal, all poses and the one-hot target."""
+        """Return the pose of the target, the goal, the poses of all cubes, and the one-hot target."""
         poses = self._poses.reshape(self.num_slots, -1)
         return [*super().environment_parts(), poses, _ONE_HOT[self._target_index]]
 

@@ -17,7 +17,7 @@ from simscaleai.errors import SimScaleError
 REACHED = 0.02
 """The end effector is at the goal within this distance [m]."""
 NEAR = 0.06
-"""Within this distance of the goal [m] an unsuccessful episode is a near miss."""
+"""An unsuccessful episode is a near miss if the end effector came within this distance of the goal [m]."""
 MIN_START_DISTANCE = 0.1
 """The end effector starts at least this far from the goal [m]."""
 
@@ -69,7 +69,7 @@ class Reach(Task):
         self.instructions[slot] = "reach the yellow ball" if given is None else given
 
     def clear_history(self, mask: NDArray[np.bool_]) -> None:
-        """Clear the nearest approach."""
+        """Clear the shortest distance to the goal."""
         self._nearest[mask] = np.inf
 
     def measure(self) -> None:
@@ -77,7 +77,7 @@ class Reach(Task):
         self._distance = distance(self.simulation.ee_position, self.simulation.marker_position)
 
     def update_history(self, mask: NDArray[np.bool_]) -> None:
-        """Store the nearest approach."""
+        """Store the shortest distance to the goal."""
         np.minimum(self._nearest, self._distance, out=self._nearest, where=mask)
 
     def success(self) -> NDArray[np.bool_]:
@@ -85,13 +85,13 @@ class Reach(Task):
         return self._distance < REACHED
 
     def stage(self) -> NDArray[np.object_]:
-        """Return "start", "near" or "reached", the furthest so far."""
+        """Return the furthest stage so far: "start", "near" or "reached"."""
         words = np.where(self._nearest < NEAR, "near", "start").astype(object)
         words[self._nearest < REACHED] = "reached"
         return words
 
     def failure(self) -> NDArray[np.object_]:
-        """Return "left_goal" where the goal was reached, "near_miss" where it was near, else "never_approached"."""
+        """Return "left_goal" after the goal was reached, "near_miss" after it was near, else "never_approached"."""
         words = np.where(self._nearest < NEAR, "near_miss", "never_approached").astype(object)
         words[self._nearest < REACHED] = "left_goal"
         return words

@@ -1,4 +1,4 @@
-"""What a task must define, and what all tasks share: random streams and the arm's part of the observation."""
+"""The base class of tasks, and what all tasks share: random streams and the arm's part of the observation."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def episode_stream(seed: int, name: str) -> np.random.Generator:
 
 
 def draw_point(stream: np.random.Generator, box: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
-    """Draw a point uniformly from `box`, the (lowest, highest) of each coordinate: (k,).
+    """Draw a point (k,) uniformly from `box`, which holds (lowest, highest) for each of k coordinates.
 
-    Draws the same numbers as `stream.uniform` between arrays of bounds, in less than half of its time.
+    This gives the same numbers as `stream.uniform` with arrays of bounds, in less than half of the time.
     """
     return np.array([stream.uniform(low, high) for low, high in box])
 
 
 class Task(ABC):
-    """A task for N slots: what is drawn at reset, what is observed, what counts as success.
+    """A task for N slots: draws the start of episodes, and computes observations, rewards and success.
 
     The environment calls `reset` for slots that begin an episode. It moves the arms and calls `update` once after each
-    control step. Both call `measure`, which computes everything that the other methods return, once per step. A task
+    control step. `reset` and `update` call `measure`, which computes the quantities that the other methods use. A task
     never steps the simulation.
 
     Attributes:
@@ -47,7 +47,7 @@ class Task(ABC):
         controller: Moves the arms.
         num_slots: Number of slots, N.
         instructions: Instruction of the episode in each slot, (N,) of str.
-        targets: Object to move in each slot, (N,) of str; None where the task has nothing to choose from.
+        targets: Object to move in each slot, (N,) of str; None for a task without objects to move.
     """
 
     scene: ClassVar[str]
@@ -55,7 +55,7 @@ class Task(ABC):
     max_episode_steps: ClassVar[int]
     """Time limit in control steps."""
     state_layout: ClassVar[Layout]
-    """Layout of `state`: what a robot knows."""
+    """Layout of `state`: quantities that a robot can measure."""
     environment_layout: ClassVar[Layout]
     """Layout of `environment_state`: simulator truth."""
 
@@ -72,8 +72,8 @@ class Task(ABC):
 
         Args:
             slots: Slots that begin an episode, shape (n,).
-            seeds: Episode seed of each; everything random about the episode follows from it.
-            options: Choices of each that replace a draw: "target" and "instruction", where the task has them.
+            seeds: Episode seed of each slot, the only source of randomness of the episode.
+            options: Choices for each slot that replace random draws: "target" and "instruction", if the task has them.
         """
         mask = np.zeros(self.num_slots, dtype=bool)
         mask[slots] = True
@@ -99,11 +99,11 @@ class Task(ABC):
 
     @abstractmethod
     def measure(self) -> None:
-        """Compute the present quantities of all slots that the other methods use, from the simulation alone."""
+        """Compute the quantities that the other methods use, for all slots, from the current simulation state alone."""
 
     @abstractmethod
     def update_history(self, mask: NDArray[np.bool_]) -> None:
-        """Store those of the measured quantities that matter later, for the slots of `mask`."""
+        """Store the measured quantities that later steps need, for the slots of `mask`."""
 
     @abstractmethod
     def success(self) -> NDArray[np.bool_]:
@@ -111,11 +111,11 @@ class Task(ABC):
 
     @abstractmethod
     def stage(self) -> NDArray[np.object_]:
-        """Return how far each episode has come, in one word, (N,)."""
+        """Return the progress of each episode, in one word, (N,)."""
 
     @abstractmethod
     def failure(self) -> NDArray[np.object_]:
-        """Return the class of failure of each episode if it ended now without success, (N,)."""
+        """Return the failure class that each episode would have if it ended now without success, (N,)."""
 
     @abstractmethod
     def dense_reward(self) -> NDArray[np.float64]:

@@ -1,1 +1,1 @@
-"""Films of episodes: files, captions, one episode per file, many episodes on one wall."""
+"""Films of episodes: one episode per video, or many episodes as the tiles of one video; captions and video files."""

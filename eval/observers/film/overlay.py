@@ -43,13 +43,13 @@ class Caption:
     step: int
     """Control steps taken."""
     limit: int
-    """Time limit in control steps, the full length of the strip."""
+    """Time limit in control steps, the full length of the time line."""
     looks: Sequence[int] = ()
     """Steps at which the policy was asked for a chunk of actions."""
     outcome: str | None = None
     """`SUCCESS`, or the class of the failure; None while the episode runs."""
     status: str = ""
-    """Text beside the strip; by default the outcome, or the step while the episode runs."""
+    """Text beside the time line; by default the outcome, or the step while the episode runs."""
 
 
 def with_caption(picture: NDArray[np.uint8], caption: Caption) -> NDArray[np.uint8]:
@@ -137,13 +137,13 @@ def _draw_bar(caption: Caption, width: int, height: int, scale: float) -> NDArra
     draw.text((margin, 0.32 * height), title, _TEXT if caption.title else _MUTED, font, anchor="lm")
     middle = 0.74 * height
     end = width - margin - _STATUS_WIDTH * scale
-    _draw_strip(draw, caption, (margin, middle - 5 * scale, end, middle + 5 * scale), scale)
+    _draw_time_line(draw, caption, (margin, middle - 5 * scale, end, middle + 5 * scale), scale)
     _draw_status(draw, caption, (end + margin, middle, width - margin, height), scale)
     return np.asarray(image)
 
 
-def _draw_strip(draw: ImageDraw, caption: Caption, box: Box, scale: float) -> None:
-    """Draw the time from 0 to the limit, the time that has passed, and a tick for every look of the policy."""
+def _draw_time_line(draw: ImageDraw, caption: Caption, box: Box, scale: float) -> None:
+    """Draw the time from 0 to the limit, the time that has passed, and a tick for every step in `caption.looks`."""
     left, top, right, bottom = box
     pixels_per_step = (right - left) / max(caption.limit, caption.step, 1)
     middle, half, tick = (top + bottom) / 2, 1.5 * scale, max(1, round(min(2 * scale, pixels_per_step / 2)))
@@ -155,7 +155,7 @@ def _draw_strip(draw: ImageDraw, caption: Caption, box: Box, scale: float) -> No
 
 
 def _draw_status(draw: ImageDraw, caption: Caption, box: Box, scale: float) -> None:
-    """Draw the outcome with its mark, or the step, at the right end of `box`."""
+    """Draw the status text at the right end of `box`, after the mark of the outcome if `caption` has one."""
     left, middle, right, _ = box
     font = _font(_STATUS_SIZE * scale)
     mark = 0.0 if caption.outcome is None else 24 * scale

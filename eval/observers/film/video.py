@@ -1,4 +1,4 @@
-"""Films chosen episodes, one file each."""
+"""Films chosen episodes, one video file each."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PICTURE_SIZE = 480
 class VideoRecorder(Observer):
     """Films episodes in real time: one frame at the start and one after each control step.
 
-    A bar below the picture shows the instruction, the time that has passed with a tick wherever the policy was asked,
-    and the outcome. A file gets its name when its episode has ended.
+    A bar below the picture shows the instruction, the time that has passed with a tick whenever the policy was asked,
+    and the outcome. Until its episode ends, a file has a temporary name.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class VideoRecorder(Observer):
         """Create the folders.
 
         Raises:
-            SimScaleError: If there is something to film, and the environment does not have the cameras.
+            SimScaleError: If an episode should be filmed, and the environment does not have the cameras.
         """
         self._env = env
         if self._videos:
@@ -123,8 +123,8 @@ class _EpisodeVideo:
     title: str
     limit: int
     picture: NDArray[np.uint8]
-    """Newest picture. It is not in the video yet: only the next call says whether the policy was asked there, or that
-    the episode has ended."""
+    """Newest picture. It is added to the video at the next call, which tells whether the policy was asked at this step
+    or the episode has ended."""
     step: int = 0
     looks: list[int] = field(default_factory=list)
     success: bool = False

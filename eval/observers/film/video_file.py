@@ -1,6 +1,6 @@
 """Video files: H.264 in MP4 for players and browsers, GIF for pages that cannot play MP4.
 
-A file gets its name when it is complete. Until then it has a temporary name in the same folder.
+Until a file is complete, it has a temporary name in the same folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Encoder = Generator[None, bytes | None, None]
 """Takes frames; `close` completes the file, without saying whether that succeeded."""
 
 FORMATS = (".mp4", ".gif")
-"""File name endings of the supported formats."""
+"""File name extensions of the supported formats."""
 
 GIF_BYTES = 3_000_000
 """Largest size of a GIF by default, small enough for a page of documentation."""
@@ -30,7 +30,7 @@ _PARTIAL = ".partial-"
 """Start of the name of a video that is not complete."""
 
 _GIF_QUALITIES = ((1, 256, 1.0), (2, 256, 1.0), (2, 64, 1.0), (2, 64, 0.75), (4, 64, 0.5), (4, 32, 0.25))
-"""Ways to draw a GIF, the best first: use every n-th frame, number of colours, scale of the sides."""
+"""Qualities of a GIF, the best first: use every n-th frame, number of colours, scale of height and width."""
 
 _LAST_FRAME = 1.5  # how long a GIF shows its last frame before it starts again [s]
 
@@ -39,7 +39,7 @@ class VideoFile(ABC):
     """A video file that is being written."""
 
     def __init__(self, path: Path, fps: float) -> None:
-        """Start the video `path`, in a folder that exists, with `fps` frames per second."""
+        """Start to write the video `path`, in an existing folder, with `fps` frames per second."""
         self.path, self._fps = path, fps
         self._temporary = path.with_name(f"{_PARTIAL}{path.name}")
 
@@ -72,12 +72,12 @@ class VideoFile(ABC):
 
 
 def open_video(path: Path, fps: float, *, gif_bytes: int = GIF_BYTES) -> VideoFile:
-    """Start a video in the format that the ending of its name says, one of `FORMATS`.
+    """Start a video in the format of its file name extension, one of `FORMATS`.
 
     Args:
-        path: The file, in a folder that exists.
+        path: The file, in an existing folder.
         fps: Frames per second.
-        gif_bytes: Size above which a GIF is drawn with fewer frames, colours and pixels.
+        gif_bytes: Size of a GIF above which its frames, colours and pixels are reduced.
     """
     return _Gif(path, fps, gif_bytes) if path.suffix.lower() == ".gif" else _Mp4(path, fps)
 
@@ -118,7 +118,7 @@ class _Mp4(VideoFile):
 
 
 class _Gif(VideoFile):
-    """Frames that share one palette, in the best quality that fits. The last frame stays for a while."""
+    """A GIF with one palette, in the best quality within the size limit. The last frame is shown longer than others."""
 
     def __init__(self, path: Path, fps: float, most_bytes: int) -> None:
         super().__init__(path, fps)
@@ -160,7 +160,7 @@ class _Gif(VideoFile):
 
 
 def _start_encoder(path: Path, frame: NDArray[np.uint8], fps: float, **options: Any) -> Encoder:
-    """Start an encoder for frames of the size of `frame`."""
+    """Start an encoder that writes `path`, for frames of the size of `frame`."""
     from imageio_ffmpeg import write_frames
 
     height, width = frame.shape[:2]
@@ -170,7 +170,7 @@ def _start_encoder(path: Path, frame: NDArray[np.uint8], fps: float, **options: 
 
 
 def _is_complete_mp4(path: Path) -> bool:
-    """Return whether the boxes of the file fill it to the last byte and its index is among them."""
+    """Return whether the MP4 boxes fill the file to the last byte and include the index ("moov")."""
     if not path.is_file():
         return False
     kinds, position, size = set(), 0, path.stat().st_size

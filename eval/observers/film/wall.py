@@ -1,4 +1,4 @@
-"""Films many episodes in one video, as the tiles of a wall."""
+"""Films many episodes in one video, as the tiles of a grid (a video wall)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class WallRecorder(Observer):
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
         """Keep the pictures."""
-        # An episode that failed before its start has no picture; what the slot shows now fills its tile.
+        # An episode that could not begin has no picture; the current picture of the slot fills its tile.
         self._ended[result.episode_index] = self._running.pop(slot, []) or [self._picture(slot)], result
 
     def on_episode_abandoned(self, slot: int, spec: EpisodeSpec) -> None:

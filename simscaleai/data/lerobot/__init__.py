@@ -1,7 +1,8 @@
 """LeRobotDataset v3.0, written and read with pyarrow and Pillow: neither the `lerobot` package nor pandas is needed.
 
-Images are stored as PNG inside the Parquet files (`dtype: image`), which loses nothing. A dataset that was exported and
-imported again is therefore equal to the last byte. `meta/simscaleai.json` holds what LeRobot's format has no place for.
+Images are stored as PNG inside the Parquet files (`dtype: image`), which is lossless. A dataset that is exported and
+imported again is therefore the same to the last byte. `meta/simscaleai.json` holds the data that LeRobot's format
+cannot store.
 """
 
 from simscaleai.data.episode_file import DatasetError

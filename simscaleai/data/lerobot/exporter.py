@@ -1,4 +1,4 @@
-"""Writes a dataset of ours as a LeRobotDataset v3.0."""
+"""Exports a SimScaleAI dataset as a LeRobotDataset v3.0."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def export_lerobot(source: Path, output: Path) -> None:
     without gaps. The instruction of an episode becomes its task.
 
     Raises:
-        DatasetError: If `source` is no dataset of ours, or LeRobot cannot hold one of its arrays or its control rate.
+        DatasetError: If `source` is not a SimScaleAI dataset, or LeRobot cannot hold an array or the control rate.
         SimScaleError: If `output` exists and is not an empty folder.
     """
     dataset, description = Dataset(source), read_description(source)
@@ -62,13 +62,13 @@ def export_lerobot(source: Path, output: Path) -> None:
 
 @dataclass
 class _Export:
-    """Writes one dataset into `folder`."""
+    """Writes one dataset to `folder`."""
 
     dataset: Dataset
     description: Description
     folder: Path
     pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Image feature to the number of times that each value occurs in each channel, over all episodes so far."""
+    """Maps each image feature to counts (C, 256) of the pixel values in the episodes so far; see `count_pixels`."""
 
     def __post_init__(self) -> None:
         self.features = lerobot_features(self.description)
@@ -112,7 +112,7 @@ class _Export:
         return row
 
     def _frame_columns(self, number: int) -> Arrays:
-        """Return the columns that LeRobot adds to the episode `number`."""
+        """Return the columns that LeRobot requires for every episode, here for episode `number`."""
         end, length = int(self.dataset.episode_ends[number]), self.dataset.episodes[number].length
         frames = np.arange(length)
         columns = {
@@ -166,7 +166,7 @@ class _Export:
 
 
 class _DataFiles:
-    """Writes the frames to Parquet files, one row group for each episode. A new file begins when the last is full."""
+    """Writes the frames to Parquet files, one row group for each episode. When a file is full, the next one begins."""
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self._folder, self._schema = folder, schema

@@ -1,4 +1,4 @@
-"""Makes demonstrations of a LeRobotDataset from elsewhere, about which only its own files tell anything."""
+"""Reads a LeRobotDataset of another project as demonstrations, with its own files as the only source of information."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """How to read data from elsewhere."""
+    """How to read data of other projects."""
 
     rename: Mapping[str, str] = field(default_factory=dict)
-    """Name of a feature in the source to its name in our dataset."""
+    """Name of a feature in the source to its name in the new dataset."""
     cameras: tuple[str, ...] | None = None
     """Cameras to take, X for `observation.images.X`; None takes all."""
     image_size: ImageSize | None = None
@@ -32,10 +32,10 @@ class ImportOptions:
 
 
 class ForeignDataset:
-    """A LeRobotDataset from elsewhere as demonstrations: vectors, cameras, instruction and action."""
+    """A LeRobotDataset of another project as demonstrations: vectors, cameras, instruction and action."""
 
     def __init__(self, source: LeRobotSource, options: ImportOptions) -> None:
-        """Find in `source` what a policy can learn from.
+        """Choose the vectors and cameras of `source` from which a policy can learn.
 
         Raises:
             DatasetError: If there is no state or no action, a name is wrong, or the cameras differ in size.
@@ -47,12 +47,12 @@ class ForeignDataset:
         observed = [name for name in (STATE, ENVIRONMENT_STATE) if vector_key(name) in self._name_in_source]
         self._layouts = {name: self._layout(vector_key(name), name == ENVIRONMENT_STATE) for name in observed}
         self.cameras = self._choose_cameras()
-        """Names of the cameras that are taken."""
+        """Names of the chosen cameras."""
         self.image_size = self._common_size()
-        """Height and width of the images that are taken; None without images."""
+        """Height and width of the images of all chosen cameras; None without cameras."""
 
     def needs(self) -> Needs:
-        """Return needs with all that is known. No environment fulfils them, because none is named."""
+        """Return the needs that the files define. They name no environment, so no environment meets them."""
         action = " + ".join(feature.name for feature in self._layout(ACTION).features)
         return Needs(
             vectors=self._layouts,
@@ -75,7 +75,7 @@ class ForeignDataset:
         }
 
     def arrays(self, episode: Episode) -> Arrays:
-        """Return the arrays of one episode under our names, vectors as float32 (T, n)."""
+        """Return the arrays of one episode under their new names, vectors as float32 (T, n)."""
         arrays = {
             key: self._source.read(episode, self._name_in_source[key]).astype(np.float32).reshape(episode.length, -1)
             for key in (*map(vector_key, self._layouts), ACTION)
@@ -92,7 +92,7 @@ class ForeignDataset:
         return {"seed": None, "environment": None, "instruction": episode.task, "success": success}
 
     def notes(self) -> list[str]:
-        """Return what the files do not say, and what that means for training and evaluation, one line each."""
+        """Return notes about missing facts and their consequences for training and evaluation, one line each."""
         lines = [
             "the environment is unknown: policies can be trained on this data, but not evaluated here",
             "units and frames of state and action are unknown; actions beyond [-1, 1] are scaled by their range",
@@ -164,7 +164,7 @@ class ForeignDataset:
 
 
 def _names_in_source(features: Mapping[str, LeRobotFeature], rename: Mapping[str, str]) -> dict[str, str]:
-    """Return our name of each feature to its name in the source."""
+    """Map the new name of each feature to its name in the source."""
     wrong = [name for name in rename if name not in features]
     if wrong:
         raise DatasetError(f"--rename: there is no {wrong[0]!r}; there are {', '.join(sorted(features))}")

@@ -1,4 +1,4 @@
-"""Colour images as PNG, and back, without a change of any pixel."""
+"""Lossless conversion of colour images to PNG and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simscaleai.data.lerobot.layout import IMAGE_TYPE
 
-_FASTEST = 1  # level of zlib: twice as fast as the default, files are a fifth larger
+_FASTEST = 1  # zlib level: encodes twice as fast as the default, and files are a fifth larger
 
 
 def encode_images(images: NDArray[np.uint8], name: str) -> pa.Array:
@@ -27,7 +27,7 @@ def decode_images(column: pa.ChunkedArray, size: tuple[int, int] | None = None) 
     """Return the images in `column` as an array (T, H, W, 3), scaled to `size` (height, width) if given.
 
     Raises:
-        ValueError: If an entry is no image, is not in the file, or differs in size from the others.
+        ValueError: If an image is not embedded in the file or differs in size from the others.
     """
     return np.stack([_decode(row, size) for row in column.to_pylist()])
 

@@ -1,4 +1,4 @@
-"""Reads a LeRobotDataset v3.0 into a dataset of ours: one that we exported, or one from elsewhere."""
+"""Imports a LeRobotDataset v3.0: an export of this package, or a dataset of another project."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["ImportOptions", "import_lerobot"]
 
 
 def import_lerobot(source: Path, output: Path, options: ImportOptions | None = None) -> list[str]:
-    """Make the new dataset `output`, which appears when it is complete, from the LeRobotDataset in `source`.
+    """Convert the LeRobotDataset in `source` to a new dataset in `output`, which appears when it is complete.
 
-    What `export_lerobot` wrote becomes the dataset from which it was made, to the last byte. For any other source, the
-    needs say what is known from LeRobot's files.
+    An export by `export_lerobot` becomes the original dataset again, to the last byte. For any other source, the needs
+    contain what LeRobot's files say.
 
     Args:
         source: Folder with `meta/info.json`.
         output: Folder to write, new or empty.
-        options: How to read data from elsewhere.
+        options: How to read data of other projects. With options, an export is read in this way, too.
 
     Returns:
-        What the source does not say, and what that means for training and evaluation, one line each.
+        Notes about missing facts and their consequences for training and evaluation, one line each.
 
     Raises:
         DatasetError: If the source is damaged, of another version, or lacks what training needs.
@@ -51,7 +51,7 @@ def import_lerobot(source: Path, output: Path, options: ImportOptions | None = N
 
 
 def _import_own(source: LeRobotSource, folder: Path) -> None:
-    """Restore a dataset that we exported, and check that it is the same."""
+    """Restore a dataset that this package exported, and check that every episode file is the same."""
     own = _read_own(source)
     with DatasetWriter(folder, own.needs, provenance=own.provenance) as writer:
         pairs = zip(source.episodes, own.episodes, strict=True)

@@ -20,7 +20,7 @@ INFO_PATH = "meta/info.json"
 STATISTICS_PATH = "meta/stats.json"
 TASKS_PATH = "meta/tasks.parquet"
 OWN_PATH = "meta/simscaleai.json"
-"""Our own file: needs, provenance, and the metadata of each episode."""
+"""File that this package adds: needs, provenance, and the metadata of each episode."""
 
 FILES_PER_CHUNK = 1000
 DATA_FILE_MEGABYTES = 100
@@ -48,7 +48,7 @@ def is_image(key: str, array_type: ArrayType) -> bool:
 
 
 def lerobot_features(description: Description) -> dict[str, LeRobotFeature]:
-    """Return the features of `info.json` for a dataset of ours.
+    """Return the features of `info.json` for a SimScaleAI dataset.
 
     Raises:
         DatasetError: If LeRobot cannot hold one of the arrays.
@@ -62,7 +62,7 @@ def lerobot_features(description: Description) -> dict[str, LeRobotFeature]:
 
 
 def arrow_schema(features: Mapping[str, LeRobotFeature]) -> pa.Schema:
-    """Return the columns of a data file, with the metadata that Hugging Face `datasets` reads their types from."""
+    """Return the columns of a data file, with the metadata from which Hugging Face `datasets` reads their types."""
     fields = [pa.field(key, _arrow_type(feature)) for key, feature in features.items()]
     note = {"info": {"features": {key: _datasets_feature(feature) for key, feature in features.items()}}}
     return pa.schema(fields, metadata={"huggingface": json.dumps(note)})

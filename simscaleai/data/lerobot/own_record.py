@@ -1,4 +1,4 @@
-"""Our own file in a LeRobotDataset: what an import needs, besides LeRobot's files, to make the same dataset again."""
+"""The file that this package adds to a LeRobotDataset, so that an import can restore the same dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from simscaleai.json_data import plain, read_checked
 
 OWN_FORMAT = "simscaleai-lerobot"
 OWN_FORMAT_VERSION = 2
-"""Version 1 has a contract instead of needs, and says the layout of a vector again beside the type of its array."""
+"""Version of the format. Version 1 has a contract instead of needs, and stores the layout of each vector twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class OwnRecord:
     def of(
         cls, description: Description, episodes: Sequence[StoredEpisode], discarded: Sequence[dict[str, Any]]
     ) -> OwnRecord:
-        """Return the record of a dataset."""
+        """Return the record of a dataset with this description and these episodes."""
         return cls(
             needs=description.needs,
             provenance=description.provenance,
@@ -65,10 +65,10 @@ class OwnRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> OwnRecord:
-        """Rebuild a record from `to_json`, or from that of version 1.
+        """Rebuild a record from `to_json`, or from data of version 1.
 
         Raises:
-            SimScaleError: If the data is damaged. One of the errors in `json_data.DAMAGE` may come instead.
+            SimScaleError: If the data is damaged. The exceptions in `json_data.DAMAGE` are possible, too.
         """
         version = data["format_version"]
         if data["format"] != OWN_FORMAT or version not in range(1, OWN_FORMAT_VERSION + 1):

@@ -21,7 +21,7 @@ from simscaleai.data.lerobot.video import read_video
 from simscaleai.json_data import DAMAGE, damage_text
 
 READ_ERRORS = (*DAMAGE, IndexError, SyntaxError, OSError, pa.ArrowException)
-"""What reading a damaged file may raise. A damaged PNG raises SyntaxError."""
+"""Exceptions that reading a damaged file may raise. A damaged PNG raises SyntaxError."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class LeRobotSource:
         """Open `folder`.
 
         Raises:
-            DatasetError: If it holds no LeRobotDataset v3.0, or a damaged one.
+            DatasetError: If the folder holds no LeRobotDataset v3.0, or the dataset is damaged.
         """
         self.folder = folder
         self.info = _read_info(folder)
         self.features: dict[str, LeRobotFeature] = self.info["features"]
-        """Feature to its `dtype`, `shape` and `names`."""
+        """Name of each feature to its `dtype`, `shape` and `names`."""
         self.fps: int = self.info["fps"]
         """Frames per second."""
         try:

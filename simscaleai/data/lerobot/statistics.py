@@ -1,4 +1,4 @@
-"""The statistics that LeRobot stores of every feature, for each episode and for all episodes together.
+"""The statistics that LeRobot stores for every feature, for each episode and for all episodes together.
 
 They are exact and cover every frame. LeRobot itself estimates quantiles from histograms and samples the images.
 """
@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
 FeatureStatistics = dict[str, Any]
-"""`min`, `max`, `mean`, `std` and the quantiles as nested lists, and `count` of frames as a list of one."""
+"""`min`, `max`, `mean`, `std` and the quantiles as nested lists, and `count` of frames as a list with one entry."""
 
 
 def vector_statistics(values: NDArray[Any]) -> FeatureStatistics:
-    """Return the statistics of each entry of `values` (T, n) or (T,), n numbers each."""
+    """Return the statistics of each entry of `values` (T, n) or (T,). Each statistic is a list of n numbers."""
     rows = values.reshape(len(values), -1).astype(np.float64)
     found = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "std": rows.std(0)}
     found |= {name: np.quantile(rows, share, axis=0) for name, share in QUANTILES.items()}

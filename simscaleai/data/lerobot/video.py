@@ -18,7 +18,7 @@ def read_video(path: Path, first: int, count: int, size: tuple[int, int] | None 
     Args:
         path: The video, of constant frame rate.
         first: Number of the first frame, from 0.
-        count: How many frames.
+        count: Number of frames.
         size: Height and width that frames are scaled to; None keeps their size.
 
     Raises:
@@ -31,7 +31,7 @@ def read_video(path: Path, first: int, count: int, size: tuple[int, int] | None 
     reader = imageio_ffmpeg.read_frames(str(path), output_params=[*select, "-frames:v", str(count)])
     try:
         size_in_file = next(reader)["size"]
-    except OSError as error:  # the text contains all that ffmpeg printed
+    except OSError as error:  # the text contains everything that ffmpeg printed
         raise OSError(f"video {path} cannot be read: {str(error).strip().splitlines()[-1].strip()}") from None
     frames = [scale_image(PIL.Image.frombytes("RGB", size_in_file, frame), size) for frame in reader]
     if len(frames) != count:

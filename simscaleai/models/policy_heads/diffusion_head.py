@@ -1,7 +1,7 @@
-"""The sampling head: denoising diffusion over actions.
+"""The diffusion head, which samples actions by denoising diffusion.
 
-Source: Chi et al. 2023, "Diffusion Policy"; Ho et al. 2020, "Denoising Diffusion Probabilistic Models"; the respaced
-posterior is that of Nichol and Dhariwal 2021, "Improved Denoising Diffusion Probabilistic Models".
+Source: Chi et al. 2023, "Diffusion Policy"; Ho et al. 2020, "Denoising Diffusion Probabilistic Models"; for the
+respaced posterior, Nichol and Dhariwal 2021, "Improved Denoising Diffusion Probabilistic Models".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BETA_SCHEDULES = ("linear", "squaredcos_cap_v2")
 
 @dataclass(frozen=True)
 class DenoisingStep:
-    """One reverse step from timestep t to the next one used: x ← clean_scale · x̂₀ + noisy_scale · x + std · z."""
+    """One reverse step from timestep t to the next used timestep: x ← clean_scale · x̂₀ + noisy_scale · x + std · z."""
 
     timestep: int
     signal: float
@@ -44,8 +44,9 @@ class DiffusionActionHead(nn.Module):
     distribution.
 
     Measured with two modes of shares 0.70 and 0.30, ten denoising steps and 4096 samples: the cosine schedule gives the
-    first mode a share of 0.70 to 0.72, the linear schedule 0.60 to 0.63 (also with all 100 steps). 2 % and 0.5 % of
-    the samples lie between the modes (0.4 % and 0.2 % with 20 steps). Regression always predicts the mean of the modes.
+    first mode a share of 0.70 to 0.72, the linear schedule 0.60 to 0.63 (also with all 100 steps). With these two
+    schedules, 2 % and 0.5 % of the samples lie between the modes (0.4 % and 0.2 % with 20 steps). Regression always
+    predicts the mean of the modes.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class DiffusionActionHead(nn.Module):
 
         Args:
             input_dim: Length of the backbone's features.
-            action_dim: Number of numbers to predict; for a chunk, horizon times dimensions.
+            action_dim: Number of entries to predict; for a chunk, horizon times dimensions.
             hidden_dim: Width of the residual blocks.
             n_layers: Number of residual blocks.
             num_diffusion_steps: Timesteps of the noise schedule in training.
@@ -110,19 +111,19 @@ class DiffusionActionHead(nn.Module):
         valid: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Train on `target_actions`, or sample without them.
+        """Return the training loss for `target_actions`, or sample actions if `target_actions` is None.
 
         Args:
             features: (B, input_dim).
             target_actions: (B, action_dim) in [-1, 1].
             valid: Entries of the targets that count in the loss, bool (B, action_dim); None means all.
-            noise: Standard normal numbers for sampling, (num_inference_steps + 1, B, action_dim): the start, then one
-                per step. Without `noise`, torch's global generator is used.
+            noise: Standard normal numbers for sampling, (num_inference_steps + 1, B, action_dim): first the start of
+                the sampling, then one entry per step. Without `noise`, torch's global generator is used.
 
         Returns:
-            With targets `loss`, the mean squared error of the predicted noise at `noise_samples` random timesteps per
-            row, and `predicted_actions`, the denoised estimate from the first of them; without targets
-            `predicted_actions` alone, samples. Actions are (B, action_dim), clamped to [-1, 1].
+            With targets: `loss`, the mean squared error of the predicted noise at `noise_samples` random timesteps per
+            row, and `predicted_actions`, the denoised estimate at the first of these timesteps. Without targets: only
+            `predicted_actions`, the samples. Actions are (B, action_dim), clamped to [-1, 1].
         """
         if target_actions is None:
             return {"predicted_actions": self.sample(features, noise)}
@@ -149,7 +150,7 @@ class DiffusionActionHead(nn.Module):
         return actions.clamp(-1, 1)
 
     def denoise(self, noisy: Tensor, step: DenoisingStep, features: Tensor, fresh: Tensor) -> Tensor:
-        """Return a sample of the posterior one step closer to the clean actions. `fresh` is standard normal noise."""
+        """Return a sample of the posterior of one reverse `step` from `noisy`. `fresh` is standard normal noise."""
         timesteps = torch.full((len(noisy),), step.timestep, device=noisy.device)
         clean = _denoised(noisy, self.predict_noise(noisy, timesteps, features), step.signal)
         return step.clean_scale * clean + step.noisy_scale * noisy + step.std * fresh
@@ -183,11 +184,11 @@ class _ResidualBlock(nn.Module):
 
 
 def denoising_steps(alphas_cumprod: Tensor, num_steps: int) -> tuple[DenoisingStep, ...]:
-    """Return the reverse process over `num_steps` of the timesteps, from the noisiest to the cleanest.
+    """Return the `num_steps` steps of the reverse process, from the noisiest to the cleanest.
 
-    Skipped timesteps are merged into one step. Its α is the ratio of the cumulative products of the *used* timesteps,
-    so each step is the exact posterior of the forward process between them. The noisiest timestep is always used, and
-    the last used one is denoised to the end.
+    The process uses `num_steps` evenly spaced timesteps and skips the others. The α of a step is the ratio of ᾱ at its
+    timestep to ᾱ at the next used timestep, so the step is the exact posterior of the forward process between them. The
+    noisiest timestep is always used. The last step ends at the clean actions.
     """
     total = len(alphas_cumprod)
     timesteps = [round(total - index * total / num_steps) - 1 for index in range(num_steps)]

@@ -11,8 +11,8 @@ from simscaleai.models.mlp import mlp_layers
 class MLPActionHead(nn.Module):
     """Multi-layer perceptron from features (B, input_dim) to actions (B, action_dim).
 
-    Hidden layers are normalised. Without it, the signal would vanish because of the small initial weights of the VLA,
-    and the whole network would predict the mean action for hundreds of steps.
+    Hidden layers are normalised. Without normalisation, the signal would vanish because of the small initial weights
+    of the VLA, and the whole network would predict the mean action for hundreds of steps.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class MLPActionHead(nn.Module):
 
         Args:
             input_dim: Length of the backbone's features.
-            action_dim: Numbers to predict.
+            action_dim: Number of entries to predict.
             hidden_dim: Width of the hidden layers.
             n_layers: Number of hidden layers.
             dropout: Dropout rate, in [0, 1).

@@ -273,7 +273,7 @@ def test_seeds_that_come_twice_cannot_be_paired(make_run, capsys):
     results = [episode(index, index // 2, "+") for index in range(4)]
     make_run("a", "++++", results=results)
     assert compare.main(["a", make_run("b", "++++")]) == 3
-    assert "  seeds: A has seeds more than once, so episodes cannot be paired by seed" in capsys.readouterr().err
+    assert "  seeds: A has repeated seeds, so episodes cannot be paired by seed" in capsys.readouterr().err
 
 
 def test_what_a_record_says_stays_in_its_line(make_run, capsys):
@@ -315,8 +315,8 @@ def test_other_machines_and_libraries_are_warned_of(make_run, capsys):
     compare.main([make_run("a", "++"), make_run("b", "++", record=record)])
     warnings = re.findall(r"^warning +(.*)$", capsys.readouterr().out, re.MULTILINE)
     assert warnings == [
-        "fingerprint libraries.torch differs: A has 2.13, B has 2.12; episodes may differ by that alone",
-        "fingerprint machine differs: A has x86_64, B has arm64; episodes may differ by that alone",
+        "fingerprint libraries.torch differs: A has 2.13, B has 2.12; this alone may change episodes",
+        "fingerprint machine differs: A has x86_64, B has arm64; this alone may change episodes",
     ]
 
 

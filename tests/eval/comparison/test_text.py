@@ -40,7 +40,7 @@ def test_a_run_until_decided_says_what_it_found(tmp_path):
     b = run(tmp_path / "b", "+" * 9, threshold=0.05, vs=Reference(folder="runs/a", episodes_sha256="ab"))
     comparison = compare(a, b)
     found = dict(rows(b, comparison))
-    assert found["stopping"].startswith("at 0.05 against runs/a (A); the run ended after 9")
+    assert found["stopping"].startswith("at level 0.05 against runs/a (A); the run ended after 9")
     assert found["verdict"] == "B is better than A"
     assert "undecided" not in found
     kept = findings_of(comparison)

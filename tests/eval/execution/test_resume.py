@@ -329,7 +329,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_rest_is_resumed(run, mon
         full.setattr(eval.observers.log, "append_result", append_until_full)
         assert run("--output", "run", "--workers", workers) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{os.strerror(errno.ENOSPC)}; what was finished before is kept, so solve this and continue" in line
+    assert f"{os.strerror(errno.ENOSPC)}; what was finished before is kept, so remove the cause and continue" in line
     assert lines("run") == 2
     assert run("--output", "run", "--resume") == 0
     assert lines("run") == 6

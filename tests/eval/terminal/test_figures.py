@@ -39,7 +39,7 @@ def test_which_success_is_said():
 
 def test_an_incomplete_run_says_what_counts():
     text = format_summary(summary("", planned=5))
-    assert "incomplete           0 of 5 planned episodes count: those before the first that has not ended" in text
+    assert "incomplete           0 of 5 planned episodes count: those before the first unfinished one" in text
     assert "incomplete" not in format_summary(summary("+"))
 
 
@@ -73,7 +73,7 @@ def test_an_overlap_of_seeds_names_both_ranges():
     certain = SeedOverlap(seeds=(12, 10), trained_on=SeedRange(first=10, last=12, count=3), is_certain=True)
     assert overlap_text(certain, 5) == (
         "2 of 5 episodes, seeds 10 to 12, are in the range of seeds that the checkpoint was trained on, 10 to 12: "
-        "no test of new scenes"
+        "this is no test on new scenes"
     )
 
 
@@ -81,4 +81,4 @@ def test_an_uncertain_overlap_says_so():
     uncertain = SeedOverlap(seeds=(15,), trained_on=SeedRange(first=10, last=20, count=4), is_certain=False)
     text = overlap_text(uncertain, 1)
     assert text.startswith("1 of 1 episodes, seed 15, are in the range")
-    assert "10 to 20 (4 of them, not recorded which)" in text
+    assert "10 to 20 (4 of these seeds, which ones is not recorded)" in text

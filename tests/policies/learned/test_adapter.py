@@ -148,7 +148,7 @@ def test_a_row_does_not_depend_on_the_others(model):
 
 @pytest.mark.parametrize("model", [OwnNoise, Remembering])
 def test_a_model_that_cannot_be_repeated_even_a_row_at_a_time_is_refused(model):
-    with pytest.raises(SimScaleError, match=f"{model.__name__}.predict gives another answer for the same input"):
+    with pytest.raises(SimScaleError, match=f"{model.__name__}.predict gives different actions for equal inputs"):
         make_adapter(model())
 
 
