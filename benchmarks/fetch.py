@@ -22,12 +22,22 @@ _IMAGE_STEPS = 60
 _CONTROL_DT = 0.04  # s: 20 substeps of 2 ms
 
 
-def fetch_figure(peers: Path, kind: str) -> float:
-    """Measure the figure `kind` (a key of `FIGURES`) in the interpreter `peers`, and return it."""
-    done = subprocess.run([str(peers), __file__, kind], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{peers} could not measure FetchPickAndPlace: {done.stderr.strip()[-400:]}")
-    return float(done.stdout.split()[-1])
+def fetch_figure(peers: Path, kind: str, processes: int = 1) -> float:
+    """Measure the figure `kind` (a key of `FIGURES`) in the interpreter `peers`, and return it.
+
+    With several `processes`, all of them measure at the same time, and the figures are added up.
+    """
+    started = [
+        subprocess.Popen([str(peers), __file__, kind], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
+    figures = []
+    for process in started:
+        out, err = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"{peers} could not measure FetchPickAndPlace: {err.strip()[-400:]}")
+        figures.append(float(out.split()[-1]))
+    return sum(figures)
 
 
 def single_speed() -> float:

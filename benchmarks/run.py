@@ -93,13 +93,20 @@ def table(*, quick: bool) -> list[Row]:
 def peer_rows(peers: Path) -> list[Row]:
     """Return the rows that compare this project with FetchPickAndPlace, measured in the interpreter `peers`."""
 
-    def times_fetch(kind: str, ours: Callable[[], float]) -> Callable[[], float]:
-        return lambda: ours() / fetch_figure(peers, kind)
+    def times_fetch(kind: str, ours: Callable[[], float], processes: int = 1) -> Callable[[], float]:
+        return lambda: ours() / fetch_figure(peers, kind, processes)
 
     pairs = [
         ("16 slots, simulated s/s", "≥ 5", times_fetch("vector", measurements.vector_speed)),
         ("single gym.make, simulated s/s", "≥ 2.5", times_fetch("single", measurements.single_speed)),
-        (f"{_IMAGES}, steps/s", "≥ 12", times_fetch("image", _image_speed)),
+        *(
+            (
+                f"128 x 128 every step, {processes} against {processes} processes, steps/s",
+                "",
+                times_fetch("image", partial(measurements.image_speed, processes, 16 // processes), processes),
+            )
+            for processes in (1, 2)
+        ),
     ]
     return [Row(name=name, unit="times Fetch's", target=target, measure=work) for name, target, work in pairs]
 

@@ -12,6 +12,8 @@ from envs.tabletop.registration import register_task
 
 __all__ = ["Registration", "environment_names", "find_environment", "register_environment", "register_task"]
 
-register_task("reach", REACH, "envs.tabletop.tasks.reach:Reach")
-register_task("pick-place", PICK_PLACE, "envs.tabletop.tasks.pick_place:PickPlace")
-register_task("pick-place-language", PICK_PLACE_LANGUAGE, "envs.tabletop.tasks.pick_place_language:PickPlaceLanguage")
+register_task("reach", REACH, "envs.tabletop.tasks.reach:Reach", 50)
+register_task("pick-place", PICK_PLACE, "envs.tabletop.tasks.pick_place:PickPlace", 150)
+register_task(
+    "pick-place-language", PICK_PLACE_LANGUAGE, "envs.tabletop.tasks.pick_place_language:PickPlaceLanguage", 150
+)

@@ -76,10 +76,13 @@ def register_environment(registration: Registration) -> None:
 def find_environment(name: str) -> Registration:
     """Return the registration of the environment with this short name or id.
 
+    The id may have the prefix "envs:", which `gym.make` needs.
+
     Raises:
         UnknownNameError: If no environment has this name or id.
-        SimScaleError: If several environments have this name, or its entry point cannot be used.
+        SimScaleError: If several environments have this name or id, or its entry point cannot be used.
     """
+    name = name.removeprefix("envs:")
     for registration in _REGISTERED.values():
         if registration.env_id == name:
             return registration
@@ -107,9 +110,12 @@ def unusable_environments() -> dict[str, str]:
 
 def _find_by_id(env_id: str) -> Registration:
     """Return the registration with this id among the entry points."""
-    for registration in _load_all()[0]:
-        if registration.env_id == env_id:
-            return registration
+    found = [registration for registration in _load_all()[0] if registration.env_id == env_id]
+    if len(found) > 1:
+        both = " and ".join(repr(registration.name) for registration in found)
+        raise SimScaleError(f"the environments {both} of other packages have the same id {env_id!r}; ask for a name")
+    if found:
+        return found[0]
     names = environment_names()
     same_namespace = [each for each in names.values() if each.partition("/")[0] == env_id.partition("/")[0]]
     raise UnknownNameError("environment", env_id, same_namespace or names)

@@ -3,3 +3,5 @@
 from eval.neighbours import check_neighbours
 
 check_neighbours()
+
+import simscaleai  # noqa: E402, F401  # before slow libraries: it lets Ctrl-C end a command without a traceback

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import chdir
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,10 @@ from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command, shape_t
 from eval.terminal.console import Console, rows_text
 from eval.terminal.figures import summary_rows
 from eval.terminal.flags import command_line
+from simscaleai.command_line import raise_at_interrupt
 from simscaleai.data import DatasetError, DatasetWriter
 from simscaleai.data.description import DESCRIPTION_FILE
-from simscaleai.files import create_folder, locked, remove_partial_files
+from simscaleai.files import check_new_folder, locked, output_folder, remove_partial_files
 
 PROGRAM = "python -m eval.collect"
 
@@ -141,16 +142,27 @@ def collect(config: CollectConfig) -> Collected:
     plan, folder = config.plan(), config.output
     if folder is None:
         raise PlanError("expected --output with the folder to write to, or --verify with a dataset to check")
-    job = _job(config, folder, len(plan))
-    demonstrators = job.build_demonstrators()
-    job = replace(job, identities=demonstrators.identities)
-    # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
-    slots = 1 if config.workers > 1 else job.num_envs
-    with closing(job.build_environment(demonstrators, slots), *demonstrators.policies) as env:
-        machine = fingerprint(env.fingerprint())
-        if config.workers == 1:
-            return _collect(config, job, demonstrators, env, machine, plan)
-    return _collect(config, job, demonstrators, None, machine, plan)
+    if config.resume and folder.is_dir():
+        with locked(folder):
+            remove_partial_files(folder)
+    _check_output(folder, resume=config.resume)  # before time is spent on loading
+    job = _job(config, folder.absolute(), len(plan))
+    with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
+        demonstrators = job.build_demonstrators()
+        job = replace(job, identities=demonstrators.identities)
+        # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
+        slots = 1 if config.workers > 1 else job.num_envs
+        with closing(job.build_environment(demonstrators, slots), *demonstrators.policies) as env:
+            provenance = _provenance(config, demonstrators, fingerprint(env.fingerprint()))
+            if config.workers == 1:
+                return _collect(config, job, demonstrators, env, plan, provenance, console)
+        return _collect(config, job, demonstrators, None, plan, provenance, console)
+
+
+def _check_output(folder: Path, *, resume: bool) -> None:
+    """Check that `folder` can become a new dataset, or holds a dataset to resume."""
+    if not (resume and (folder / DESCRIPTION_FILE).exists()):
+        check_new_folder(folder)
 
 
 def _collect(
@@ -158,18 +170,16 @@ def _collect(
     job: CollectJob,
     demonstrators: Demonstrators,
     env: SlotEnv | None,
-    machine: dict[str, Any],
     plan: tuple[EpisodeSpec, ...],
+    provenance: dict[str, Any],
+    console: Console,
 ) -> Collected:
     """Create or open the dataset and collect, with policies and environment built."""
-    folder = job.folder
-    if config.resume and folder.is_dir():
-        with locked(folder):
-            remove_partial_files(folder)
-    if not (config.resume and (folder / DESCRIPTION_FILE).exists()):
-        create_folder(folder)
-    with locked(folder), _open_writer(config, job, demonstrators, machine) as writer:
-        return _Collection(config, job, demonstrators, env, writer, plan).execute()
+    raise_at_interrupt()
+    with output_folder(job.folder):
+        _check_output(job.folder, resume=config.resume)  # again: another process may have begun there in the meantime
+        with DatasetWriter(job.folder, job.recorded, provenance=provenance, resume=config.resume) as writer:
+            return _Collection(config, job, demonstrators, env, writer, plan, console).execute()
 
 
 def _job(config: CollectConfig, folder: Path, episodes: int) -> CollectJob:
@@ -189,10 +199,9 @@ def _job(config: CollectConfig, folder: Path, episodes: int) -> CollectJob:
     )
 
 
-def _open_writer(
-    config: CollectConfig, job: CollectJob, demonstrators: Demonstrators, machine: dict[str, Any]
-) -> DatasetWriter:
-    provenance = {
+def _provenance(config: CollectConfig, demonstrators: Demonstrators, machine: dict[str, Any]) -> dict[str, Any]:
+    """Return how the demonstrations are made, as the dataset records it."""
+    return {
         "policy": config.model,
         "expert": config.expert,
         "identities": demonstrators.identities,
@@ -201,7 +210,6 @@ def _open_writer(
         "keep_failures": config.keep_failures,
         "fingerprint": machine,
     }
-    return DatasetWriter(job.folder, job.recorded, provenance=provenance, resume=config.resume)
 
 
 @dataclass(frozen=True)
@@ -215,23 +223,25 @@ class _Collection:
     """The environment of this process; None if workers build their own."""
     writer: DatasetWriter
     plan: tuple[EpisodeSpec, ...]
+    console: Console
 
-    @cached_property
-    def _console(self) -> Console:
-        return Console(self.config.quiet, self.config.json)
+    @property
+    def _shown(self) -> Path:
+        """Folder of the dataset as the user wrote it."""
+        return self.config.output or self.writer.folder
 
     def execute(self) -> Collected:
         earlier = finished_results(self.writer.folder)
         missing = self._missing()
-        self._console.say(
+        self.console.say(
             f"{self.config.model} in {self.job.env_id}: {plan_text(self.plan)}",
-            f"{shape_text(self.job.num_envs, self.config.workers)}; dataset in {self.writer.folder}",
+            f"{shape_text(self.job.num_envs, self.config.workers)}; dataset in {self._shown}",
         )
         try:
             results = [*earlier, *(self._run(missing, earlier) if missing else [])]
         except KeyboardInterrupt:
             again = command_line(PROGRAM, replace(self.config, resume=True))
-            self._console.say(rows_text([("dataset", f"{self._kept_text()} so far"), ("continue with", again)]))
+            self.console.say(rows_text([("dataset", f"{self._kept_text()} so far"), ("continue with", again)]))
             raise
         return self._conclude(results)
 
@@ -244,12 +254,11 @@ class _Collection:
         planned, finished = {spec.episode_index for spec in self.plan}, self.writer.finished
         if not finished <= planned:
             raise DatasetError(
-                f"{self.writer.folder} has episode {max(finished)}; resume it with --episodes of at least "
-                f"{max(finished) + 1}"
+                f"{self._shown} has episode {max(finished)}; resume it with --episodes of at least {max(finished) + 1}"
             )
         missing = [spec for spec in self.plan if spec.episode_index not in finished]
         if self.config.resume:
-            self._console.say(f"{self.writer.folder}: {len(missing)} of {len(self.plan)} episodes are missing")
+            self.console.say(f"{self._shown}: {len(missing)} of {len(self.plan)} episodes are missing")
         return missing
 
     def _run(self, missing: Sequence[EpisodeSpec], earlier: Sequence[EpisodeResult]) -> list[EpisodeResult]:
@@ -282,17 +291,17 @@ class _Collection:
             ("discarded", f"{discarded}/{len(self.plan)}   {100 * discarded / len(self.plan):.1f} %"),
             ("dataset", self._kept_text()),
         ]
-        self._console.conclude(rows, lambda: self._result_json(collected))
+        self.console.conclude(rows, lambda: self._result_json(collected))
         if not collected.kept:
-            self._console.warn(f"no episode was kept, {self.writer.folder} cannot be trained on; try --keep-failures")
+            self.console.warn(f"no episode was kept, {self._shown} cannot be trained on; try --keep-failures")
         return collected
 
     def _result_json(self, collected: Collected) -> dict[str, Any]:
-        folder = str(self.writer.folder)
+        folder = str(self._shown)
         return {"folder": folder, "episodes": collected.kept, "summary": collected.summary.to_json()}
 
     def _kept_text(self) -> str:
-        return f"{self.writer.folder}: {self.writer.num_episodes} episodes"
+        return f"{self._shown}: {self.writer.num_episodes} episodes"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -306,8 +315,9 @@ def _run_command(config: CollectConfig) -> int:
         return EPISODE_ERRORS if collected.summary.errors or not collected.kept else COMPLETE
     if config.output is not None:
         raise PlanError("expected either --output, to collect, or --verify, to check; got both")
-    finding = verify_dataset(config.verify, progress=not config.quiet)
-    Console(config.quiet, config.json).conclude(finding.rows(), lambda: asdict(finding))
+    with Console(config.quiet, config.json) as console:
+        finding = verify_dataset(config.verify, progress=not config.quiet)
+        console.conclude(finding.rows(), lambda: asdict(finding))
     return EPISODE_ERRORS if finding.differences else COMPLETE
 
 

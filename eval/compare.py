@@ -27,6 +27,7 @@ from eval.terminal.command import run_command
 from eval.terminal.console import rows_text
 from eval.terminal.flags import Points
 from simscaleai.command_line import printable
+from simscaleai.errors import SimScaleError
 
 PROGRAM = "python -m eval.compare"
 
@@ -58,7 +59,7 @@ class CompareConfig:
 
 def format_comparison(comparison: Comparison) -> str:
     """Return the findings of a comparison as lines of text."""
-    return rows_text((name, printable(text)) for name, text in comparison_rows(comparison))
+    return rows_text(comparison_rows(comparison))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compare_and_print(config: CompareConfig) -> int:
+    if config.a.resolve() == config.b.resolve():
+        raise SimScaleError(f"expected two different runs, got {config.a} twice")
     try:
         comparison = compare(read_run(config.a), read_run(config.b), config.margin)
     except NotComparableError as error:

@@ -21,7 +21,7 @@ class ShadowedPackageError(ImportError):
 def shadowed(home: Path) -> dict[str, str]:
     """Return the packages that would be imported from elsewhere than the folder `home`, each with its location."""
     origins = {name: _location(find_spec(name)) for name in _PACKAGES}
-    return {name: origin for name, origin in origins.items() if origin != str(home / name)}
+    return {name: origin for name, origin in origins.items() if Path(origin).resolve() != (home / name).resolve()}
 
 
 def check_neighbours() -> None:
@@ -31,7 +31,7 @@ def check_neighbours() -> None:
         ShadowedPackageError: If a package comes from elsewhere; the message names the location.
         SystemExit: With code 2, after printing the same message, if a command of this project is being started.
     """
-    home = Path(__file__).resolve().parent.parent
+    home = Path(__file__).absolute().parent.parent  # not resolved: installers may make each file a link to elsewhere
     wrong = shadowed(home)
     if not wrong:
         return
@@ -47,7 +47,7 @@ def check_neighbours() -> None:
 
 def _location(spec: ModuleSpec | None) -> str:
     folders = list(spec.submodule_search_locations or [spec.origin or "?"]) if spec else ["nowhere"]
-    return str(Path(folders[0]).resolve()) if spec else folders[0]
+    return folders[0]
 
 
 def _is_command() -> bool:

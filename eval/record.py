@@ -6,32 +6,36 @@ python -m eval.record --model vla --env pick-place --grid 4x4 --output wall.mp4
 
 from __future__ import annotations
 
+import mimetypes
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
-import numpy as np
-
 from envs.registration import find_environment
-from envs.slots import SlotEnv, Start
+from envs.slots import SlotEnv
 from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec, plan_seeds, plan_text
+from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
 from eval.execution.assembly import build_environment, build_policy, closing
-from eval.observers.film.video import PICTURE_SIZE, VideoRecorder, film_cameras, outcome_of, picture_of
-from eval.observers.film.video_file import FORMATS
+from eval.execution.watchdog import Watchdog
+from eval.observers.film.video import PICTURE_SIZE, VideoRecorder, check_filming, film_cameras, outcome_of
+from eval.observers.film.video_file import FORMATS, partial_path
 from eval.observers.film.wall import TILE_SIZE, WallRecorder
 from eval.observers.progress import Progress
 from eval.runs.episode_files import video_paths
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console
+from policies.base import Policy
+from simscaleai.command_line import raise_at_interrupt
 from simscaleai.contract import EnvSpec
 from simscaleai.errors import SimScaleError
-from simscaleai.files import create_folder, locked
+from simscaleai.files import check_new_folder, locked
 
 _MOST_AT_ONCE = 4
 """Number of videos that are written at the same time. Each has an encoder process."""
@@ -79,6 +83,8 @@ class _Filming:
     grid: tuple[int, int] | None
     cameras: tuple[str, ...]
     plan: tuple[EpisodeSpec, ...]
+    home: Path
+    """Working directory of the user. A policy may change that of the process."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -95,7 +101,7 @@ class _Filming:
     def file(self) -> Path | None:
         """Path of the only video if --output names a file; None if it names a folder."""
         output = self.config.output
-        return output if output.suffix.lower() in FORMATS else None
+        return output if _is_film(output) else None
 
     def paths(self) -> dict[int, Path]:
         """Return the path of the video of each episode, by episode index. A wall has one path, with index 0."""
@@ -106,10 +112,11 @@ class _Filming:
 
     def recorder(self) -> Observer:
         """Return the observer that films."""
+        paths = {index: self.home / path for index, path in self.paths().items()}
         if self.grid is None:
-            return VideoRecorder(self.paths(), cameras=self.cameras, size=self.size)
+            return VideoRecorder(paths, cameras=self.cameras, size=self.size)
         title = f"{Path(self.config.model).name} in {self.spec.env_id}"
-        return WallRecorder(self.paths()[0], self.grid, title, cameras=self.cameras, size=self.size)
+        return WallRecorder(paths[0], self.grid, title, cameras=self.cameras, size=self.size)
 
 
 def record(config: RecordConfig) -> list[EpisodeResult]:
@@ -120,17 +127,25 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     """
     registration = find_environment(config.env)
     filming = _check(config, registration.offer())
-    policy = build_policy(config.model, config.checkpoint, filming.spec)
-    with closing(build_environment(registration, [policy.needs], filming.num_slots), policy) as env:
-        _check_rendering(env, filming)
-        with _output(filming):
-            console = Console(config.quiet)
-            folder = filming.paths()[0].parent
-            console.say(f"{config.model} in {env.spec.env_id}: {plan_text(filming.plan)}; videos in {folder}")
-            shown = [] if config.quiet else [Progress(len(filming.plan))]
-            results = rollout(env, policy, filming.plan, [filming.recorder(), *shown])
-            console.say(*_result_lines(filming, results))
-            return results
+    with chdir("."):  # the user's working directory afterwards, wherever the policy goes
+        policy = build_policy(config.model, config.checkpoint, filming.spec)
+        with closing(build_environment(registration, [policy.needs], filming.num_slots), policy) as env:
+            check_filming(env, filming.plan[0], filming.cameras, filming.size)
+            raise_at_interrupt()
+            with _output(filming):
+                return _film(filming, env, policy)
+
+
+def _film(filming: _Filming, env: SlotEnv, policy: Policy) -> list[EpisodeResult]:
+    config, folder = filming.config, filming.paths()[0].parent
+    console = Console(config.quiet)
+    console.say(f"{config.model} in {env.spec.env_id}: {plan_text(filming.plan)}; videos in {folder}")
+    shown = [] if config.quiet else [Progress(len(filming.plan))]
+    pulse = Pulse()
+    with Watchdog(pulse, folder, inf):
+        results = rollout(env, policy, filming.plan, [filming.recorder(), *shown], pulse=pulse)
+    console.say(*_result_lines(filming, results))
+    return results
 
 
 def _check(config: RecordConfig, spec: EnvSpec) -> _Filming:
@@ -138,14 +153,19 @@ def _check(config: RecordConfig, spec: EnvSpec) -> _Filming:
     grid = None if config.grid is None else _parse_grid(config.grid)
     if config.size is not None and (config.size % 2 or config.size not in _SIZES):
         raise SimScaleError(f"expected an even --size from {_SIZES[0]} to {_SIZES[-1]} px, got {config.size}")
-    filming = _Filming(config, spec, grid, cameras, _plan(config, grid))
+    filming = _Filming(config, spec, grid, cameras, _plan(config, grid), Path.cwd())
     if grid:
         _check_wall_size(filming)
     if filming.file and len(filming.plan) > 1 and not grid:
         raise SimScaleError(
             f"{filming.file} is one video: expected one seed or --grid, got {len(filming.plan)} episodes"
         )
+    _check_output(config.output)
     return filming
+
+
+def _is_film(path: Path) -> bool:
+    return path.suffix.lower() in FORMATS
 
 
 def _parse_grid(text: str) -> tuple[int, int]:
@@ -175,24 +195,37 @@ def _check_wall_size(filming: _Filming) -> None:
         )
 
 
-def _check_rendering(env: SlotEnv, filming: _Filming) -> None:
-    """Draw one picture, so that a machine without rendering fails before anything is written."""
-    first = filming.plan[0]
-    env.reset(np.array([0], dtype=np.intp), [Start(first.seed, first.options)])
-    picture_of(env, 0, filming.cameras, filming.size)
+def _check_output(output: Path) -> None:
+    """Check that the file or folder `output` can be made."""
+    kind, _ = mimetypes.guess_type(output.name)
+    if _is_film(output):
+        if output.exists():
+            raise SimScaleError(f"{output} exists; choose another --output or remove it first")
+    elif kind is not None and kind.startswith(("video/", "image/")):
+        raise SimScaleError(
+            f"expected --output as a folder, or a file that ends in {' or '.join(FORMATS)}, got {output}"
+        )
+    else:
+        check_new_folder(output)
 
 
 @contextmanager
 def _output(filming: _Filming) -> Iterator[None]:
-    """Create the folder of the videos and lock it until the block ends; for a single file, check that it is new."""
-    if filming.file is None:
-        create_folder(filming.config.output)
-        with locked(filming.config.output):
+    """Create and lock the output until the block ends: the folder of the videos, or the only video's temporary file."""
+    output = filming.home / filming.config.output
+    target = partial_path(output) if filming.file else output
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if filming.file:
+        target.touch()
+    else:
+        target.mkdir(exist_ok=True)
+    with locked(target):
+        try:
+            _check_output(output)  # again: another process may have written there in the meantime
             yield
-        return
-    if filming.file.exists():
-        raise SimScaleError(f"{filming.file} exists; choose another --output or remove it first")
-    yield
+        finally:
+            if filming.file:
+                target.unlink(missing_ok=True)
 
 
 def _result_lines(filming: _Filming, results: Sequence[EpisodeResult]) -> list[str]:

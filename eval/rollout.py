@@ -10,15 +10,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import chdir
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eval.comparison.as_json import findings_of
-from eval.comparison.outcome import Comparison
-from eval.comparison.pairing import compare
-from eval.comparison.text import sequential_rows
 from eval.episodes.loop import rollout
 from eval.episodes.plan import PlanError
 from eval.execution.assembly import build_policy
@@ -33,13 +29,16 @@ from eval.runs.episode_lines import EPISODES_FILE
 from eval.runs.folder import check_output, next_free_folder
 from eval.runs.reading import read_run
 from eval.runs.record import RECORD_FILE, RunRecord
-from eval.runs.run import Run
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command, shape_text
 from eval.terminal.console import Console, Row, rows_text
 from eval.terminal.figures import moved_object_text, overlap_text, smallest_difference_text, summary_rows
 from eval.terminal.flags import Points, command_line
-from policies.registry import parse_options
-from simscaleai.files import locked
+from policies.options import parse_options
+from simscaleai.command_line import raise_at_interrupt
+from simscaleai.files import output_folder
+
+if TYPE_CHECKING:
+    from eval.comparison.outcome import Comparison
 
 __all__ = ["RolloutConfig", "main", "rollout", "run"]
 
@@ -170,8 +169,7 @@ def run(config: RolloutConfig) -> RunRecord:
     config.check()
     model = config.model or ""
     plan = plan_run(config.request(), None if config.vs is None else read_run(config.vs))
-    if config.output is not None:
-        check_output(config.output, resume=config.resume)  # before time is spent on loading
+    check_output(config.output, resume=config.resume)  # before time is spent on loading
     job = EvaluationJob(
         model=model,
         checkpoint=config.checkpoint,
@@ -181,17 +179,21 @@ def run(config: RolloutConfig) -> RunRecord:
         num_envs=config.num_envs or 0,
         terminate_on_success=config.terminate_on_success,
         timeout=config.timeout,
-        folder=config.output or Path(),
-        filmed=range(config.video),
+        folder=Path(),
+        filmed=range(min(config.video, len(plan.specs))),
         identity="",
     )
-    policy = build_policy(model, config.checkpoint, job.registration.offer(), job.options)
-    with prepare(job, policy, plan, config.workers) as invocation:
-        folder = config.output or next_free_folder(f"{Path(model).name}-{Path(config.env).name}".replace(":", "."))
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
-            check_output(folder, resume=config.resume)  # again: another run may have begun there in the meantime
-            return _Presentation(config, invocation.in_folder(folder, config_to_json(config))).execute()
+    with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
+        policy = build_policy(model, config.checkpoint, job.registration.offer(), job.options)
+        with prepare(job, policy, plan, config.workers) as invocation:
+            raise_at_interrupt()
+            name = f"{Path(model).name}-{Path(config.env).name}".replace(":", ".")
+            shown = config.output or next_free_folder(name, job.home)
+            with output_folder(job.home / shown):
+                # Again, because another run may have begun there in the meantime.
+                check_output(job.home / shown, resume=config.resume, is_locked=True)
+                invocation = invocation.in_folder(job.home / shown, config_to_json(config))
+                return _Presentation(config, invocation, console, shown).execute()
 
 
 @dataclass(frozen=True)
@@ -200,10 +202,9 @@ class _Presentation:
 
     config: RolloutConfig
     invocation: Invocation
-
-    @cached_property
-    def _console(self) -> Console:
-        return Console(self.config.quiet, self.config.json)
+    console: Console
+    shown: Path
+    """Folder of the run as the user wrote it."""
 
     def execute(self) -> RunRecord:
         invocation = self.invocation
@@ -217,25 +218,25 @@ class _Presentation:
             invocation.run_episodes([progress] if progress else [])
         except KeyboardInterrupt:
             self._conclude(invocation.conclude())
-            self._console.say(rows_text([("continue with", self._resume_command())]))
+            self.console.say(rows_text([("continue with", self._resume_command())]))
             raise
         return self._conclude(invocation.conclude())
 
     def _announce(self) -> None:
         invocation = self.invocation
         if invocation.is_resumed:
-            self._console.say(f"{invocation.folder}: {_missing_text(invocation)}")
+            self.console.say(f"{self.shown}: {_missing_text(invocation)}")
         elif self.config.resume:
-            self._console.say(f"nothing to resume in {invocation.folder}: starting with the first episode")
-        self._console.say(f"{self.config.model} in {invocation.record.resolved.environment}: {invocation.plan.text}")
+            self.console.say(f"nothing to resume in {self.shown}: starting with the first episode")
+        self.console.say(f"{self.config.model} in {invocation.record.resolved.environment}: {invocation.plan.text}")
         if invocation.plan.reason:
-            self._console.say(invocation.plan.reason)
+            self.console.say(invocation.plan.reason)
         if self.config.intervene:
-            self._console.say(f"intervention: {invocation.job.interventions.meaning()}")
+            self.console.say(f"intervention: {invocation.job.interventions.meaning()}")
         shape = shape_text(invocation.record.resolved.num_envs, self.config.workers)
-        self._console.say(f"{shape}; record in {invocation.folder}")
+        self.console.say(f"{shape}; record in {self.shown}")
         if self._overlap_text:
-            self._console.warn(self._overlap_text)
+            self.console.warn(self._overlap_text)
 
     @property
     def _overlap_text(self) -> str:
@@ -245,20 +246,25 @@ class _Presentation:
     def _conclude(self, outcome: Outcome) -> RunRecord:
         comparison = self._compared_with_reference(outcome)
         if comparison and outcome.record.sequential:
+            from eval.comparison.as_json import findings_of
+
             sequential = replace(outcome.record.sequential, findings=findings_of(comparison))
             outcome = replace(outcome, record=replace(outcome.record, sequential=sequential))
             outcome.record.write(self.invocation.folder)
         rows = [
             *self._result_rows(outcome, comparison),
-            ("time", f"{outcome.seconds:.1f} s, {outcome.new_episodes / max(outcome.seconds, 1e-9):.2f} episodes/s"),
+            ("time", self._time_text(outcome)),
             *self._file_rows(),
             ("replay", self._replay_command(outcome)),
         ]
-        self._console.conclude(rows, lambda: self._result_json(outcome))
+        self.console.conclude(rows, lambda: self._result_json(outcome))
         return outcome.record
 
     def _compared_with_reference(self, outcome: Outcome) -> Comparison | None:
         """Return the comparison of a complete run with its reference (--until-decided); None for other runs."""
+        from eval.comparison.pairing import compare
+        from eval.runs.run import Run
+
         plan, run = self.invocation.plan, Run(self.invocation.folder, outcome.record, outcome.results)
         if plan.reference is None or plan.rule is None or not run.is_complete:
             return None
@@ -270,15 +276,23 @@ class _Presentation:
             return
         yield from summary_rows(record.summary)
         if record.sequential:
+            from eval.comparison.text import sequential_rows
+
             yield from sequential_rows(record.sequential, record.summary, comparison)
         yield "intervention", self.invocation.job.interventions.meaning()
         yield "right object", moved_object_text(record.summary) if self.invocation.has_targets else ""
         yield "warning", self._overlap_text
         yield "smallest difference", smallest_difference_text(record.summary)
 
+    def _time_text(self, outcome: Outcome) -> str:
+        timing = outcome.record.timing
+        text = f"{timing.seconds or outcome.seconds:.1f} s, {timing.episodes_per_second or 0:.2f} episodes/s"
+        since = f"; since the run was resumed, {outcome.seconds:.1f} s and {outcome.new_episodes} episodes"
+        return text + since if self.invocation.is_resumed else text
+
     def _file_rows(self) -> Iterator[Row]:
         """Yield the paths of the run's files, and the command that makes a report."""
-        folder = self.invocation.folder
+        folder = self.shown
         yield "record", str(folder / RECORD_FILE)
         yield "episodes", str(folder / EPISODES_FILE)
         videos = self._files(VIDEOS_FOLDER, "*.mp4")
@@ -288,13 +302,14 @@ class _Presentation:
         yield "for a report", f"{REPORT_PROGRAM} {shlex.quote(str(folder))}"
 
     def _files(self, folder: str, pattern: str) -> list[Path]:
-        return sorted((self.invocation.folder / folder).glob(pattern))
+        names = sorted(path.name for path in (self.invocation.folder / folder).glob(pattern))
+        return [self.shown / folder / name for name in names]
 
     def _result_json(self, outcome: Outcome) -> dict[str, Any]:
         """Return the result for scripts: folder, videos, replay command, and the figures of the record."""
         record = outcome.record.to_json()
         return {
-            "folder": str(self.invocation.folder),
+            "folder": str(self.shown),
             "videos": [str(path) for path in self._files(VIDEOS_FOLDER, "*.mp4")],
             "replay": self._replay_command(outcome),
             **{name: record[name] for name in ("resolved", "timing", "seed_overlap", "sequential", "summary")},
@@ -308,7 +323,7 @@ class _Presentation:
         return ""
 
     def _resume_command(self) -> str:
-        return command_line(PROGRAM, replace(self.config, output=self.invocation.folder, resume=True))
+        return command_line(PROGRAM, replace(self.config, output=self.shown, resume=True))
 
 
 def _missing_text(invocation: Invocation) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +20,15 @@ from typing import Annotated, Any
 
 import tyro
 
+from envs.registration import find_environment
 from eval.comparison.outcome import Comparison
 from eval.comparison.pairing import compare
 from eval.episodes.plan import VALIDATION_SEEDS, PlanError, plan_episodes
 from eval.episodes.results import ResultsError
-from eval.execution.assembly import build_policy
+from eval.execution.assembly import build_policy, close_policy
 from eval.execution.planning import DEFAULT_EPISODES
 from eval.rollout import RolloutConfig, run
-from eval.runs.folder import check_same_conditions, next_free_folder
+from eval.runs.folder import check_output, check_same_conditions, next_free_folder
 from eval.runs.reading import Run, read_run
 from eval.runs.seed_overlap import seed_overlap
 from eval.statistics.percentage import points_text
@@ -34,7 +36,9 @@ from eval.statistics.rates import Interval, wilson
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console, rows_text
 from eval.terminal.flags import command_line
-from simscaleai.files import check_new_folder, locked, remove_partial_files, replace_file
+from policies.base import Policy
+from simscaleai.command_line import raise_at_interrupt
+from simscaleai.files import check_new_folder, locked, output_folder, read_file, remove_partial_files, replace_file
 from simscaleai.json_data import DAMAGE, damage_text, parse_json
 
 VALIDATION_FILE = "validation.json"
@@ -157,47 +161,61 @@ def validate(config: ValidateConfig) -> Validation:
         KeyboardInterrupt: If interrupted, after the finished episodes are on disk.
     """
     config.check()
-    if config.output is not None:
+    if config.output is None:
+        check_output(None, resume=False)
+    else:
         _check_output(config.output, resume=config.resume)  # before time is spent on loading
-    conditions = _conditions(config)
-    folder = config.output or next_free_folder(f"validation-{Path(config.env).name}")
-    folder.mkdir(parents=True, exist_ok=True)
-    console = Console(config.quiet, config.json)
-    with locked(folder):
-        _begin(folder, conditions, resume=config.resume)
-        try:
-            validation = _run_all(config, folder, console)
-        except KeyboardInterrupt:
-            again = command_line(PROGRAM, replace(config, output=folder, resume=True))
-            console.say(rows_text([("continue all with", again)]))
-            raise
-        found = conditions | validation.to_json()
-        _write(folder, found)
-    console.say("")
-    console.conclude(_rows(validation, folder), lambda: {"folder": str(folder), **found})
+    with Console(config.quiet, config.json) as console:
+        conditions = _conditions(config)
+        raise_at_interrupt()
+        folder = config.output or next_free_folder(f"validation-{Path(config.env).name}")
+        with output_folder(folder):
+            _begin(folder, conditions, resume=config.resume)
+            try:
+                validation = _run_all(config, folder, conditions["identities"], console)
+            except KeyboardInterrupt:
+                again = command_line(PROGRAM, replace(config, output=folder, resume=True))
+                console.say(rows_text([("continue all with", again)]))
+                raise
+            found = conditions | validation.to_json()
+            _write(folder, found)
+        console.say("")
+        console.conclude(_rows(validation, folder), lambda: {"folder": str(folder), **found})
     return validation
 
 
 def _conditions(config: ValidateConfig) -> dict[str, Any]:
     """Return what must stay the same when the validation is resumed, as plain JSON data."""
-    from envs.registration import find_environment
-
-    registration = find_environment(config.env)
-    spec = registration.offer()
+    identities = []
+    for model in config.checkpoints:
+        with _policy(config, model) as policy:
+            identities.append(policy.identity)
     return {
         "checkpoints": list(config.checkpoints),
-        "identities": [build_policy(model, None, spec).identity for model in config.checkpoints],
-        "environment": registration.env_id,
+        "identities": identities,
+        "environment": find_environment(config.env).env_id,
         "episodes": config.episodes,
         "terminate_on_success": config.terminate_on_success,
     }
 
 
-def _check_output(folder: Path, *, resume: bool) -> None:
+@contextmanager
+def _policy(config: ValidateConfig, model: str) -> Iterator[Policy]:
+    """Yield the policy `model`, and close it. It may change the working directory within the block only."""
+    with chdir("."):
+        policy = build_policy(model, None, find_environment(config.env).offer())
+        try:
+            yield policy
+        finally:
+            close_policy(policy)
+
+
+def _check_output(folder: Path, *, resume: bool, is_locked: bool = False) -> None:
     """Check that `folder` is new or empty or, with `resume`, holds a validation to continue."""
     if not (folder / VALIDATION_FILE).exists():
         if folder.is_dir():
-            remove_partial_files(folder)
+            with nullcontext() if is_locked else locked(folder):
+                remove_partial_files(folder)
         check_new_folder(folder)
     elif not resume:
         raise ResultsError(f"{folder} already holds a validation; add --resume to continue or choose another --output")
@@ -205,30 +223,33 @@ def _check_output(folder: Path, *, resume: bool) -> None:
 
 def _begin(folder: Path, conditions: dict[str, Any], *, resume: bool) -> None:
     """Start a validation with these `conditions` in `folder`, or check that the one there has the same conditions."""
-    _check_output(folder, resume=resume)  # again: another validation may have begun there in the meantime
+    _check_output(folder, resume=resume, is_locked=True)  # again: another one may have begun there in the meantime
     path = folder / VALIDATION_FILE
     if not path.exists():
         _write(folder, conditions)
         return
     try:
-        before = dict(parse_json(path.read_bytes()))
+        before = dict(parse_json(read_file(path)))
     except DAMAGE as error:
         raise ResultsError(f"{path} is damaged ({damage_text(error)}); choose another --output") from error
     check_same_conditions(folder, {name: before.get(name) for name in conditions}, conditions)
 
 
-def _run_all(config: ValidateConfig, folder: Path, console: Console) -> Validation:
+def _run_all(config: ValidateConfig, folder: Path, identities: Sequence[str], console: Console) -> Validation:
     """Run every checkpoint on the first validation seeds and the best one on fresh seeds, each in its own folder."""
 
-    def run_in(part: str, model: str, seed: int) -> Run:
+    def run_in(part: str, model: str, identity: str, seed: int) -> Run:
         console.say("", f"{part}: {model}")
         run(config.of_run(model, seed, folder / part))
-        return read_run(folder / part)
+        done = read_run(folder / part)
+        if done.record.policy.identity != identity:
+            raise ResultsError(f"policy {model!r} has changed since the validation began; start a new validation")
+        return done
 
-    first = VALIDATION_SEEDS.start
-    candidates = tuple(run_in(str(number), model, first) for number, model in enumerate(config.checkpoints, start=1))
-    best = max(candidates, key=_rate).record.policy.model
-    return Validation(candidates, run_in("fresh", best, _fresh_seed(config, best)))
+    first, policies = VALIDATION_SEEDS.start, zip(config.checkpoints, identities, strict=True)
+    candidates = tuple(run_in(str(number), *policy, first) for number, policy in enumerate(policies, start=1))
+    best = max(candidates, key=_rate).record.policy
+    return Validation(candidates, run_in("fresh", best.model, best.identity, _fresh_seed(config, best.model)))
 
 
 def _fresh_seed(config: ValidateConfig, model: str) -> int:
@@ -236,10 +257,9 @@ def _fresh_seed(config: ValidateConfig, model: str) -> int:
 
     The training seeds are those that the checkpoint records.
     """
-    from envs.registration import find_environment
-
     first = VALIDATION_SEEDS.start + config.episodes
-    checkpoint = getattr(build_policy(model, None, find_environment(config.env).offer()), "checkpoint", None)
+    with _policy(config, model) as policy:
+        checkpoint = getattr(policy, "checkpoint", None)
     training = checkpoint.training if checkpoint else None
     while overlap := seed_overlap(training, plan_episodes(config.episodes, first)):
         first = overlap.trained_on.last + 1

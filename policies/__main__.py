@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from policies.catalogue import CheckpointEntry, Measurement, checkpoint_entries
 from policies.registry import BUILT_IN, ENTRY_POINTS
-from simscaleai.command_line import parse, say_mistake
+from simscaleai.command_line import parse, printable, say_mistake
 from simscaleai.entry_points import entry_point_names
 from simscaleai.errors import SimScaleError
 from simscaleai.models.presets import list_presets
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
     try:
         parse(ListConfig, "python -m policies", arguments)
-        print(_listing(checkpoint_entries()))
+        print("\n".join(map(printable, _listing(checkpoint_entries()).split("\n"))))
     except (SimScaleError, OSError) as mistake:
         say_mistake(mistake)
         return 2

@@ -79,7 +79,7 @@ def _count_numbers(weights: bytes) -> int:
 
 def _read_ledger() -> dict[tuple[str, str], Measurement]:
     """Return the published results by checkpoint digest and environment id."""
-    checkout = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / _LEDGER
+    checkout = Path(__file__).absolute().parent.parent / "benchmarks" / "results" / _LEDGER
     path = checkout if checkout.is_file() else asset_path(_LEDGER)
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return {(line["checkpoint_digest"], line["environment"]): _measurement(line) for line in lines}

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from policies.base import EnvSpec, Needs, Policy
 from policies.identity import code_identity
-from policies.options import EXECUTION_OPTIONS, with_execution
+from policies.options import EXECUTION_OPTIONS, check_execution, with_execution
 from simscaleai.errors import SimScaleError, UnknownNameError
+from simscaleai.json_data import plain
 
 PolicyFactory = Callable[..., Policy]
 """Callable that takes the specification of an environment (`EnvSpec`) and options by keyword, and returns a policy."""
-
-_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def find_factory(name: str) -> PolicyFactory:
@@ -58,13 +56,15 @@ def build_from_factory(name: str, factory: PolicyFactory, spec: EnvSpec, options
     try:
         policy = factory(spec, **own)
         problem = _problem(policy)
+        chosen = plain(with_execution(getattr(policy, "options", {}), options))  # the record of a run holds JSON data
     except SimScaleError:
         raise
     except (Exception, SystemExit) as error:
         raise SimScaleError(f"policy {name!r} cannot be built: {_reason(error)}") from error
     if problem:
         raise SimScaleError(f"{name!r} does not make a policy: {problem}; see policies.base.Policy")
-    _set(name, policy, "options", with_execution(getattr(policy, "options", {}), options))
+    check_execution(chosen)
+    _set(name, policy, "options", chosen)
     return policy
 
 
@@ -119,7 +119,10 @@ def _set(name: str, policy: Policy, attribute: str, value: object) -> None:
 
 def _reason(error: BaseException) -> str:
     """Return the exception and its place in the user's code, in one line."""
+    import sysconfig
+
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    frames = [frame for frame in frames if not frame.filename.startswith(("<", *_LIBRARIES))] or frames
+    libraries = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    frames = [frame for frame in frames if not frame.filename.startswith(("<", *libraries))] or frames
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return " ".join(f"{type(error).__name__}: {error}".split()) + place

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from math import isfinite
 from typing import Any
 
 from simscaleai.errors import SimScaleError
+from simscaleai.json_data import is_of_type
 
 EXECUTION_OPTIONS: Mapping[str, type[int] | type[float]] = {"n_action_steps": int, "ensemble_decay": float}
 """Types of the options that every policy has, by name. They say how the evaluator executes chunks."""
+
+_LARGEST = 10**9
+"""Largest absolute value of an execution option."""
 
 
 def option_value(name: str, text: str) -> Any:
@@ -25,9 +28,7 @@ def option_value(name: str, text: str) -> Any:
         value = ast.literal_eval(text)
     if name not in EXECUTION_OPTIONS:
         return value if isinstance(value, int | float | bool) else text
-    kind = EXECUTION_OPTIONS[name]
-    if isinstance(value, bool) or not isinstance(value, (int, kind)) or not isfinite(value):
-        raise SimScaleError(f"expected the policy option {name} as {kind.__name__}, got {text!r}")
+    _check_number(name, value, text)
     return value
 
 
@@ -35,8 +36,12 @@ def check_execution(options: Mapping[str, Any]) -> None:
     """Check the values of `EXECUTION_OPTIONS` among `options`.
 
     Raises:
-        SimScaleError: If both options have a value, or `n_action_steps` is less than 1.
+        SimScaleError: If both options have a value, a value is no number of its type, or `n_action_steps` is less
+            than 1.
     """
+    for name in EXECUTION_OPTIONS:
+        if options.get(name) is not None:
+            _check_number(name, options[name], options[name])
     steps, decay = options.get("n_action_steps"), options.get("ensemble_decay")
     if steps is not None and decay is not None:
         raise SimScaleError(
@@ -46,7 +51,30 @@ def check_execution(options: Mapping[str, Any]) -> None:
         raise SimScaleError(f"expected n_action_steps of at least 1, got {steps}")
 
 
+def _check_number(name: str, value: Any, given: object) -> None:
+    kind = EXECUTION_OPTIONS[name]
+    if not is_of_type(value, kind) or abs(value) > _LARGEST:
+        raise SimScaleError(f"expected the policy option {name} as {kind.__name__}, got {given!r:.60}")
+
+
 def with_execution(options: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return a policy's `options` updated with `chosen`. A chosen execution option replaces all of the policy's."""
     replaced = EXECUTION_OPTIONS.keys() if EXECUTION_OPTIONS.keys() & chosen.keys() else set()
     return {name: value for name, value in options.items() if name not in replaced} | dict(chosen)
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, str]:
+    """Parse `--policy-option NAME=VALUE …` into values by name.
+
+    Raises:
+        SimScaleError: If a text does not have this form, or two texts have the same name.
+    """
+    options: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise SimScaleError(f"expected --policy-option NAME=VALUE, got {text!r}; for example n_action_steps=1")
+        if name in options:
+            raise SimScaleError(f"expected one value for the policy option {name!r}, got two")
+        options[name] = value
+    return options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,23 +72,6 @@ def _named_factory(model: str) -> tuple[PolicyFactory, str]:
         return BUILT_IN[model], ""
     factory: PolicyFactory = load_entry_point(ENTRY_POINTS, model)
     return factory, entry_point_names(ENTRY_POINTS)[model].partition(":")[0].strip()
-
-
-def parse_options(texts: Sequence[str]) -> dict[str, str]:
-    """Parse `--policy-option NAME=VALUE …` into values by name.
-
-    Raises:
-        SimScaleError: If a text does not have this form, or two texts have the same name.
-    """
-    options: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise SimScaleError(f"expected --policy-option NAME=VALUE, got {text!r}; for example n_action_steps=1")
-        if name in options:
-            raise SimScaleError(f"expected one value for the policy option {name!r}, got two")
-        options[name] = value
-    return options
 
 
 # Checkpoints

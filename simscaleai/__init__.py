@@ -1,1 +1,24 @@
-"""Learning: models, processing, data, checkpoints, training. It works on arrays and imports no simulator."""
+"""Learning: models, processing, data, checkpoints, training. Knows arrays, not simulators."""
+
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_PACKAGES = ("envs", "eval", "policies", "simscaleai")
+
+
+def _is_command() -> bool:
+    """Return whether this process was started as a command of this project."""
+    # With `python -m module words`, sys.orig_argv ends with "-m", the module and the words; sys.argv has as many words.
+    place = len(sys.orig_argv) - len(sys.argv)
+    if place > 0 and sys.orig_argv[place - 1] == "-m":
+        return sys.orig_argv[place].partition(".")[0] in _PACKAGES
+    return Path(sys.argv[0]).stem == "simscale"
+
+
+if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While libraries load there is nothing to clean up, so Ctrl-C ends the process at once, without a traceback. A
+    # command that writes files calls `command_line.raise_at_interrupt` first.
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,7 +13,7 @@ def asset_path(name: str) -> Path:
     Raises:
         SimScaleError: If the asset is missing.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).absolute().parent  # not resolved: installers may make each file a link to elsewhere
     for folder in (package / "assets", package.parent / "assets"):
         if (folder / name).exists():
             return folder / name

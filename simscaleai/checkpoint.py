@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from simscaleai.contract import Needs
 from simscaleai.errors import SimScaleError
-from simscaleai.files import replace_file
+from simscaleai.files import read_file, replace_file
 from simscaleai.json_data import DAMAGE, damage_text, is_of_type, parse_json, plain, read_checked
 from simscaleai.models.registry import create_model, list_models
 from simscaleai.processing import CHANNELS, Processor
@@ -37,6 +37,11 @@ CONFIG_VERSION = 2
 INFERENCE_VERSION = 1
 """Version of the inference code. It increases when the same weights would give other actions, for example because of
 another attention, precision or sampling procedure."""
+
+
+_MOST_BYTES = {CONFIG_FILE: 2**26, WEIGHTS_FILE: 2**35}
+_RESTORE = "copy the checkpoint again, or train the model again"
+_REBUILD = "use the code of the model that it was trained with, or train the model again"
 
 
 class CheckpointError(SimScaleError):
@@ -195,7 +200,8 @@ def save_checkpoint(
 
     folder = Path(folder)
     tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
-    _check_finite(folder, tensors)
+    advice = "leave out --half" if half else "lower the --learning-rate"
+    _check_finite(folder, tensors, advice)
     weights = save(tensors)
     config = CheckpointConfig(
         model=ModelConfig(name=model_name, arguments=dict(model_arguments), module=module),
@@ -226,7 +232,9 @@ def load_checkpoint(folder: str | Path, *, module: str | None = None) -> Checkpo
     config_bytes, weights = _read(folder, CONFIG_FILE), _read(folder, WEIGHTS_FILE)
     config = _parse_config(folder, config_bytes)
     if hashlib.sha256(weights).hexdigest() != config.weights.sha256:
-        raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is not the file that {CONFIG_FILE} was written with")
+        raise CheckpointError(
+            f"{folder}: {WEIGHTS_FILE} is not the file that {CONFIG_FILE} was written with; {_RESTORE}"
+        )
     model = _build_model(folder, config.model, module)
     _load_weights(folder, model, weights)
     return Checkpoint(model=model.eval(), config=config, digest=checkpoint_digest(config_bytes, weights))
@@ -234,10 +242,12 @@ def load_checkpoint(folder: str | Path, *, module: str | None = None) -> Checkpo
 
 def _read(folder: Path, name: str) -> bytes:
     try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+        return read_file(folder / name, _MOST_BYTES[name])
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
         raise CheckpointError(f"{folder} is no checkpoint: cannot read {name} ({reason})") from None
+    except SimScaleError as error:
+        raise CheckpointError(f"{folder} is no checkpoint: {error}") from None
 
 
 def _parse_config(folder: Path, data: bytes) -> CheckpointConfig:
@@ -304,19 +314,21 @@ def _load_weights(folder: Path, model: nn.Module, data: bytes) -> None:
     try:
         tensors = load(data)
     except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is damaged: {error}") from None
+        raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is damaged: {error}; {_RESTORE}") from None
     expected = model.state_dict()
     missing, unknown = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     if missing or unknown:
         raise CheckpointError(
-            f"{folder}: weights do not fit the model: missing {sorted(missing)[:3]}, unknown {sorted(unknown)[:3]}"
+            f"{folder}: weights do not fit the model: missing {sorted(missing)[:3]}, unknown {sorted(unknown)[:3]}; "
+            f"{_REBUILD}"
         )
     for name, tensor in expected.items():
         if tensors[name].shape != tensor.shape:
             raise CheckpointError(
-                f"{folder}: weight {name} has shape {tuple(tensors[name].shape)}, the model {tuple(tensor.shape)}"
+                f"{folder}: weight {name} has shape {tuple(tensors[name].shape)}, the model {tuple(tensor.shape)}; "
+                f"{_REBUILD}"
             )
-    _check_finite(folder, tensors)
+    _check_finite(folder, tensors, "train the model again with a lower --learning-rate")
     model.load_state_dict(tensors)
 
 
@@ -327,9 +339,9 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
     return tensor.to(torch.float16) if half and tensor.is_floating_point() else tensor
 
 
-def _check_finite(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+def _check_finite(folder: Path, tensors: Mapping[str, Tensor], advice: str) -> None:
     import torch
 
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{folder}: weight {name} holds a value that is not finite")
+            raise CheckpointError(f"{folder}: weight {name} holds a value that is not finite; {advice}")

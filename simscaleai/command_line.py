@@ -7,7 +7,9 @@ import inspect
 import io
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import fields
@@ -20,7 +22,7 @@ from simscaleai.errors import SimScaleError
 Config = TypeVar("Config")
 
 _FRAME = re.compile(r"\x1b\[[\d;]*m|[│╭╮╰╯]")
-_RULE = re.compile(r"^\s*─[─\s]*$", re.MULTILINE)
+_RULE = re.compile(r"^[ \t]*(?:─|---)[─-]*[ \t]*$", re.MULTILINE)
 _VALUE = re.compile(r"Error parsing (\S+): no type matching (?:\{None\}\|)?(.+) could be instantiated from (.+)")
 
 
@@ -28,6 +30,8 @@ def parse(
     config_type: type[Config] | Any, program: str, arguments: Sequence[str] | None, description: str | None = None
 ) -> Config:
     """Return a `config_type` with the values from the command line.
+
+    Every command begins here, so this also makes standard output and standard error safe to print to.
 
     Args:
         config_type: Frozen dataclass, or a union of them for subcommands. The text under a field is its flag's help.
@@ -39,6 +43,7 @@ def parse(
         SimScaleError: If a flag is unknown or missing, lacks its value, or has a value of another type.
         SystemExit: If the command line asks for the help, after the help was printed.
     """
+    make_streams_safe()
     import tyro
 
     if os.environ.get("NO_COLOR"):
@@ -54,6 +59,33 @@ def parse(
         if not ended.code:
             raise
     raise SimScaleError(f"{_as_one_line(printed.getvalue())} See {program} --help.")
+
+
+def make_streams_safe() -> None:
+    """Make printing work with closed streams, and with characters that the encoding of a stream lacks.
+
+    Output to a closed stream is discarded. A character that cannot be encoded is printed as its escape sequence.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, stream)
+            if stream.fileno() == number:
+                os.set_inheritable(number, True)  # otherwise a child process gives this number to another file
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def raise_at_interrupt() -> None:
+    """Let Ctrl-C raise `KeyboardInterrupt` from here on, so that a command can end in an orderly way.
+
+    A command calls this when its libraries are loaded, before it writes anything. Until then Ctrl-C ends the process at
+    once, because an exception in the middle of an import would be printed, or get lost: see `simscaleai/__init__.py`.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def say_mistake(mistake: BaseException) -> None:
@@ -89,10 +121,12 @@ def _set_help_texts(config_type: Any) -> None:
 
 def _as_one_line(panel: str) -> str:
     """Return tyro's error message as one line, without the frame and the help texts around it."""
-    _, _, panel = panel.partition("\n")  # the frame's title
-    first, *others = (section.strip("\n") for section in _RULE.split(_FRAME.sub("", panel)))
+    # A panel is a title and sections between rules. It has a frame of lines only where stdout's encoding is "utf-8".
+    _, _, panel = panel.partition("\n")
+    sections = [section.strip("\n") for section in _RULE.split(_FRAME.sub("", panel))]
+    first, *others = [section for section in sections if section.strip()] or [panel]
     problem = re.split(r"\n\s*\n", first)[0]
-    missing = re.findall(r"^ {5}(\S.*?)\s*$", problem, re.MULTILINE)
+    missing = re.findall(r"^ {5,6}(\S.*?)\s*$", problem, re.MULTILINE)
     if problem.lstrip().startswith("Missing from") and missing:
         return f"expected {', '.join(missing)}; got none."
     near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", "\n".join(others))

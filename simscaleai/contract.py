@@ -32,7 +32,9 @@ ImageSize = tuple[int, int]
 
 # Limits for sizes that are read from files, because a damaged file may contain a size that exceeds the memory.
 _FEATURE_SIZE_LIMIT = 1_000_000  # entries of one feature, exclusive
-_MAX_IMAGE_SIDE = 4096  # height or width of an image [px]
+MAX_IMAGE_SIDE = 4096
+"""Largest height or width of an image [px]."""
+_MAX_CONTROL_HZ = 1_000_000.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,15 @@ class Layout:
     def size(self) -> int:
         """Length of the vector."""
         return sum(feature.size for feature in self.features)
+
+    @property
+    def entry_names(self) -> list[str]:
+        """Name of each entry of the vector: that of its feature, with a number if the feature has several entries."""
+        return [
+            feature.name if feature.size == 1 else f"{feature.name}.{number}"
+            for feature in self.features
+            for number in range(feature.size)
+        ]
 
     def __str__(self) -> str:
         """Return the names, sizes and units of the features as text for messages."""
@@ -139,6 +150,10 @@ class EnvSpec:
     """Whether a repetition of the same start and actions on the same machine gives the same bytes."""
     distinct_starts: int | None = None
     """Number of different starts; None if every seed gives a different start."""
+
+    def __post_init__(self) -> None:
+        """Check that the numbers are possible, because they may come from a damaged file."""
+        _check_times(self.control_hz, self.max_episode_steps)
 
     def needs(self, *vectors: str, cameras: Mapping[str, ImageSize] | None = None, instruction: bool = False) -> Needs:
         """Return the needs of a reader (a policy, an expert or a recorder) of these `vectors` and `cameras`.
@@ -220,9 +235,10 @@ class Needs:
         """Check that the numbers are possible, because they may come from a damaged file."""
         if self.history < 1:
             raise SimScaleError(f"expected a history of at least 1, got {self.history}")
+        _check_times(self.control_hz, self.max_episode_steps)
         for camera, size in self.cameras.items():
-            if not all(0 < length <= _MAX_IMAGE_SIDE for length in size):
-                most = f"1 to {_MAX_IMAGE_SIDE} px"
+            if not all(0 < length <= MAX_IMAGE_SIDE for length in size):
+                most = f"1 to {MAX_IMAGE_SIDE} px"
                 raise SimScaleError(
                     f"expected images of camera {camera!r} with a height and width of {most}, got {size}"
                 )
@@ -315,6 +331,13 @@ def _differences_of_facts(needs: Needs, spec: EnvSpec) -> list[str]:
         for name, (ours, theirs) in facts.items()
         if ours is not None and ours != theirs
     ]
+
+
+def _check_times(control_hz: float | None, max_episode_steps: int | None) -> None:
+    if control_hz is not None and not 0 < control_hz <= _MAX_CONTROL_HZ:
+        raise SimScaleError(f"expected control_hz above 0 and at most {_MAX_CONTROL_HZ:.0f}, got {control_hz}")
+    if max_episode_steps is not None and max_episode_steps < 1:
+        raise SimScaleError(f"expected max_episode_steps of at least 1, got {max_episode_steps}")
 
 
 def _layout_text(layout: Layout | None) -> str:

@@ -8,6 +8,8 @@ A package declares its entry points in its `pyproject.toml`::
 
 from __future__ import annotations
 
+import sys
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -39,5 +41,11 @@ def load_entry_point(group: str, name: str) -> Any:
 
 
 def _points(group: str) -> list[EntryPoint]:
+    return _read_points(group, tuple(sys.path))
+
+
+@lru_cache
+def _read_points(group: str, places: tuple[str, ...]) -> list[EntryPoint]:
+    """Read the metadata of all packages, which takes long, once for each state of `sys.path`, which is `places`."""
     unique = {(point.name, point.value): point for point in entry_points(group=group)}
     return sorted(unique.values(), key=lambda point: point.name)

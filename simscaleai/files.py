@@ -4,19 +4,51 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 
 from simscaleai.errors import SimScaleError
 
 _PARTIAL = ".tmp"
+_UNFINISHED = ".unfinished"
+_ATTEMPTS = 20
 
 
 class WriteError(SimScaleError):
     """A file that cannot be written, for example because the disk is full."""
+
+
+def file_size(path: Path) -> int:
+    """Return the size of the regular file `path` [bytes].
+
+    Reading something else, such as a pipe or a device, might never end.
+
+    Raises:
+        SimScaleError: If `path` is no regular file.
+        OSError: If there is nothing at `path`.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise SimScaleError(f"expected a regular file, got {path}, which is a folder, pipe or device")
+    return status.st_size
+
+
+def read_file(path: Path, most: float = inf) -> bytes:
+    """Return the content of the regular file `path`, which may have at most `most` bytes.
+
+    Raises:
+        SimScaleError: If `path` is no regular file, or too large.
+        OSError: If it cannot be read.
+    """
+    size = file_size(path)
+    if size > most:
+        raise SimScaleError(f"expected at most {most:.0f} bytes in {path}, got {size}")
+    return path.read_bytes()
 
 
 def replace_file(path: Path, data: bytes | str) -> None:
@@ -24,13 +56,13 @@ def replace_file(path: Path, data: bytes | str) -> None:
 
     Args:
         path: The file. Its folder must exist.
-        data: The content; text is written as UTF-8.
+        data: The content; text is written as UTF-8, and half a character (a lone surrogate) as its escape sequence.
 
     Raises:
         WriteError: If the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
-    content = data.encode() if isinstance(data, str) else data
+    content = data.encode(errors="backslashreplace") if isinstance(data, str) else data
     try:
         with _write_errors(path):
             temporary.write_bytes(content)
@@ -46,7 +78,7 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         WriteError: If the line cannot be written.
     """
-    with _write_errors(path), path.open("a", encoding="utf-8") as file:
+    with _write_errors(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(line)
 
 
@@ -55,7 +87,7 @@ def complete_lines(path: Path) -> list[bytes]:
 
     A killed process may leave a last line without a newline. That line counts as not written.
     """
-    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return read_file(path).split(b"\n")[:-1] if path.exists() else []
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -73,43 +105,62 @@ def check_new_folder(path: Path) -> None:
         SimScaleError: If `path` is a file, or a folder that holds something. Nothing is ever overwritten.
         OSError: If the folder cannot be created.
     """
-    if path.exists() and not path.is_dir():
-        raise SimScaleError(f"expected a folder to write to, {path} is a file; choose another --output")
+    _check_no_file(path)
     if path.is_dir() and any(path.iterdir()):
         raise SimScaleError(f"{path} is not empty; choose another --output or remove it first")
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)  # only an attempt shows what the file system allows
-    for folder in missing:
-        try:
-            folder.rmdir()
-        except OSError:  # another process writes into this parent already
-            break
+    _remove_empty(_make_folders(path))  # only an attempt shows what the file system allows
 
 
 def create_folder(path: Path) -> None:
     """Create the folder `path` with its parents. It raises the same errors as `check_new_folder`."""
     check_new_folder(path)
-    path.mkdir(parents=True, exist_ok=True)
+    _make_folders(path)
+
+
+@contextmanager
+def output_folder(path: Path) -> Iterator[None]:
+    """Create the folder `path` with its parents, and hold its lock. At the end, remove what is new and still empty.
+
+    Raises:
+        SimScaleError: If `path` is a file, or another process holds the lock.
+        OSError: If the folder cannot be created.
+    """
+    _check_no_file(path)
+    created = _make_folders(path)
+    with locked(path):
+        try:
+            yield
+        finally:
+            _remove_empty(created)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder, which is renamed to `path` at the end. After an exception, it is removed.
+    """Yield a temporary folder to fill. At the end its content moves to `path`; after an exception it is removed.
+
+    The temporary folder lies in `path`, which may therefore be an empty folder of any kind: a link to one, a mount
+    point, or the working directory. The lock of `path` is held meanwhile.
 
     Raises:
-        SimScaleError: If `path` is a file, or a folder that holds something. Nothing is ever overwritten.
+        SimScaleError: If `path` is a file, a folder that holds something, or locked. Nothing is ever overwritten.
+        OSError: If the folder cannot be created.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise SimScaleError(f"{path} exists already; choose another --output or remove it first")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with output_folder(path):
+        for left in path.glob(f".*{_UNFINISHED}"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        check_new_folder(path)
+        temporary = Path(tempfile.mkdtemp(prefix=".", suffix=_UNFINISHED, dir=path))
+        moved: list[Path] = []
+        try:
+            yield temporary
+            for entry in sorted(temporary.iterdir()):
+                moved.append(entry.rename(path / entry.name))
+        except BaseException:
+            for entry in moved:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -128,10 +179,11 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SimScaleError(
-                f"another process is writing to {folder}; wait for it or choose another --output"
-            ) from error
+            is_busy = not (folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()))
+        except BlockingIOError:
+            is_busy = True
+        if is_busy:  # also if another process has just removed the folder
+            raise SimScaleError(f"another process is writing to {folder}; wait for it or choose another --output")
         yield
     finally:
         os.close(descriptor)
@@ -148,7 +200,24 @@ def _write_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _check_no_file(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise SimScaleError(f"expected a folder to write to, {path} is a file; choose another --output")
+
+
+def _make_folders(path: Path) -> list[Path]:
+    """Create the folder `path` with its parents, and return those that were missing, the innermost first."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):  # another process has just removed a parent that it had created for a check
+            path.mkdir(parents=True, exist_ok=True)
+            return missing
+    path.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove `folders`, the innermost first, up to the first that holds something."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

@@ -17,7 +17,7 @@ from simscaleai.errors import SimScaleError
 
 T = TypeVar("T")
 
-DAMAGE = (KeyError, TypeError, AttributeError, ValueError, RecursionError)
+DAMAGE = (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
 """Exceptions that reading JSON data raises if the data is damaged or has another structure."""
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simscaleai.command_line import parse, say_mistake
+from simscaleai.command_line import parse, raise_at_interrupt, say_mistake
 from simscaleai.errors import SimScaleError
 from simscaleai.training.config import TrainConfig
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from simscaleai.training.distributed import is_first_process
         from simscaleai.training.trainer import DivergedError, train
 
+        raise_at_interrupt()
         try:
             result = train(config)
         except DivergedError as error:

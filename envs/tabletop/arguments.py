@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from envs.tabletop.names import ACTION, CAMERAS, ENVIRONMENT_STATE, STATE
 from envs.tabletop.registration import find_task
@@ -30,7 +31,7 @@ def make_task_slots(
     num_envs: int,
     *,
     cameras: Sequence[str] = (),
-    image_size: tuple[int, int] = (128, 128),
+    image_size: int | tuple[int, int] = 128,
     environment_state: bool = False,
     terminate_on_success: bool = True,
     reward: str = "sparse",
@@ -39,8 +40,8 @@ def make_task_slots(
 ) -> TaskSlots:
     """Make the slots behind a Gymnasium environment; see `TaskVectorEnv` for the arguments."""
     check_choice("reward", reward, _REWARDS)
-    check_cameras(cameras, image_size)
-    size = (int(image_size[0]), int(image_size[1]))
+    check_cameras(cameras)
+    size = height_and_width(image_size)
     task_class = find_task(env_id)
     vectors = (STATE, ENVIRONMENT_STATE) if environment_state else (STATE,)
     return TaskSlots(
@@ -99,14 +100,21 @@ def check_choice(kind: str, value: object, choices: Sequence[object]) -> None:
         raise UnknownNameError(kind, value, choices)
 
 
-def check_cameras(cameras: Sequence[str], image_size: tuple[int, int]) -> None:
-    """Raise `SimScaleError` unless `cameras` are known names and `image_size` is a height and a width."""
+def check_cameras(cameras: Sequence[str]) -> None:
+    """Raise `SimScaleError` unless `cameras` are known names."""
     if isinstance(cameras, str):
         raise SimScaleError(f"cameras must be a sequence of names, for example ({cameras!r},), got a text")
     for camera in cameras:
         check_choice("camera", camera, CAMERAS)
-    if len(image_size) != 2 or min(image_size) < 1 or max(image_size) > MOST_PIXELS:
-        raise SimScaleError(f"image_size must be (height, width), each 1 to {MOST_PIXELS} px, got {image_size}")
+
+
+def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return the height and the width [px] that `size` gives, one number for both or two numbers."""
+    both = (size, size) if isinstance(size, int | np.integer) else tuple(size) if isinstance(size, Sequence) else ()
+    if len(both) != 2 or not all(isinstance(each, int | np.integer) and 1 <= each <= MOST_PIXELS for each in both):
+        expected = f"one number or (height, width), each 1 to {MOST_PIXELS} px"
+        raise SimScaleError(f"image_size must be {expected}, got {size!r}")
+    return int(both[0]), int(both[1])
 
 
 def find_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
@@ -117,13 +125,20 @@ def find_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
         raise UnknownNameError("autoreset_mode", mode, [each.value for each in AutoresetMode]) from error
 
 
-def check_actions(actions: NDArray[np.float32], shape: tuple[int, ...]) -> None:
-    """Raise `SimScaleError` unless `actions` is a floating-point array of shape `shape`."""
-    expected = f"expected actions of shape {shape} and a floating dtype"
-    if not isinstance(actions, np.ndarray):
-        raise SimScaleError(f"{expected}, got {type(actions).__name__}")
-    if actions.shape != shape or actions.dtype.kind != "f":
-        raise SimScaleError(f"{expected}, got shape {actions.shape} and dtype {actions.dtype}")
+def as_actions(actions: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return `actions` as an array of real numbers.
+
+    Raises:
+        SimScaleError: If they have another shape than `shape`, or are no real numbers.
+    """
+    expected = f"expected actions of shape {shape}, real numbers"
+    try:
+        array = np.asarray(actions)
+    except (TypeError, ValueError) as error:  # rows of different lengths, an array on a GPU
+        raise SimScaleError(f"{expected}, got {type(actions).__name__} ({' '.join(str(error).split())})") from error
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise SimScaleError(f"{expected}, got shape {array.shape} and dtype {array.dtype}")
+    return array
 
 
 def check_mask(name: str, mask: NDArray[np.bool_], num_envs: int) -> None:
@@ -141,8 +156,23 @@ def per_slot_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> Se
     if not isinstance(seeds, Sequence) or len(seeds) != num_envs:
         raise SimScaleError(f"expected an int or {num_envs} seeds, one per slot, got {seed!r}")
     if any(each is not None and (not isinstance(each, int | np.integer) or each < 0) for each in seeds):
-        raise SimScaleError(f"a seed must be an integer of at least 0 or None, got {seed!r}")
+        raise SimScaleError(
+            f"a seed must be an integer of at least 0 or None, got {seed if num_envs > 1 else seeds[0]!r}"
+        )
     return seeds
+
+
+def own_options(options: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, Any]:
+    """Return the options of `reset` that have one of `names`. The others belong to other tools and are ignored.
+
+    Raises:
+        UnknownNameError: If the name of an option is close to one of ours.
+    """
+    options = options or {}
+    for name in options:
+        if name not in names and get_close_matches(str(name), names, n=1, cutoff=0.8):
+            raise UnknownNameError("reset option", name, names)
+    return {name: options[name] for name in names if name in options}
 
 
 def per_slot_options(options: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]:

@@ -25,13 +25,15 @@ _TASKS: dict[str, str] = {}
 """Import path of each task class, "module:Class", by environment id."""
 
 
-def register_task(name: str, env_id: str, task: str) -> None:
+def register_task(name: str, env_id: str, task: str, max_episode_steps: int | None = None) -> None:
     """Register a tabletop task as an environment of the evaluator and of Gymnasium, single and vector.
 
     Args:
         name: Short name for the commands, for example "reach".
         env_id: Id with its version, for example "SimScale/Reach-v0".
         task: Import path of the task class, "module:Class". The module is imported when it is first needed.
+        max_episode_steps: Time limit of the task class, for the specification of Gymnasium. Then `gym.make` can set
+            another limit. None: the environment applies the limit itself, and `gym.make` can only shorten it.
 
     Raises:
         SimScaleError: If the name or the id belongs to another environment.
@@ -42,6 +44,7 @@ def register_task(name: str, env_id: str, task: str) -> None:
         env_id,
         entry_point="envs.tabletop.gym_env:TaskEnv",
         vector_entry_point="envs.tabletop.vector_env:TaskVectorEnv",
+        max_episode_steps=max_episode_steps,
         kwargs={"env_id": env_id},
     )
 

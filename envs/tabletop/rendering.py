@@ -2,19 +2,27 @@
 
 GL is loaded when the first picture is drawn, so a machine without GL can run everything that needs no images. `mujoco`
 is imported inside the functions: `envs.tabletop.simulation` must choose the GL backend first.
+
+`mujoco.Renderer` is not used. Its backend is fixed when a program imports `mujoco`, which may be too early, and its GL
+context stays current in the thread that drew last, so no other thread can draw.
 """
 
 from __future__ import annotations
 
 import copy
+import importlib
+import os
+import sys
 import warnings
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.tabletop.names import OVERVIEW
+from envs.tabletop.forks import SPAWN, never_destroy_in_forked_processes
+from envs.tabletop.names import CAMERAS, OVERVIEW
 from envs.tabletop.simulation import Simulation
 from simscaleai.assets import asset_path
 from simscaleai.errors import SimScaleError
@@ -29,6 +37,8 @@ _ADVICE = (
     "install software rendering (Debian: apt-get install libegl1 libgl1), or set MUJOCO_GL=egl if EGL is installed but "
     "there is no display, or use a policy without images"
 )
+_first_process: int | None = None
+"""Id of the process that created the first GL context. GL hangs in the processes that are forked from it."""
 
 
 class SceneRenderer:
@@ -47,18 +57,27 @@ class SceneRenderer:
         """
         import mujoco
 
+        _check_process()
         self._simulation = simulation
         self._data = mujoco.MjData(simulation.model)
-        model = _video_model(simulation, size) if video else copy.deepcopy(simulation.model)
-        model.vis.global_.offheight, model.vis.global_.offwidth = size
+        self._model = _video_model(simulation, size) if video else copy.deepcopy(simulation.model)
+        self._model.vis.global_.offheight, self._model.vis.global_.offwidth = size
+        self._scene, self._options = mujoco.MjvScene(self._model, maxgeom=10_000), mujoco.MjvOption()
+        self._cameras = {OVERVIEW: _overview(), **{name: _fixed(self._model.camera(name).id) for name in CAMERAS}}
+        self._rectangle = mujoco.MjrRect(0, 0, size[1], size[0])
         try:
             with warnings.catch_warnings(action="ignore"):  # a GL library that fails may warn twice
-                self._renderer = mujoco.Renderer(model, *size)
+                self._context = _context_class()(size[1], size[0])
+                with self._context.as_current():
+                    self._resources = mujoco.MjrContext(self._model, int(mujoco.mjtFontScale.mjFONTSCALE_150))
+                    mujoco.mjr_setBuffer(int(mujoco.mjtFramebuffer.mjFB_OFFSCREEN), self._resources)
         except (ImportError, RuntimeError, AttributeError, mujoco.FatalError) as error:
             raise SimScaleError(f"cannot render ({' '.join(str(error).split())}); {_ADVICE}") from error
+        never_destroy_in_forked_processes(self)
+        self._free = weakref.finalize(self, _free, self._context, self._resources)
         if not video:
             for flag in HIDDEN_IN_OBSERVATIONS:
-                self._renderer.scene.flags[int(getattr(mujoco.mjtRndFlag, f"mjRND_{flag}"))] = 0
+                self._scene.flags[int(getattr(mujoco.mjtRndFlag, f"mjRND_{flag}"))] = 0
 
     def draw(self, slot: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
         """Draw `slot`.
@@ -66,22 +85,76 @@ class SceneRenderer:
         Args:
             slot: The simulation to draw.
             pictures: Camera to the contiguous array (height, width, 3) that its picture is written into.
+
+        Raises:
+            SimScaleError: If this process was forked from one that had drawn.
         """
+        import mujoco
+
+        _check_process()
+        everything = int(mujoco.mjtCatBit.mjCAT_ALL)
         self._simulation.copy_data(slot, self._data)
-        for camera, picture in pictures.items():
-            self._renderer.update_scene(self._data, _overview() if camera == OVERVIEW else camera)
-            self._renderer.render(out=picture)
+        with self._context.as_current():
+            for camera, picture in pictures.items():
+                view = self._cameras[camera]
+                mujoco.mjv_updateScene(self._model, self._data, self._options, None, view, everything, self._scene)
+                mujoco.mjr_render(self._rectangle, self._scene, self._resources)
+                mujoco.mjr_readPixels(picture, None, self._rectangle, self._resources)
+                picture[:] = np.flipud(picture)
 
     def gl_name(self) -> str:
         """Return the name of the GL renderer. Two machines draw equal pictures only if their names are equal."""
         from OpenGL import GL
 
-        name: Any = GL.glGetString(GL.GL_RENDERER)
+        with self._context.as_current():
+            name: Any = GL.glGetString(GL.GL_RENDERER)
         return name.decode() if name else "none"
 
     def close(self) -> None:
         """Free the GL context."""
-        self._renderer.close()
+        self._free()
+
+
+def _check_process() -> None:
+    """Raise `SimScaleError` in a process that was forked from one that had drawn."""
+    global _first_process
+    _first_process = _first_process or os.getpid()
+    if _first_process != os.getpid():
+        raise SimScaleError(f"cannot render in a process that was forked from one that had rendered; {SPAWN}")
+
+
+def _context_class() -> Any:
+    """Return MuJoCo's class of GL contexts for the backend that MUJOCO_GL names now.
+
+    Raises:
+        RuntimeError: If the backend needs a display and there is none. An attempt could end the process.
+    """
+    import mujoco
+
+    backend = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if sys.platform.startswith("linux"):
+        if backend in ("egl", "osmesa"):
+            return importlib.import_module(f"mujoco.{backend}").GLContext
+        if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+            raise RuntimeError(f"MUJOCO_GL={backend or 'glfw'} needs a display")
+    return mujoco.GLContext
+
+
+def _free(context: Any, resources: mujoco.MjrContext) -> None:
+    """Free a GL context and what it holds, unless they belong to the process that this one was forked from."""
+    if _first_process == os.getpid():
+        with context.as_current():
+            resources.free()
+        context.free()
+
+
+def _fixed(number: int) -> mujoco.MjvCamera:
+    """Return the camera `number` of the scene."""
+    import mujoco
+
+    camera = mujoco.MjvCamera()
+    camera.type, camera.fixedcamid = int(mujoco.mjtCamera.mjCAMERA_FIXED), number
+    return camera
 
 
 def _overview() -> mujoco.MjvCamera:

@@ -17,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.tabletop.forks import SPAWN, never_destroy_in_forked_processes
 from envs.tabletop.names import CONTROL_HZ
 from simscaleai.assets import asset_path
 from simscaleai.errors import SimScaleError
@@ -80,6 +81,8 @@ class Simulation:
         scene: Stem of the scene's MJCF under assets/.
         model: The compiled scene; read-only.
         num_slots: Number of simulations, N.
+        num_threads: Threads that share the simulations.
+        state_rows: Complete state of each simulation, (N, number of values), live view. See `restore`.
         qpos: Joint positions, (N, nq), live view of the state.
         qvel: Joint velocities, (N, nv), live view.
         ctrl: Actuator commands, (N, nu), live view.
@@ -106,8 +109,8 @@ class Simulation:
         self.scene = scene
         self.model = load_scene(scene)
         self.num_slots = num_slots
-        threads = num_threads or _default_threads(num_slots)
-        self._batch = mujoco.batch.Batch(self.model, num_slots, nthread=threads, persistent=True)
+        self.num_threads = num_threads or _default_threads(num_slots)
+        self._batch = mujoco.batch.Batch(self.model, num_slots, nthread=self.num_threads, persistent=True)
         self.num_substeps = self._count_substeps()
         # A derived field that is bound after a call reads zero until the next call: bind everything here.
         bind = self._batch.bind
@@ -121,7 +124,10 @@ class Simulation:
         self._joint_axes, self._joint_anchors = bind("xaxis"), bind("xanchor")
         self.sensordata: NDArray[np.float64] = bind("sensordata")
         self._warning_counts: NDArray[np.int32] = self._batch.warning[:, :, 1]
-        self._state_rows: NDArray[np.float64] = self._batch.state
+        self.state_rows: NDArray[np.float64] = self._batch.state
+        self._process = os.getpid()
+        if self.num_threads > 1:
+            never_destroy_in_forked_processes(self)
 
     def _count_substeps(self) -> int:
         timestep = float(self.model.opt.timestep)
@@ -138,8 +144,12 @@ class Simulation:
 
         Returns:
             Mask (N,) of the simulations that diverged. Their state from before the call is restored.
+
+        Raises:
+            SimScaleError: If this process was forked after the simulations were made, and they need threads.
         """
-        before = self._state_rows.copy()
+        self._check_process()
+        before = self.state_rows.copy()
         failed = np.zeros(self.num_slots, dtype=bool)
         try:
             self._batch.step(ids=mask, nstep=self.num_substeps, stage=_VELOCITIES)
@@ -148,7 +158,7 @@ class Simulation:
         if not self._all_healthy():
             failed |= mask & self._diverged()
         if failed.any():
-            self._state_rows[failed] = before[failed]
+            self.state_rows[failed] = before[failed]
             self._batch.forward(ids=failed)
         return failed
 
@@ -165,7 +175,23 @@ class Simulation:
 
     def reset(self, mask: NDArray[np.bool_]) -> None:
         """Set the simulations in `mask` to the model's default state. Then write their state and call `forward`."""
+        self._check_process()
         self._batch.reset(ids=mask, stage=_NOTHING)
+
+    def restore(self, slots: NDArray[np.intp], states: NDArray[np.float64]) -> None:
+        """Put the simulations `slots` into `states`, which are earlier rows of `state_rows`, (n, number of values)."""
+        mask = np.zeros(self.num_slots, dtype=bool)
+        mask[slots] = True
+        self.reset(mask)  # clears the warnings of simulations that had diverged
+        self.state_rows[slots] = states
+        self._batch.forward(ids=mask, stage=_VELOCITIES)  # as after a step; later stages would change the state
+
+    def _check_process(self) -> None:
+        if self.num_threads > 1 and self._process != os.getpid():
+            raise SimScaleError(
+                f"an environment with {self.num_threads} threads does not work in a process that was forked after it "
+                f"was made; pass num_threads=1, or {SPAWN}"
+            )
 
     def forward(self, mask: NDArray[np.bool_]) -> None:
         """Compute all derived values of the simulations in `mask` from their state."""

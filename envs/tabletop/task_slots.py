@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import getdoc
 from typing import Any
 
@@ -89,7 +89,7 @@ class TaskSlots:
             needs: Vectors and cameras that `observe` returns; None for nothing.
             terminate_on_success: Whether an episode ends at its first success.
             max_episode_steps: Time limit in control steps; by default the task's.
-            dense_reward: Whether to return the task's shaped reward, instead of 1 at success and 0 otherwise.
+            dense_reward: Whether to return the shaped reward, see `Task.progress`, or 1 at success and 0 otherwise.
             num_threads: Threads that share the physics; see `Simulation`.
 
         Raises:
@@ -111,6 +111,7 @@ class TaskSlots:
         self._renderers: dict[tuple[ImageSize, bool], SceneRenderer] = {}
         self._elapsed = np.zeros(num_slots, dtype=np.int64)
         self._running = np.zeros(num_slots, dtype=bool)
+        self._progress = np.zeros(num_slots)  # for the dense reward alone
 
     def _index(self, slots: Slots) -> Slots | slice:
         """Return an index for the rows of `slots`: a slice for all rows, which is much quicker than an array."""
@@ -131,8 +132,9 @@ class TaskSlots:
         self.task.reset(slots, [start.seed for start in starts], [start.options for start in starts])
         self._elapsed[slots] = 0
         self._running[slots] = True
+        self._measure_progress(slots)
         instructions, targets, stages = self.task.instructions, self.task.targets, self.task.stage()
-        return [Begun(instructions[slot], {"target": targets[slot]}, stages[slot]) for slot in slots.tolist()]
+        return [Begun(instructions[slot], {"target": targets[slot] or None}, stages[slot]) for slot in slots.tolist()]
 
     def step(self, slots: Slots, actions: NDArray[np.floating[Any]]) -> Transition:
         """Advance `slots` by one control step.
@@ -149,8 +151,10 @@ class TaskSlots:
         """
         rows = self._index(slots)
         if not self._running[rows].all():
-            idle = slots[~self._running[slots]].tolist()
-            raise SimScaleError(f"slots {idle} run no episode; reset them before they are stepped")
+            idle = (
+                f"slots {slots[~self._running[slots]].tolist()} run" if self.num_slots > 1 else "the environment runs"
+            )
+            raise SimScaleError(f"{idle} no episode; call reset before step")
         finite = np.isfinite(actions).all(axis=1)
         executed = np.minimum(np.maximum(np.where(finite[:, None], actions, 0.0), -1.0), 1.0).astype(np.float32)
         diverged = self._simulate(rows, finite, executed)[rows]
@@ -161,9 +165,13 @@ class TaskSlots:
         truncated = ~terminated & (self._elapsed[rows] >= self.spec.max_episode_steps)
         ended = terminated | truncated
         self._running[rows] = ~ended
-        reward = self.task.dense_reward()[rows] if self._dense_reward else success.astype(np.float64)
+        reward = success.astype(np.float64)
+        if self._dense_reward:
+            progress = self.task.progress()
+            reward += np.where(faulty, 0.0, (progress - self._progress)[rows])
+            self._progress[rows] = progress[rows]
         return Transition(
-            reward=np.where(faulty, 0.0, reward),
+            reward=reward,
             terminated=terminated,
             truncated=truncated,
             success=success,
@@ -196,6 +204,61 @@ class TaskSlots:
             for row in np.flatnonzero(lost).tolist():
                 failures[row] = "diverged" if diverged[row] else classes[row] if finite[row] else "invalid_action"
         return failures
+
+    def _measure_progress(self, slots: Slots) -> None:
+        if self._dense_reward:
+            self._progress[slots] = self.task.progress()[slots]
+
+    def extend(self, slots: Slots) -> None:
+        """Let the episodes in `slots`, which the time limit has just ended, go on."""
+        self._running[slots] = True
+
+    # Saving and restoring
+
+    def save(self, slots: Slots) -> dict[str, Any]:
+        """Return everything that the future of the episodes in `slots` depends on, for `restore`. It can be pickled."""
+        return {"environment": self._identity(), "rows": [rows[slots] for rows in self._episode_arrays()]}
+
+    def restore(self, slots: Slots, saved: Mapping[str, Any]) -> None:
+        """Continue saved episodes in `slots`, bit for bit. These may be other slots, or slots of another object.
+
+        Raises:
+            SimScaleError: If `saved` comes from another environment.
+        """
+        if saved["environment"] != self._identity():
+            raise SimScaleError(f"expected a state of {self._identity()}, got one of {saved['environment']}")
+        for rows, values in zip(self._episode_arrays(), saved["rows"], strict=True):
+            rows[slots] = values
+        self.simulation.restore(slots, saved["rows"][0])
+        self.task.measure()
+        self._measure_progress(slots)
+
+    def _identity(self) -> tuple[str, str]:
+        return self.spec.env_id, self.spec.digest
+
+    def _episode_arrays(self) -> list[NDArray[Any]]:
+        """Return all arrays, each (N, …), that hold something about the running episodes."""
+        task = self.task.episode_arrays()
+        return [self.simulation.state_rows, self._controller.target, *task, self._elapsed, self._running]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the slots with their episodes. GL contexts are created anew."""
+        make = partial(
+            TaskSlots,
+            self.spec.env_id,
+            type(self.task),
+            self.num_slots,
+            self.needs,
+            terminate_on_success=self._terminate_on_success,
+            max_episode_steps=self.spec.max_episode_steps,
+            dense_reward=self._dense_reward,
+            num_threads=self.simulation.num_threads,
+        )
+        return make, (), self.save(np.arange(self.num_slots))
+
+    def __setstate__(self, saved: Mapping[str, Any]) -> None:
+        """Continue the episodes that were copied or pickled."""
+        self.restore(np.arange(self.num_slots), saved)
 
     # Observation
 

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from envs.slots import Start, Transition
 from envs.tabletop.arguments import (
     SeedStream,
     action_space,
-    check_actions,
+    as_actions,
     check_choice,
     check_mask,
     find_autoreset_mode,
     make_task_slots,
     observation_space,
+    own_options,
     per_slot_options,
     per_slot_seeds,
 )
@@ -38,7 +39,8 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     """N slots of one task, simulated together.
 
     An episode depends only on its seed and its actions, not on `num_envs` or on other slots. All three autoreset modes
-    of Gymnasium work. This class applies the time limit itself, since native vector environments take no wrappers.
+    of Gymnasium work. This class applies the time limit itself, since native vector environments take no wrappers. An
+    environment can be copied (`copy.deepcopy`) and pickled. The copy continues the episodes, bit for bit.
 
     A slot whose action is not finite, or whose simulation diverges, ends its episode at that step (`terminated`,
     `info["failure"]`) in the state from before the step. Other slots are not affected.
@@ -47,6 +49,7 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
 
     Attributes:
         task_slots: The slots, as a `SlotEnv`.
+        autoreset_mode: When a slot is reset after its episode ended.
 
     Example:
         >>> env = TaskVectorEnv("SimScale/PickPlace-v0", 16, cameras=("front",), image_size=(96, 96))
@@ -61,7 +64,7 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         num_envs: int = 1,
         *,
         cameras: Sequence[str] = (),
-        image_size: tuple[int, int] = (128, 128),
+        image_size: int | tuple[int, int] = 128,
         environment_state: bool = False,
         terminate_on_success: bool = True,
         reward: str = "sparse",
@@ -76,10 +79,11 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             env_id: Registered id, for example "SimScale/PickPlace-v0".
             num_envs: Number of slots, N.
             cameras: Cameras to observe, of "front" and "wrist".
-            image_size: Height and width of each image [px].
+            image_size: Height and width of each image [px]; one number for both.
             environment_state: Whether to observe `environment_state`, simulator truth.
             terminate_on_success: Whether an episode ends at its first success.
-            reward: "sparse" (1 at success, else 0) or "dense" (the task's shaped reward).
+            reward: "sparse" (1 at success, else 0) or "dense" (that plus the growth of `Task.progress`, which says how
+                a success pays most; from -1 to 2).
             max_episode_steps: Time limit in control steps; by default the task's.
             render_mode: None or "rgb_array" (`render` returns a picture of each slot in the video profile).
             autoreset_mode: When a slot is reset after its episode ended, as Gymnasium defines it.
@@ -89,7 +93,7 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             SimScaleError: If the value of an argument is not allowed.
         """
         check_choice("render_mode", render_mode, (None, "rgb_array"))
-        self._autoreset_mode = find_autoreset_mode(autoreset_mode)
+        self.autoreset_mode = find_autoreset_mode(autoreset_mode)
         self.task_slots = make_task_slots(
             env_id,
             num_envs,
@@ -104,7 +108,7 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self.metadata = {
             "render_modes": ["rgb_array"],
             "render_fps": CONTROL_HZ,
-            "autoreset_mode": self._autoreset_mode,
+            "autoreset_mode": self.autoreset_mode,
         }
         self.num_envs, self.render_mode = num_envs, render_mode
         self.single_action_space = action_space()
@@ -127,7 +131,8 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             seed: One seed for each slot, or an int s, which gives slot i the seed s + i. A slot without a seed draws
                 one from its own stream.
             options: "reset_mask" (N,) bool: the slots to reset, by default all. "target", "instruction": one value
-                for all slots, or one per slot (None: drawn from the seed); see the task.
+                for all slots, or one per slot (None: drawn from the seed); see the task. Options of other tools
+                are ignored.
 
         Returns:
             Observation (N, ...) and info. The rows of slots that were not reset stay as they were.
@@ -135,9 +140,7 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         Raises:
             SimScaleError: If a seed or an option is invalid, or the first reset does not cover every slot.
         """
-        options = options or {}
-        for name in options:
-            check_choice("reset option", name, ("reset_mask", *START_OPTIONS))
+        options = own_options(options, ("reset_mask", *START_OPTIONS))
         mask = options.get("reset_mask", self._all_true)
         check_mask("reset_mask", mask, self.num_envs)
         if not (mask | self._begun).all():
@@ -159,12 +162,12 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self._begin(slots, [Start(self._seed_streams[slot].next()) for slot in slots.tolist()])
 
     def step(
-        self, actions: NDArray[np.float32]
+        self, actions: ArrayLike
     ) -> tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
         """Advance by one control step.
 
         Args:
-            actions: (N, 4), floating point; values beyond ±1 are clipped.
+            actions: (N, 4), real numbers; values beyond ±1 are clipped.
 
         Returns:
             Observation, reward (N,), terminated (N,), truncated (N,), info. The end of an episode is reported once.
@@ -172,13 +175,13 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         Raises:
             SimScaleError: If `actions` has a wrong shape or dtype, or an episode has ended and its slot was not reset.
         """
-        check_actions(actions, (self.num_envs, ACTION.size))
+        rows = as_actions(actions, (self.num_envs, ACTION.size))
         slots = self._slots_to_step()
-        transition = self.task_slots.step(slots, actions if len(slots) == self.num_envs else actions[slots])
+        transition = self.task_slots.step(slots, rows if len(slots) == self.num_envs else rows[slots])
         reward, terminated, truncated, success, failure, stage = self._extend_to_all_slots(slots, transition)
         self._ended, self._success = terminated | truncated, success
         observation, info = self.task_slots.observe(self._all_slots, self._all_true), self._make_info(failure, stage)
-        if self._autoreset_mode == AutoresetMode.SAME_STEP and self._ended.any():
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and self._ended.any():
             observation, info = self._reset_ended_slots(self._ended.copy(), observation, info)
         return observation, reward, terminated, truncated, info
 
@@ -188,7 +191,7 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             raise SimScaleError("step before the first reset; call reset() first")
         if not self._ended.any():
             return self._all_slots
-        if self._autoreset_mode == AutoresetMode.DISABLED:
+        if self.autoreset_mode == AutoresetMode.DISABLED:
             ended = np.flatnonzero(self._ended).tolist()
             raise SimScaleError(f"slots {ended} have ended; reset them first (options={{'reset_mask': …}})")
         slots = np.flatnonzero(~self._ended)
@@ -244,6 +247,33 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         }
         present = np.ones((len(info), self.num_envs), dtype=bool)  # Gymnasium's masks, none of which share memory
         return info | {f"_{key}": row for key, row in zip(info, present, strict=True)}
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Return the attribute `name`, or what the method `name` returns, for each slot.
+
+        The slots share this object, so a value that is not one per slot is repeated.
+        """
+        if name in ("reset", "step", "close"):
+            raise SimScaleError(f"{name!r} is for all slots at once; call {name}() instead of call({name!r})")
+        single = f"single_{name}"  # as in `action_space`, whose counterpart for all slots has another shape
+        value = getattr(self, single if hasattr(self, single) else name)
+        result = value(*args, **kwargs) if callable(value) else value
+        return result if isinstance(result, tuple) and len(result) == self.num_envs else (result,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Return the attribute `name` of each slot; see `call`."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set the attribute `name`: one value, or a list with the same value for each slot.
+
+        Raises:
+            SimScaleError: If the values differ, since the slots share this object.
+        """
+        each = list(values) if isinstance(values, list | tuple) else [values] * self.num_envs
+        if len(each) != self.num_envs or any(value != each[0] for value in each):
+            raise SimScaleError(f"the {self.num_envs} slots share {name!r}; expected one value for all, got {values!r}")
+        setattr(self, name, each[0])
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Return each slot's picture in the video profile, or None without a render mode."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from envs.registration import Registration, find_environment
 from envs.slots import Begun, SlotEnv
+from eval.episodes.faults import logged
 from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer, Step
 from eval.episodes.plan import EpisodeSpec
@@ -107,7 +108,11 @@ def verify_dataset(
 def _find_environment(folder: Path, dataset: Dataset) -> Registration:
     environments = list(dataset.needs.environments or ())
     if len(environments) != 1:
-        raise VerificationError(f"{folder} does not say which environment it was made in; it cannot be replayed")
+        dataset.check_files()
+        raise VerificationError(
+            f"{folder} does not say which environment it was made in, so it cannot be replayed; its files are whole, "
+            f"and python -m simscaleai.data check {folder} checks what they hold"
+        )
     registration = find_environment(environments[0])
     executed, size = dataset.array_types.get(EXECUTED_ACTION), registration.offer().action.size
     if executed is None or executed.shape != (size,):
@@ -140,13 +145,16 @@ class _Replay:
         if not episodes:
             return
         env = self._make_environment(needs, min(NUM_ENVS, len(episodes)))
-        self.fingerprint = self.fingerprint or fingerprint(env.fingerprint())
-        comparison = _Comparison(self.folder, self.dataset, needs, self.differences)
-        policy = _StoredActions(comparison.stored_actions, env.spec.action.size)
-        plan = [EpisodeSpec(number, int(self.dataset.episodes[number].metadata["seed"])) for number in episodes]
-        shown = [Progress(len(self.dataset.episodes), earlier=self.results)] if self.progress else []
-        self.results += rollout(env, policy, plan, [comparison, *shown])
-        env.close()
+        try:
+            self.fingerprint = self.fingerprint or fingerprint(env.fingerprint())
+            comparison = _Comparison(self.folder, self.dataset, needs, self.differences)
+            policy = _StoredActions(comparison.stored_actions, env.spec.action.size)
+            plan = [EpisodeSpec(number, int(self.dataset.episodes[number].metadata["seed"])) for number in episodes]
+            shown = [Progress(len(self.dataset.episodes), earlier=self.results)] if self.progress else []
+            self.results += rollout(env, policy, plan, [comparison, *shown])
+        finally:
+            with logged("closing the environment"):
+                env.close()
 
     def _make_environment(self, needs: Needs, num_slots: int) -> SlotEnv:
         try:

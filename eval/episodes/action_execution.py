@@ -66,7 +66,7 @@ class ChunkQueue(ActionExecutor):
     def __init__(self, n_action_steps: int | None, num_slots: int, action_size: int) -> None:
         """Execute `n_action_steps` actions of each chunk; None for all of them."""
         self._n_action_steps = n_action_steps
-        self._chunks = np.zeros((num_slots, n_action_steps or 1, action_size), dtype=np.float32)
+        self._chunks = np.zeros((num_slots, 1, action_size), dtype=np.float32)  # grows with the chunks that come
         self._next = np.zeros(num_slots, dtype=np.intp)
         self._end = np.zeros(num_slots, dtype=np.intp)
 

@@ -7,7 +7,9 @@ of the environment means that the set-up is wrong; it ends the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -19,6 +21,8 @@ from eval.episodes.results import ENVIRONMENT_EXCEPTION, POLICY_EXCEPTION, POLIC
 from policies.base import Policy
 from simscaleai.contract import Observation
 from simscaleai.errors import PolicyUnavailable, SimScaleError
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +44,18 @@ class Fault(Exception):
         self.status = status
         self.failure = failure
         self.slots = None if slots is None else frozenset(slots)
+
+
+@contextmanager
+def logged(action: str) -> Iterator[None]:
+    """Log an exception of the block instead of raising it; `action` says what the block does.
+
+    It is for closing: an exception there would hide the one that has ended a run, or end a run that is complete.
+    """
+    try:
+        yield
+    except (Exception, SystemExit):
+        logger.exception("%s failed", action)
 
 
 class PolicyCalls:

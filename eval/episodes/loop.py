@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from envs.slots import Begun, SlotEnv, Start, Transition
 from eval.episodes.action_execution import make_executor
-from eval.episodes.faults import EnvironmentCalls, Fault, PolicyCalls
+from eval.episodes.faults import EnvironmentCalls, Fault, PolicyCalls, logged
 from eval.episodes.history import History
 from eval.episodes.observer import Observer, Step
 from eval.episodes.plan import EpisodeSpec
@@ -104,9 +104,11 @@ class _Loop:
         try:
             return self._run()
         finally:
-            self._abandon_running()
-            for observer in self._observers:
-                observer.close()
+            with logged("abandoning the running episodes"):
+                self._abandon_running()
+            for close in [each.close for each in self._observers] + [each.close for each in self._probes]:
+                with logged("closing an observer or a probe"):
+                    close()
 
     def _run(self) -> list[EpisodeResult]:
         for observer in self._observers:

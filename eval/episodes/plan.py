@@ -29,6 +29,12 @@ VALIDATION_SEEDS = range(2_000_000_000, 3_000_000_000)
 DEVELOPMENT_SEEDS = range(3_000_000_000, 4_000_000_000)
 """Development of experts and environments, and tests of the code."""
 
+SEEDS = range(2**63)
+"""All seeds."""
+
+MOST_EPISODES = len(TEST_SEEDS)
+"""Largest number of episodes in a plan, which is kept in memory."""
+
 
 class PlanError(SimScaleError):
     """A plan that cannot be run, or whose result would be meaningless."""
@@ -56,10 +62,12 @@ def plan_episodes(episodes: int, seed: int = 0) -> tuple[EpisodeSpec, ...]:
     """Plan `episodes` episodes with the seeds `seed`, `seed + 1` and so on.
 
     Raises:
-        PlanError: If there is no episode or a seed is negative.
+        PlanError: If there is no episode, there are more than `MOST_EPISODES`, or a seed is out of range.
     """
     if episodes < 1:
         raise PlanError(f"expected at least 1 episode, got {episodes}")
+    if episodes > MOST_EPISODES:
+        raise PlanError(f"expected at most {MOST_EPISODES} episodes, as many as there are test seeds; got {episodes}")
     return plan_seeds(range(seed, seed + episodes))
 
 
@@ -67,12 +75,14 @@ def plan_seeds(seeds: Sequence[int]) -> tuple[EpisodeSpec, ...]:
     """Plan one episode for each of `seeds`, in that order.
 
     Raises:
-        PlanError: If there is no seed, a seed is negative, or a seed occurs twice: a repeat is no new evidence.
+        PlanError: If there is no seed, a seed is out of range, or a seed occurs twice: a repeat is no new evidence.
     """
     if not seeds:
         raise PlanError("expected at least 1 seed, got none")
     if min(seeds) < 0:
         raise PlanError(f"expected seeds of at least 0, got {min(seeds)}")
+    if max(seeds) not in SEEDS:
+        raise PlanError(f"expected seeds of at most {SEEDS[-1]}, got {max(seeds)}")
     repeated = sorted(seed for seed, times in Counter(seeds).items() if times > 1)
     if repeated:
         raise PlanError(f"expected each seed once, got {repeated[:10]} more than once; give other seeds")

@@ -27,3 +27,6 @@ class Probe:
     def act(self, actions: NDArray[np.float32], slots: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return what the environment gets in `slots` instead of `actions` (n, A), which must not be changed."""
         return actions
+
+    def close(self) -> None:
+        """Free what is held. Called at the end of the run, also after an error."""

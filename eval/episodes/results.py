@@ -40,6 +40,9 @@ POLICY_UNAVAILABLE = "policy_unavailable"
 WORKER_DIED = "worker_died"
 """Error class: the worker process exited, and so did a second one that ran only this episode."""
 
+_LARGEST = 2**63 - 1
+"""Largest number in a result. A file of unknown origin may hold one with which nothing can be computed."""
+
 Status = Literal["success", "failure", "error"]
 
 _OPTIONAL = ("task", "arm", "perturbation")
@@ -102,13 +105,14 @@ class EpisodeResult:
         required = cls.__dataclass_fields__.keys() - set(_OPTIONAL)
         wrong = (required - values.keys()) | (values.keys() - cls.__dataclass_fields__.keys())
         if wrong:
-            raise ResultsError(f"an episode's line has missing or unknown keys: {', '.join(sorted(wrong))}")
+            raise ResultsError(f"an episode's line has missing or unknown keys: {', '.join(sorted(wrong)):.200}")
         for name, kind in _kinds().items():
             if name in values and not is_of_type(values[name], kind):
                 raise ResultsError(f"{name.rstrip('_')} has an invalid value: {values[name]!r:.60}")
         result = cls(**values)
-        if min(result.seed, result.episode_index, result.steps) < 0:
-            raise ResultsError("an episode has a negative seed, index or number of steps")
+        for name in ("seed", "episode_index", "steps"):
+            if not 0 <= getattr(result, name) <= _LARGEST:
+                raise ResultsError(f"expected {name} of 0 to {_LARGEST}, got {getattr(result, name)}")
         return result
 
 

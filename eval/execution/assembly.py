@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval.episodes.faults import logged
 from policies.base import Policy
 from simscaleai.contract import EnvSpec, Needs, check_needs, union_of_needs
 from simscaleai.errors import SimScaleError
-
-logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from envs.registration import Registration
@@ -78,14 +76,13 @@ def closing(env: SlotEnv, *policies: Policy) -> Iterator[SlotEnv]:
     try:
         yield env
     finally:
-        env.close()
+        with logged("closing the environment"):
+            env.close()
         for policy in policies:
-            _close_policy(policy)
+            close_policy(policy)
 
 
-def _close_policy(policy: Policy) -> None:
-    """Close `policy`. All episodes have ended by then, so an exception is only logged."""
-    try:
+def close_policy(policy: Policy) -> None:
+    """Close `policy`. An exception is only logged."""
+    with logged("closing the policy"):
         getattr(policy, "close", lambda: None)()
-    except (Exception, SystemExit):
-        logger.exception("the policy raised when it was closed")

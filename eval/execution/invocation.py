@@ -23,17 +23,18 @@ from eval.execution.evaluation import EvaluationJob
 from eval.execution.planning import RunPlan
 from eval.execution.processes import run_in_workers
 from eval.execution.watchdog import Watchdog
-from eval.observers.film.video import film_cameras
+from eval.observers.film.video import PICTURE_SIZE, check_filming, film_cameras
 from eval.observers.film.video_file import remove_partial_videos
 from eval.observers.log import EpisodeLog
 from eval.observers.stopping import Stopping
 from eval.probing.instructions import choice_of_targets
 from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
-from eval.runs.episode_lines import episodes_digest
+from eval.runs.episode_lines import EPISODES_FILE, episodes_digest
 from eval.runs.folder import check_same_run, earlier_record, earlier_results
 from eval.runs.provenance import fingerprint, source_state
 from eval.runs.receipts import collect_receipts
 from eval.runs.record import (
+    RECORD_FILE,
     PolicyRecord,
     Reference,
     Resolved,
@@ -102,7 +103,7 @@ class Invocation:
         if before is not None:
             check_same_run(self.folder, before, self.record)
             collect_receipts(self.folder)  # a record of version 1 holds receipts, and is replaced below
-            self.record = replace(self.record, timing=before.timing)
+            self.record = replace(self.record, timing=_earlier_timing(self.folder, before))
             self.earlier, self.is_resumed = earlier_results(self.folder, self.plan.specs), True
         self.stopping = Stopping(self.plan.rule, self.earlier) if self.plan.rule else None
         self._log = EpisodeLog(self.folder, self.earlier, *([self.stopping.keeps] if self.stopping else []))
@@ -193,12 +194,15 @@ class Invocation:
         return SequentialRecord(
             rule=self.plan.rule.name,
             threshold=self.plan.rule.threshold,
-            vs=None if reference is None else _reference(reference.folder),
+            vs=None if reference is None else self._reference(reference.folder),
             limit=limit,
             episodes=n,
             decided=decided,
             saved=limit - n if decided else 0,
         )
+
+    def _reference(self, folder: Path) -> Reference:
+        return Reference(folder=str(folder), episodes_sha256=episodes_digest(self.job.home / folder))
 
     def _remove_files_beyond(self, n: int) -> None:
         """Remove videos and traces of episodes after the first `n`. They had begun before the run was stopped."""
@@ -226,8 +230,7 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     registration = job.registration
     spec = registration.offer()
     job.interventions.check(policy.needs, spec.env_id)
-    if job.filmed:
-        film_cameras(spec)  # refuses an environment that cannot be filmed
+    cameras = film_cameras(spec) if job.filmed else ()
     plan = replace(plan, specs=job.interventions.planned(plan.specs, spec.env_id))
     _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
     slots = _slots(job.num_envs, plan, workers, with_images=bool(policy.needs.cameras))
@@ -235,6 +238,8 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
     with closing(job.build_environment(policy, 1 if workers > 1 else slots), policy) as env:
         machine = fingerprint(env.fingerprint())
+        if cameras:
+            check_filming(env, plan.specs[0], cameras, (PICTURE_SIZE, PICTURE_SIZE))
         if workers == 1:
             yield Invocation(job, policy, env, plan, workers, machine)
             return
@@ -255,8 +260,16 @@ def _check_reference(plan: RunPlan, conditions: EpisodeConditions) -> None:
         raise PlanError(f"not comparable with {plan.reference.folder} (A) of --vs: {differences}")
 
 
-def _reference(folder: Path) -> Reference:
-    return Reference(folder=str(folder), episodes_sha256=episodes_digest(folder))
+def _earlier_timing(folder: Path, before: RunRecord) -> Timing:
+    """Return the timing of the earlier invocations of the run in `folder`, whose record is `before`.
+
+    An invocation that was killed has written no time. It took as long as from its record to its last episode.
+    """
+    timing, episodes = before.timing, folder / EPISODES_FILE
+    if before.summary is not None or not episodes.exists():
+        return timing
+    killed = max(0.0, episodes.stat().st_mtime - (folder / RECORD_FILE).stat().st_mtime)
+    return replace(timing, seconds=(timing.seconds or 0.0) + killed)
 
 
 def _timing(before: Timing, results: Sequence[EpisodeResult], seconds: float) -> Timing:

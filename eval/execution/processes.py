@@ -24,10 +24,12 @@ from multiprocessing.connection import wait
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
+from eval.episodes.faults import logged
 from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec
-from eval.episodes.pulse import NOBODY, POLICY, Pulse
+from eval.episodes.pulse import NOBODY, PARTY_NAMES, POLICY, Pulse
 from eval.episodes.results import ENVIRONMENT_TIMEOUT, POLICY_TIMEOUT, WORKER_DIED, EpisodeResult, Status
+from eval.execution.watchdog import LATER, WARN_SECONDS
 from eval.execution.worker import Breakdown, WorkerJob, work
 from simscaleai.errors import SimScaleError
 
@@ -74,6 +76,7 @@ class _Worker:
         """Unfinished episodes of the worker, by index."""
         self.has_begun = False
         """Whether the worker has asked for an episode."""
+        self._warn_after = WARN_SECONDS
         cells: MutableSequence[float] = RawArray("d", 2)
         self.pulse = Pulse(cells)
         self.connection, theirs = _CONTEXT.Pipe()
@@ -81,6 +84,13 @@ class _Worker:
         self.process = _CONTEXT.Process(target=work, args=(theirs, job, cells), daemon=True)
         self.process.start()
         theirs.close()
+
+    def warn_if_silent(self) -> None:
+        """Log that the policy or the environment has not answered for a long time."""
+        if party := self.pulse.overdue(self._warn_after):
+            text = "the %s has not answered for %g s; episodes %s wait"
+            logger.warning(text, PARTY_NAMES[party], self._warn_after, ", ".join(map(str, self.specs)))
+            self._warn_after *= LATER
 
     def stop(self) -> None:
         """End the process, by force if necessary."""
@@ -134,9 +144,11 @@ class _Pool:
                 observer.on_run_end(results)
             return results
         finally:
-            self._stop_workers()
+            with logged("stopping the workers"):
+                self._stop_workers()
             for observer in self._observers:
-                observer.close()
+                with logged("closing an observer"):
+                    observer.close()
 
     def _is_unfinished(self) -> bool:
         enough = any(observer.has_seen_enough for observer in self._observers)
@@ -180,6 +192,7 @@ class _Pool:
 
     def _end_hanging_workers(self) -> None:
         for worker in list(self._workers.values()):
+            worker.warn_if_silent()
             party = worker.pulse.overdue(self._job.timeout)
             if party == NOBODY:
                 continue

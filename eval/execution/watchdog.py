@@ -9,13 +9,18 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 
 from eval.episodes.pulse import PARTY_NAMES, Pulse
+from simscaleai.command_line import printable
 
-WARN_SECONDS = 60.0
-"""Time without an answer after which the watchdog warns [s]."""
+WARN_SECONDS = 15.0
+"""Time without an answer after which the watchdog warns for the first time [s]."""
+
+LATER = 4
+"""Factor by which the time until the next warning grows, so that a slow policy causes few warnings."""
 
 EXIT_CODE = 1
 """Exit code of a run that ends because of a timeout: some episodes could not be run."""
@@ -32,7 +37,7 @@ class Watchdog:
         Args:
             pulse: Says which party must answer, and since when.
             folder: Folder of the run, for the message.
-            timeout: Time without an answer after which the process ends [s].
+            timeout: Time without an answer after which the process ends [s]; infinity only to warn.
             warn_after: Time without an answer after which a warning is printed [s].
         """
         self._pulse, self._folder, self._timeout, self._warn_after = pulse, folder, timeout, warn_after
@@ -50,14 +55,14 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        warned = False
+        warn_after = self._warn_after
         while not self._ended.wait(min(_SECONDS_BETWEEN_CHECKS, self._timeout / 4)):
             if self._pulse.overdue(self._timeout):
                 self._end_process()
-            late = bool(self._pulse.overdue(self._warn_after))
-            if late and not warned:
-                print(f"warning: {self._text(self._warn_after)}", file=sys.stderr, flush=True)
-            warned = late
+            if self._pulse.overdue(warn_after):
+                end = f"; the run ends after {self._timeout:g} s (--timeout)" if isfinite(self._timeout) else ""
+                print(f"warning: {self._text(warn_after)}{end}", file=sys.stderr, flush=True)
+                warn_after *= LATER
 
     def _text(self, seconds: float) -> str:
         party = PARTY_NAMES.get(self._pulse.overdue(seconds), "policy")
@@ -65,8 +70,9 @@ class Watchdog:
         return f"the {party} has not answered for {seconds:g} s; slots {slots} wait"
 
     def _end_process(self) -> None:
+        folder = printable(str(self._folder))
         print(
-            f"error: {self._text(self._timeout)}. The run ends; finished episodes are in {self._folder}. "
+            f"error: {self._text(self._timeout)}. The run ends; finished episodes are in {folder}. "
             "Add --resume to continue, and --workers 2 to kill calls that hang and try them again",
             file=sys.stderr,
             flush=True,

@@ -13,8 +13,9 @@ import os
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, MutableSequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from threading import Thread
 
 from eval.episodes.observer import Observer
@@ -34,6 +35,8 @@ class WorkerJob(ABC):
     num_envs: int
     """Number of slots of each worker."""
     terminate_on_success: bool
+    home: Path = field(default_factory=Path.cwd)
+    """Working directory of the user, from which relative paths start. A policy may change that of a process."""
     timeout: float = TIMEOUT_SECONDS
     """Time that policy or environment may take for one answer [s]."""
 
@@ -66,6 +69,7 @@ def work(connection: Connection, job: WorkerJob, cells: MutableSequence[float]) 
     Thread(target=_exit_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has ended
         try:
+            os.chdir(job.home)
             job.run(_requests(connection), _Reporter(connection), Pulse(cells))
         except SimScaleError as mistake:
             connection.send(Breakdown(str(mistake), is_mistake=True))

@@ -76,3 +76,7 @@ class OtherSceneImages(_ConstantImages):
         self._env.reset(slot, [Start(other_seed(seed, "vision", TEST_SEEDS))])
         drawn = self._env.observe(slot, np.ones(1, dtype=bool))
         return {camera: np.broadcast_to(drawn[camera][0], image.shape) for camera, image in seen.items()}
+
+    def close(self) -> None:
+        """Close the environment that draws the images."""
+        self._env.close()

@@ -5,8 +5,10 @@ python -m eval.report runs/a runs/b --output report.html
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +23,8 @@ from eval.runs.episode_lines import EPISODES_FILE
 from eval.runs.receipts import RECEIPTS_FILE
 from eval.runs.record import RECORD_FILE
 from eval.terminal.command import COMPLETE, run_command
+from eval.terminal.console import output_to_stderr, printable_lines
+from simscaleai.command_line import printable
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
 
@@ -54,14 +58,16 @@ def report(config: ReportConfig) -> Path | None:
     """
     chosen = _format(config)
     _check_output(config.output)
-    text = _RENDER[chosen](build_report(config.runs))
+    with output_to_stderr(), chdir("."):  # the page asks an environment for the starts of episodes
+        found = build_report(config.runs)
+    text = _RENDER[chosen](found)
     text = text.encode("utf-8", errors="replace").decode()  # an escape in JSON may give a lone surrogate
     output = config.output or (config.runs[0] / "report.html" if chosen == "html" else None)
     if output is None:
-        sys.stdout.write(text)
+        print(printable_lines(text), end="")
         return None
     replace_file(output, text.encode())
-    print(f"{output}  {_size_text(output.stat().st_size)}")
+    print(printable(f"{output}  {_size_text(output.stat().st_size)}"))
     return output
 
 
@@ -86,6 +92,10 @@ def _check_output(output: Path | None) -> None:
         raise SimScaleError(f"{output} would replace a file of a run; choose another --output")
     if output.is_dir():
         raise SimScaleError(f"expected a file to write, {output} is a folder; choose another --output")
+    if not os.access(output.parent, os.W_OK):
+        raise SimScaleError(
+            f"cannot write {output}: its folder does not exist or is not writable; choose another --output"
+        )
 
 
 def _write(config: ReportConfig) -> int:

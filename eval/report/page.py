@@ -17,6 +17,7 @@ from eval.report.videos import Videos
 MOST_ROWS = 1000
 """Episodes in the table of a run; JSON lists all."""
 
+_MOST_COMMAND = 2000  # characters of a command that is in each row of a table
 _MOST_IMAGE_BYTES = 1_000_000  # of all receipts of a run, in base64
 _MARGIN = 0.03  # [m], around the points of a map
 
@@ -36,6 +37,7 @@ def render_page(report: Report) -> str:
             replay_both=replay_both,
             held_steps=HELD_STEPS,
             most_rows=MOST_ROWS,
+            most_command=_MOST_COMMAND,
             most_places=MOST_EPISODES,
             style=style,
             script=script,
@@ -78,7 +80,7 @@ def _maps(report: RunReport) -> list[_Map]:
 
 def _points(report: RunReport, place: Places) -> tuple[_Point, ...]:
     points = [
-        # The world's x is up on the page and its y to the left, as seen by a robot that looks along x.
+        # The first coordinate is up on the page and the second to the left, as seen by a robot that looks along x.
         _Point(-1000 * y, -1000 * x, result.status == "success", f"seed {result.seed}: {result.failure or 'success'}")
         for (x, y), result in zip(place.xy.tolist(), report.results, strict=False)
     ]

@@ -5,16 +5,19 @@ A run does not record them, because the start of an episode is a function of its
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.slots import SlotEnv, SlotFault, Start
+from envs.slots import SlotEnv, Start
 from eval.episodes.results import EpisodeResult
-from simscaleai.contract import EnvSpec, Observation
+from simscaleai.contract import EnvSpec, Feature, Observation
 from simscaleai.errors import SimScaleError
+
+logger = logging.getLogger(__name__)
 
 MOST_EPISODES = 1000
 """Largest number of episodes on a map; more points would hide each other."""
@@ -28,8 +31,10 @@ class Places:
 
     feature: str
     """Name of the feature of the environment's state."""
+    frame: str
+    """Frame of the positions, for example "world"."""
     xy: NDArray[np.float64]
-    """Horizontal position in the world frame, shape (n, 2) [m]."""
+    """First two coordinates of each position, shape (n, 2) [m]; in the world frame they are horizontal."""
 
     @property
     def title(self) -> str:
@@ -45,8 +50,8 @@ def starting_places(environment: EnvSpec, results: Sequence[EpisodeResult]) -> t
         results: The episodes.
 
     Returns:
-        One entry for each position in the privileged vectors; empty if the environment is not installed, or has
-        changed since the run.
+        One entry for each position in the privileged vectors; empty if the environment is not installed, has changed
+        since the run, or raises.
     """
     from envs.registration import find_environment
 
@@ -64,15 +69,21 @@ def starting_places(environment: EnvSpec, results: Sequence[EpisodeResult]) -> t
             observation = _beginnings(env, results)
         finally:
             env.close()
-    except (SimScaleError, SlotFault, ImportError):  # not installed, or without these targets
+        found = [_places(spec, key, feature, observation) for feature, key in positions.items()]
+    except SimScaleError:  # not installed, or without these targets
         return ()
-    return tuple(_places(spec, key, feature, observation) for feature, key in positions.items())
+    except (Exception, SystemExit) as error:  # an environment of others; the report is complete without maps
+        logger.warning(
+            "%s raised %s: %s; the report has no maps of it", environment.env_id, type(error).__name__, error
+        )
+        return ()
+    return tuple(place for place in found if np.isfinite(place.xy).all())
 
 
-def _positions(spec: EnvSpec) -> dict[str, str]:
-    """Return the name of each position in the privileged vectors with the key of its vector."""
+def _positions(spec: EnvSpec) -> dict[Feature, str]:
+    """Return each position in the privileged vectors with the key of its vector."""
     return {
-        feature.name: key
+        feature: key
         for key, layout in spec.vectors.items()
         for feature in layout.features
         if layout.privileged and feature.unit == "m" and feature.size >= 2 and feature.name.endswith("position")
@@ -94,5 +105,6 @@ def _start(result: EpisodeResult) -> Start:
     return Start(result.seed, {} if result.target is None else {"target": result.target})
 
 
-def _places(spec: EnvSpec, key: str, feature: str, observation: Observation) -> Places:
-    return Places(feature, spec.vectors[key].get(observation[key], feature)[:, :2].astype(np.float64))
+def _places(spec: EnvSpec, key: str, feature: Feature, observation: Observation) -> Places:
+    positions = spec.vectors[key].get(observation[key], feature.name)
+    return Places(feature.name, feature.frame, positions[:, :2].astype(np.float64))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.statistics.percentage import points_text
+from simscaleai.json_data import is_of_type
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,7 +51,7 @@ def _filters() -> dict[str, Callable[..., Any]]:
 
 def _number(value: Any, digits: int = 3) -> str:
     """Return `value` with `digits` decimals; "—" for None, which in a receipt means that a number was not finite."""
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else "—"
+    return f"{value:.{digits}f}" if is_of_type(value, float) else "—"
 
 
 def _cell(text: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,49 +13,59 @@ from eval.episodes.plan import EpisodeSpec
 from eval.episodes.results import EpisodeResult, ResultsError
 from eval.runs.episode_lines import EPISODES_FILE, read_results
 from eval.runs.record import RECORD_FILE, RunRecord
-from simscaleai.files import check_new_folder, remove_partial_files
+from simscaleai.files import check_new_folder, locked, remove_partial_files
 from simscaleai.json_data import json_differences
 
 MAY_DIFFER = ("checkpoint", "json", "num_envs", "output", "quiet", "resume", "timeout", "vs", "workers")
 """Entries of the configuration that may change when a run is resumed, because they do not change its results.
 Weights and the run of --vs are compared by their digests instead."""
 
+_RUNS = Path("runs")  # holds the runs without --output
 _IN_VERSION_1 = ("env_id", "digest", "max_episode_steps")
 """Entries of the environment that a record of schema version 1 holds."""
 
 
-def check_output(folder: Path, *, resume: bool) -> None:
+def check_output(folder: Path | None, *, resume: bool, is_locked: bool = False) -> None:
     """Check, before a run starts, that it can write into `folder`.
 
     Removes the incomplete files of a process that was killed while it wrote its first record.
 
     Args:
-        folder: Folder of the run; it need not exist.
+        folder: Folder of the run; it need not exist. None for a new folder in `runs`.
         resume: Whether to continue the run in `folder`, if there is one.
+        is_locked: Whether the caller holds the lock of `folder`.
 
     Raises:
         ResultsError: If `folder` holds a run and `resume` is false, holds a damaged run, or is not writable.
-        SimScaleError: If `folder` is a file, or holds files that are not of a run.
+        SimScaleError: If `folder` is a file, holds files that are not of a run, or is locked by another process.
         OSError: If `folder` cannot be created.
     """
+    if folder is None:
+        check_new_folder(_RUNS / ".new")
+        return
     if _holds_run(folder):
         if not resume:
             raise ResultsError(f"{folder} already holds a run; add --resume to continue it or choose another --output")
         RunRecord.read(folder)
     else:
         if folder.is_dir():
-            remove_partial_files(folder)
+            with nullcontext() if is_locked else locked(folder):
+                remove_partial_files(folder)
         check_new_folder(folder)
     if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
         raise ResultsError(f"expected a folder to write to, {folder} is not writable; choose another --output")
 
 
-def next_free_folder(name: str) -> Path:
-    """Create and return the next free folder `runs/<name>-<number>`, for a run without --output."""
+def next_free_folder(name: str, home: Path = Path()) -> Path:
+    """Create the next free folder `runs/<name>-<number>` in `home`, for a run without --output.
+
+    Returns:
+        Its path relative to `home`.
+    """
     for number in count(1):
-        folder = Path("runs") / f"{name}-{number:03d}"
+        folder = _RUNS / f"{name}-{number:03d}"
         try:
-            folder.mkdir(parents=True)
+            (home / folder).mkdir(parents=True)
         except FileExistsError:
             continue
         return folder

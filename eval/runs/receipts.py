@@ -23,7 +23,7 @@ from eval.episodes.results import ResultsError
 from eval.runs.versions import RECORD_FILE, SCHEMA_VERSION
 from simscaleai.contract import Layout, Needs, Observation
 from simscaleai.errors import SimScaleError
-from simscaleai.files import replace_file
+from simscaleai.files import read_file, replace_file
 from simscaleai.json_data import DAMAGE, parse_json, read_checked
 
 RECEIPTS_FILE = "receipts.json"
@@ -176,7 +176,7 @@ def _from_version_1(receipt: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return parse_json(path.read_bytes())
+        return parse_json(read_file(path))
     except DAMAGE as error:
         raise _damaged(path, error) from error
 

@@ -18,7 +18,7 @@ from eval.runs.versions import RECORD_FILE, SCHEMA_VERSION, converted_record
 from eval.statistics.rates import LEVEL, Interval
 from simscaleai.contract import EnvSpec, Needs
 from simscaleai.errors import SimScaleError
-from simscaleai.files import replace_file
+from simscaleai.files import read_file, replace_file
 from simscaleai.json_data import DAMAGE, parse_json, plain, read_checked
 
 __all__ = [
@@ -105,7 +105,7 @@ class SeedRange:
     last: int
     """Highest seed."""
     count: int
-    """Number of seeds. If it is smaller than the range, it is unknown which seeds of the range were used."""
+    """Number of seeds. If it is smaller than the range, some seeds of the range were not used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +115,10 @@ class SeedOverlap:
     seeds: tuple[int, ...]
     """Seeds of the run in the range, at least one."""
     trained_on: SeedRange
-    """Range of the seeds that the checkpoint was trained on."""
+    """Range of the seeds that the checkpoint was trained on. If the checkpoint records intervals of seeds, it spans
+    those that hold seeds of the run."""
     is_certain: bool
-    """Whether every seed of the range was trained on."""
+    """Whether the checkpoint was trained on all of `seeds`. Older checkpoints record a range only, without its gaps."""
 
     def __post_init__(self) -> None:
         """Raise if there are no seeds."""
@@ -362,7 +363,7 @@ def _record_data(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise ResultsError(f"expected a run folder with {RECORD_FILE}, got {folder}; run `eval.rollout --output`")
     try:
-        return dict(parse_json(path.read_bytes()))
+        return dict(parse_json(read_file(path)))
     except DAMAGE as error:
         raise ResultsError(f"{path} is no record of a run ({error}); restore it or run it again") from error
 

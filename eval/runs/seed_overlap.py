@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from eval.episodes.plan import EpisodeSpec
@@ -35,6 +37,9 @@ def _overlap_with(recorded: object, plan: Sequence[EpisodeSpec]) -> SeedOverlap 
     if not isinstance(recorded, Mapping):
         return None
     try:
+        if "intervals" in recorded:
+            intervals = read_checked(_Intervals, {"intervals": recorded["intervals"]}).intervals
+            return _overlap_with_intervals(sorted(intervals), plan)
         trained_on = read_checked(SeedRange, {name: recorded.get(name) for name in ("first", "last", "count")})
     except SimScaleError:  # the record does not hold the seeds
         return None
@@ -42,3 +47,25 @@ def _overlap_with(recorded: object, plan: Sequence[EpisodeSpec]) -> SeedOverlap 
     seeds = tuple(spec.seed for spec in plan if first <= spec.seed <= last)
     is_certain = trained_on.count == last - first + 1
     return SeedOverlap(seeds=seeds, trained_on=trained_on, is_certain=is_certain) if seeds else None
+
+
+@dataclass(frozen=True)
+class _Intervals:
+    """Seeds as checkpoints record them; older checkpoints record a `SeedRange`."""
+
+    intervals: tuple[tuple[int, int], ...]
+    """First and last seed of each interval. The intervals are disjoint."""
+
+
+def _overlap_with_intervals(intervals: Sequence[tuple[int, int]], plan: Sequence[EpisodeSpec]) -> SeedOverlap | None:
+    """Return the overlap of `plan` with ascending `intervals`; its range spans the intervals that hold a seed."""
+    firsts = [first for first, _ in intervals]
+    places = {spec.seed: bisect_right(firsts, spec.seed) - 1 for spec in plan}
+    held = {seed: place for seed, place in places.items() if place >= 0 and seed <= intervals[place][1]}
+    if not held:
+        return None
+    hit = [intervals[place] for place in sorted(set(held.values()))]
+    count = sum(last - first + 1 for first, last in hit)
+    return SeedOverlap(
+        seeds=tuple(held), trained_on=SeedRange(first=hit[0][0], last=hit[-1][1], count=count), is_certain=True
+    )

@@ -11,11 +11,15 @@ Exit codes:
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
+from eval.terminal.console import printable_lines
 from simscaleai.command_line import parse, say_mistake
 from simscaleai.errors import SimScaleError
 
@@ -41,17 +45,49 @@ def run_command(
         arguments: Command line without the program; None takes that of the process.
         wrong_usage: Exit code for a user's mistake.
     """
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_PrintableFormatter())
     try:
-        return run(parse(config_type, program, arguments))
-    except (SimScaleError, OSError) as mistake:
+        return _run_to_end(run, parse(config_type, program, arguments))
+    except OSError as mistake:
         say_mistake(mistake)
+        return wrong_usage
+    except SimScaleError as mistake:
+        say_mistake(SimScaleError(_with_relative_paths(str(mistake))))
         return wrong_usage
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception:
-        traceback.print_exc()
+        print(printable_lines(traceback.format_exc()), file=sys.stderr)
         return INTERNAL_ERROR
+
+
+def _run_to_end(run: Callable[[Config], int], config: Config) -> int:
+    try:
+        return run(config)
+    except SystemExit as ended:
+        raise SimScaleError(
+            f"a policy, an environment or a library called sys.exit({ended.code!r}), so the command did not finish; "
+            "remove that call"
+        ) from ended
+
+
+def _with_relative_paths(text: str) -> str:
+    """Return `text` with paths below the working directory as the user typed them.
+
+    Commands make paths absolute, because a policy may change the working directory while a command runs.
+    """
+    with suppress(OSError):  # the working directory was removed
+        return text.replace(f"{os.getcwd()}{os.sep}", "")
+    return text
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Formats log records for a terminal. Their texts may come from policies and environments of others."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
 
 
 def config_to_json(config: object) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Output of a command: lines for people, one JSON object for scripts, or nothing; escape codes only on a terminal."""
+"""Output of a command: lines for people, one JSON object for scripts, or nothing; escape codes only on a terminal.
+
+Texts may come from run folders, datasets, policies and environments of others. So all of them pass `printable`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, TextIO
+
+from simscaleai.command_line import printable
 
 Row = tuple[str, str]
 """Name and text. Rows without a text are left out."""
@@ -17,40 +24,106 @@ _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _WIDEST_RULE = 100  # characters
 
 
-@dataclass(frozen=True)
+@dataclass
 class Console:
-    """Output of one command, in the form that its user chose."""
+    """Output of one command, in the form that its user chose; used in a `with` block.
+
+    With `json`, standard output is kept for one JSON object, which is printed at the end of the block. What other code
+    prints there within the block goes to standard error.
+    """
 
     quiet: bool = False
     """Print warnings only, to standard error."""
     json: bool = False
     """Print one JSON object at the end, and nothing else to standard output."""
+    _result: Mapping[str, Any] | None = field(default=None, init=False)
+    _block: ExitStack = field(default_factory=ExitStack, init=False)
+
+    def __enter__(self) -> Console:
+        if self.json:
+            self._block.enter_context(output_to_stderr())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._block.close()
+        if self._result is not None:
+            print(_json_text(self._result), flush=True)
 
     def say(self, *lines: str) -> None:
         """Print lines for people while the command works."""
         if not (self.quiet or self.json):
-            print(*lines, sep="\n", flush=True)
+            print(*map(printable_lines, lines), sep="\n", flush=True)
 
     def warn(self, text: str) -> None:
         """Print a warning, with `quiet` or `json` to standard error."""
-        print(f"warning: {text}", file=sys.stderr if self.quiet or self.json else sys.stdout, flush=True)
+        stream = sys.stderr if self.quiet or self.json else sys.stdout
+        print(f"warning: {printable(text)}", file=stream, flush=True)
 
     def conclude(self, rows: Iterable[Row], data: Callable[[], Mapping[str, Any]]) -> None:
-        """Print the result.
+        """Print the result, with `json` at the end of the block.
 
         Args:
             rows: Result for people, the most important row first.
             data: Returns the result for scripts; called only with `json`.
         """
         if self.json:
-            print(json.dumps(data(), indent=2, ensure_ascii=False), flush=True)
-        else:
-            self.say(_panel([(name, text) for name, text in rows if text]))
+            self._result = data()
+        elif not self.quiet:
+            print(_panel([(printable(name), printable(text)) for name, text in rows if text]), flush=True)
+
+
+@contextmanager
+def output_to_stderr() -> Iterator[None]:
+    """Send everything that is printed to standard output within the block to standard error.
+
+    This includes what libraries in C and child processes print.
+    """
+    sys.stdout.flush()
+    with _redirected_descriptor(sys.stdout, sys.stderr), redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def _redirected_descriptor(stream: TextIO, target: TextIO) -> Iterator[None]:
+    try:
+        number, other = stream.fileno(), target.fileno()
+    except (OSError, ValueError):  # a stream in memory, for example of a notebook
+        yield
+        return
+    kept = os.dup(number)
+    os.dup2(other, number)
+    try:
+        yield
+    finally:
+        _flush_c_streams()
+        os.dup2(kept, number)
+        os.close(kept)
+
+
+def _flush_c_streams() -> None:
+    """Write what libraries in C have buffered, as long as standard output is redirected."""
+    if sys.platform != "win32":
+        import ctypes
+
+        ctypes.CDLL(None).fflush(None)
+
+
+def printable_lines(text: str) -> str:
+    """Return `text` with `printable` applied to each line."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def rows_text(rows: Iterable[Row]) -> str:
-    """Return `rows` as plain lines with the names in a column of their own."""
-    return "\n".join(f"{name:<20} {text}".rstrip() for name, text in rows)
+    """Return `rows` as printable lines with the names in a column of their own."""
+    return "\n".join(f"{printable(name):<20} {printable(text)}".rstrip() for name, text in rows)
+
+
+def _json_text(data: Mapping[str, Any]) -> str:
+    """Return `data` as JSON, with unprintable characters as escapes of JSON."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _panel(rows: list[Row]) -> str:

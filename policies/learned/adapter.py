@@ -36,18 +36,30 @@ class PolicyAdapter(Policy):
             ensemble_decay: Average overlapping chunks instead, with this decay per step.
 
         Raises:
-            SimScaleError: If the chunk is shorter than `n_action_steps`, or both options are given.
+            SimScaleError: If the chunk is shorter than `n_action_steps`, both options are given, or the parts of the
+                checkpoint do not fit together.
         """
         from policies.learned.inference import RowInference
 
         self.checkpoint = checkpoint
         self.needs = checkpoint.needs
+        if self.needs.history != 1:
+            raise SimScaleError(
+                f"learned policies look at 1 observation at a time, the checkpoint needs history={self.needs.history}; "
+                "use the version of simscaleai that made it"
+            )
         self.identity = checkpoint.digest
         self.options = _execution_options(checkpoint, n_action_steps, ensemble_decay)
         self._processor = checkpoint.processor
         self._inference = RowInference(
             checkpoint.model, uses_language=self.needs.instruction, probe=self._processor.observations(self._probe())
         )
+        scaled, size = self._processor.action, self._inference.action_size
+        if scaled is not None and len(scaled.offset) != size:
+            raise SimScaleError(
+                f"expected a model with actions of {len(scaled.offset)} numbers, as the checkpoint scales them, got "
+                f"{size}; train the model again"
+            )
         self._streams: dict[int, EpisodeNoise] = {}
         self._instructions: dict[int, str] = {}
 

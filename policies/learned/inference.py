@@ -67,6 +67,8 @@ class RowInference:
         if remember is not None:
             remember()
         self._noise_shape = _noise_shape(model)
+        self.action_size = 0
+        """Length of one action, A."""
         if uses_language and "language" not in inspect.signature(model.predict).parameters:  # type: ignore[arg-type]
             raise SimScaleError(
                 f"the policy needs instructions, but {type(model).__name__}.predict takes no 'language'"
@@ -136,7 +138,10 @@ class RowInference:
         return actions.detach().float().cpu().reshape(rows, -1, actions.shape[-1])
 
     def _has_independent_rows(self, probe: Observations) -> bool:
-        """Return whether permuted rows give permuted results, and equal rows give equal results, to the last bit."""
+        """Return whether permuted rows give permuted results, and equal rows give equal results, to the last bit.
+
+        Sets `action_size`, which the results show.
+        """
         import torch
 
         texts = [f"probe {row}" for row in range(TILE)]
@@ -147,6 +152,7 @@ class RowInference:
         same_noise = None if noise is None else noise[:, :1].expand_as(noise).contiguous()
         with torch.random.fork_rng(devices=[]):
             plain = self._call(probe, texts, noise)
+            self.action_size = int(plain.shape[-1])
             permuted = self._call(moved, [texts[row] for row in order], None if noise is None else noise[:, order])
             repeated = self._call(alone, texts[:1] * TILE, same_noise)
         return bool(torch.equal(plain[order], permuted) and torch.equal(repeated, plain[:1].expand_as(repeated)))

@@ -1,6 +1,7 @@
-"""Shows what a dataset holds, and converts datasets to and from other formats.
+"""Shows what a dataset holds, checks it, and converts datasets to and from other formats.
 
 python -m simscaleai.data info data/pick_place
+python -m simscaleai.data check data/pick_place
 python -m simscaleai.data export --format lerobot data/pick_place --output lerobot/pick_place
 python -m simscaleai.data import --format lerobot lerobot/pick_place --output data/again
 """
@@ -15,7 +16,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from simscaleai.command_line import parse, say_mistake
+from simscaleai.command_line import parse, raise_at_interrupt, say_mistake
 from simscaleai.errors import SimScaleError
 
 PROGRAM = "python -m simscaleai.data"
@@ -28,16 +29,33 @@ class Info:
     dataset: tyro.conf.Positional[Path]
     """Folder of the dataset."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Print the table."""
         from simscaleai.data.info import dataset_text
 
         print(dataset_text(self.dataset))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Check digests, tasks, times, values and images of a dataset. The exit code is 1 if something is wrong."""
+
+    dataset: tyro.conf.Positional[Path]
+    """Folder of the dataset."""
+
+    def run(self) -> int:
+        """Print what was checked and found."""
+        from simscaleai.data.check import check_dataset, findings_text
+
+        findings = check_dataset(self.dataset)
+        print(findings_text(findings))
+        return int(any(finding.is_wrong for finding in findings))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a dataset in another format. All arrays keep their values, bit for bit."""
+    """Write a dataset in another format. All arrays that are written keep their values, bit for bit."""
 
     source: tyro.conf.Positional[Path]
     """Folder of the dataset."""
@@ -45,13 +63,18 @@ class Export:
     """Folder to write, new or empty."""
     format: Literal["lerobot"] = "lerobot"
     """Format to write: LeRobotDataset v3.0."""
+    privileged: bool = False
+    """Also write simulator truth, such as object poses: the vector environment_state as privileged.environment_state,
+    which no trainer takes for an input."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Write the dataset in the other format."""
         from simscaleai.data.lerobot import export_lerobot
 
-        export_lerobot(self.source, self.output)
+        raise_at_interrupt()
+        export_lerobot(self.source, self.output, privileged=self.privileged)
         print(f"LeRobotDataset v3.0 in {self.output}")
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,18 +88,20 @@ class Import:
     format: Literal["lerobot"] = "lerobot"
     """Format to read: LeRobotDataset v3.0."""
     rename: tuple[str, ...] = ()
-    """Features to rename, as SOURCE=NEW, for example state=observation.state."""
+    """Features to rename, as SOURCE=NEW, for example state=observation.state. Vectors with one new name are joined, in
+    the order given here. Parts such as observation.state.arm and observation.state.gripper are joined without it."""
     cameras: tuple[str, ...] | None = None
     """Cameras to take, X for observation.images.X; all by default."""
     image_size: int | None = None
     """Height and width to scale images to [px]. It is required if the cameras differ in size, or if images are not
     square, because models take square images."""
 
-    def run(self) -> None:
-        """Write the dataset, and print notes about facts that the source lacks."""
+    def run(self) -> int:
+        """Write and check the dataset, and print notes about facts that the source lacks."""
         from simscaleai.data.info import dataset_text
         from simscaleai.data.lerobot import ImportOptions, import_lerobot
 
+        raise_at_interrupt()
         options = ImportOptions(
             rename=_pairs(self.rename),
             cameras=self.cameras,
@@ -85,6 +110,7 @@ class Import:
         for note in import_lerobot(self.source, self.output, options):
             print(f"note: {note}")
         print(dataset_text(self.output))
+        return Check(dataset=self.output).run()
 
 
 def _pairs(items: Sequence[str]) -> dict[str, str]:
@@ -99,23 +125,26 @@ def _pairs(items: Sequence[str]) -> dict[str, str]:
 
 _Command = (
     Annotated[Info, tyro.conf.subcommand("info")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Import, tyro.conf.subcommand("import")]
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `arguments` and return the exit code: 0 done, 2 wrong usage, 130 interrupted."""
+    """Run the command line `arguments` and return the exit code.
+
+    It is 0 if all is done, 1 if a checked or imported dataset has a fault, 2 for wrong usage, 130 if interrupted.
+    """
     try:
-        command: Info | Export | Import = parse(_Command, PROGRAM, arguments, __doc__)
-        command.run()
+        command: Info | Check | Export | Import = parse(_Command, PROGRAM, arguments, __doc__)
+        return command.run()
     except (SimScaleError, OSError) as error:
         say_mistake(error)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

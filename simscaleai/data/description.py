@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simscaleai.contract import Layout, Needs
-from simscaleai.data.episode_file import DatasetError
+from simscaleai.data.episode_file import DTYPES, DatasetError
 from simscaleai.data.keys import ACTION, image_key, vector_key
-from simscaleai.files import replace_file
+from simscaleai.files import read_file, replace_file
 from simscaleai.json_data import DAMAGE, damage_text, is_of_type, parse_json, plain, read_checked
+
+_MOST_BYTES = 2**26
+_DTYPES_OF_KIND = {"f": "float", "u": "uint8"}
 
 DESCRIPTION_FILE = "dataset.json"
 FORMAT = "simscaleai-dataset"
@@ -31,6 +34,10 @@ class ArrayType:
     """NumPy's name of the type."""
     shape: tuple[int, ...]
     """Shape of one step."""
+
+    def __str__(self) -> str:
+        """Return type and shape of the whole array for a message."""
+        return f"{self.dtype} ({', '.join(map(str, ('T', *self.shape)))})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,23 +76,39 @@ class Description:
         """Return a copy of the description with the array types of the first episode, which has `arrays`.
 
         Raises:
-            DatasetError: If an array that the needs name is missing, or has another shape.
+            DatasetError: As `check_types`.
         """
-        shapes: dict[str, tuple[int, ...]] = {
-            vector_key(name): (layout.size,) for name, layout in self.needs.vectors.items()
-        }
-        shapes |= {image_key(camera): (*size, 3) for camera, size in self.needs.cameras.items()}
-        for key in (*shapes, ACTION):
-            if key not in arrays:
-                raise DatasetError(f"expected an episode with {key!r}, got one with {sorted(arrays)}")
-            if arrays[key].shape[1:] != shapes.get(key, arrays[key].shape[1:]):
-                raise DatasetError(f"expected {key!r} of shape (T, *{shapes[key]}), got {arrays[key].shape}")
-        if arrays[ACTION].ndim != 2:
-            raise DatasetError(f"expected {ACTION!r} of shape (T, A), got {arrays[ACTION].shape}")
         types = {
             key: ArrayType(dtype=values.dtype.name, shape=values.shape[1:]) for key, values in sorted(arrays.items())
         }
-        return replace(self, array_types=types)
+        described = replace(self, array_types=types)
+        described.check_types()
+        return described
+
+    def check_types(self) -> None:
+        """Check that the array types agree with the needs.
+
+        Raises:
+            DatasetError: If an array that the needs name is missing, has another shape or another kind of numbers, or
+                if episode files cannot hold the type of an array.
+        """
+        for key, array_type in self.array_types.items():
+            if array_type.dtype not in DTYPES.values():
+                raise DatasetError(f"expected {key!r} as {', '.join(DTYPES.values())}, got {array_type.dtype}")
+        expected: dict[str, tuple[str, tuple[int, ...]]] = {
+            vector_key(name): ("f", (layout.size,)) for name, layout in self.needs.vectors.items()
+        }
+        expected |= {image_key(camera): ("u", (*size, 3)) for camera, size in self.needs.cameras.items()}
+        for key in (*expected, ACTION):
+            if key not in self.array_types:
+                raise DatasetError(f"expected an episode with {key!r}, got one with {sorted(self.array_types)}")
+            found = self.array_types[key]
+            kind, shape = expected.get(key, ("f", found.shape))
+            if found.shape != shape or not found.dtype.startswith(_DTYPES_OF_KIND[kind]):
+                wanted = ArrayType(dtype=_DTYPES_OF_KIND[kind], shape=shape)
+                raise DatasetError(f"expected {key!r} as {wanted}, got {found}")
+        if len(self.array_types[ACTION].shape) != 1:
+            raise DatasetError(f"expected {ACTION!r} of shape (T, A), got {self.array_types[ACTION]}")
 
     def check(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Check that an episode has exactly the described arrays.
@@ -100,6 +123,16 @@ class Description:
         lengths = {len(values) for values in arrays.values()}
         if len(lengths) != 1 or 0 in lengths:
             raise DatasetError(f"all arrays of an episode need one length of at least 1, got {sorted(lengths)}")
+
+    def without_privileged(self) -> Description:
+        """Return a copy of the description without the privileged vectors."""
+        left_out = {vector_key(name) for name in self.needs.privileged}
+        vectors = {name: layout for name, layout in self.needs.vectors.items() if not layout.privileged}
+        return replace(
+            self,
+            needs=replace(self.needs, vectors=vectors),
+            array_types={key: array_type for key, array_type in self.array_types.items() if key not in left_out},
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as plain JSON data."""
@@ -138,7 +171,7 @@ def read_description(folder: Path) -> Description:
     if not path.is_file():
         raise DatasetError(f"{folder} is no dataset: it has no {DESCRIPTION_FILE} (python -m eval.collect makes one)")
     try:
-        data = parse_json(path.read_bytes())
+        data = parse_json(read_file(path, _MOST_BYTES))
         found = (data["format"], data["format_version"])
         if found in [(FORMAT, version) for version in range(1, FORMAT_VERSION + 1)]:
             return Description.from_json(data)
@@ -173,5 +206,6 @@ def _check_array(key: str, values: NDArray[Any], expected: ArrayType) -> None:
 def _check_statistics(statistics: Mapping[str, Any]) -> None:
     for entry in statistics.values():
         vectors = [entry[name] for name in ("mean", "std", "min", "max")]
-        if not (is_of_type(vectors, list[list[float]]) and is_of_type(entry["count"], int)):
+        is_right = is_of_type(vectors, list[list[float]]) and is_of_type(entry["count"], int)
+        if not is_right or len(set(map(len, vectors))) != 1:
             raise ValueError("the statistics are not lists of numbers with a count")

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from simscaleai.errors import SimScaleError
-from simscaleai.files import replace_file
+from simscaleai.files import file_size, replace_file
 from simscaleai.json_data import DAMAGE, damage_text
 
 Arrays = dict[str, NDArray[Any]]
 
-_DTYPES = {"U8": "uint8", "BOOL": "bool", "I32": "int32", "I64": "int64", "F32": "float32", "F64": "float64"}
+DTYPES = {"U8": "uint8", "BOOL": "bool", "I32": "int32", "I64": "int64", "F32": "float32", "F64": "float64"}
+"""Name of each type in an episode file to NumPy's name."""
 
 
 class DatasetError(SimScaleError):
@@ -44,9 +45,14 @@ class ArrayPlace:
 
 def write_episode_file(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
     """Write `arrays` to `path` atomically and return the SHA-256 of the file."""
-    data = save({key: np.ascontiguousarray(values) for key, values in arrays.items()})
+    data = _to_bytes(arrays)
     replace_file(path, data)
     return hashlib.sha256(data).hexdigest()
+
+
+def episode_sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 of the file that `write_episode_file` would write."""
+    return hashlib.sha256(_to_bytes(arrays)).hexdigest()
 
 
 def read_header(path: Path) -> dict[str, ArrayPlace]:
@@ -56,7 +62,7 @@ def read_header(path: Path) -> dict[str, ArrayPlace]:
         DatasetError: If the file is missing, truncated, or not a safetensors file.
     """
     try:
-        size = path.stat().st_size
+        size = file_size(path)
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > size - 8:
@@ -85,11 +91,15 @@ def arrays_in(content: NDArray[np.uint8], header: Mapping[str, ArrayPlace]) -> A
     return {key: content[at.start : at.end].view(at.dtype).reshape(at.shape) for key, at in header.items()}
 
 
+def _to_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    return save({key: np.ascontiguousarray(values) for key, values in arrays.items()})
+
+
 def _place(entry: Any, data_start: int) -> ArrayPlace:
     begin, end = entry["data_offsets"]
-    if entry["dtype"] not in _DTYPES:
-        raise ValueError(f"dtype {entry['dtype']} is not one of {', '.join(_DTYPES)}")
-    place = ArrayPlace(np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"]), data_start + begin)
+    if entry["dtype"] not in DTYPES:
+        raise ValueError(f"dtype {entry['dtype']} is not one of {', '.join(DTYPES)}")
+    place = ArrayPlace(np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"]), data_start + begin)
     if begin < 0 or min(place.shape, default=0) < 0 or place.end != data_start + end:
         raise ValueError("the shape and the position of an array disagree")
     return place

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from simscaleai.command_line import printable
 from simscaleai.contract import Layout
 from simscaleai.data.description import ArrayType, Description, read_description
 from simscaleai.data.episode_list import StoredEpisode, read_discarded
@@ -34,7 +35,7 @@ def dataset_text(folder: Path) -> str:
         **{f"made with {key}": json.dumps(value) for key, value in _flat(description.provenance)},
     }
     width = max(map(len, rows))
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows.items())
+    return "\n".join(printable(f"{name:<{width}}  {text}") for name, text in rows.items())
 
 
 def _success_text(episodes: Sequence[StoredEpisode]) -> str:

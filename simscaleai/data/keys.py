@@ -5,13 +5,16 @@ from __future__ import annotations
 ACTION = "action"
 """Array of the actions to imitate."""
 
+VECTOR_PREFIX = "observation."
+"""Start of the name of every array of an observed vector."""
+
 IMAGE_PREFIX = "observation.images."
 """Beginning of the name of every array of images."""
 
 
 def vector_key(observation: str) -> str:
     """Return the name of the array that holds the vector `observation`, for example "observation.state"."""
-    return f"observation.{observation}"
+    return VECTOR_PREFIX + observation
 
 
 def image_key(camera: str) -> str:

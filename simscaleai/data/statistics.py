@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 VectorStatistics = dict[str, Any]
 """`min`, `max`, `mean`, `std` (of the population), each a list of n numbers, and `count` (number of rows)."""
@@ -20,10 +20,15 @@ def compute_statistics(episodes: Iterable[Mapping[str, NDArray[Any]]]) -> dict[s
     merged: dict[str, VectorStatistics] = {}
     for arrays in episodes:
         for key, values in arrays.items():
-            if values.ndim == 2 and values.dtype.kind == "f":
+            if is_float_vector(values.dtype, values.shape[1:]):
                 single = _of_rows(values)
                 merged[key] = merge_statistics(merged[key], single) if key in merged else single
     return merged
+
+
+def is_float_vector(dtype: DTypeLike, shape: tuple[int, ...]) -> bool:
+    """Return whether arrays of this type, whose steps have this `shape`, have statistics."""
+    return len(shape) == 1 and np.dtype(dtype).kind == "f"
 
 
 def merge_statistics(first: VectorStatistics, second: VectorStatistics) -> VectorStatistics:

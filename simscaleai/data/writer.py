@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +19,9 @@ from simscaleai.data.episode_file import DatasetError, arrays_in, map_file, read
 from simscaleai.data.episode_list import (
     DISCARDED_FILE,
     EPISODES_FILE,
-    REQUIRED_METADATA,
     WRITER_FIELDS,
     StoredEpisode,
+    check_metadata,
     episode_file_name,
     read_discarded,
     read_episode_list,
@@ -29,7 +30,7 @@ from simscaleai.data.episode_list import (
 from simscaleai.data.keys import ACTION
 from simscaleai.data.statistics import compute_statistics
 from simscaleai.files import append_line, remove_partial_files, replace_file
-from simscaleai.json_data import json_differences, plain
+from simscaleai.json_data import json_differences, parse_json, plain
 
 _MOST_SHOWN = 4  # largest number of differences in a message
 
@@ -147,7 +148,11 @@ class DatasetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            with suppress(Exception):  # it would hide `error`
+                self.close()
 
     def _described(self, arrays: Mapping[str, NDArray[Any]]) -> Description:
         """Return the description with array types. If it has none yet, `arrays` of the first episode define them."""
@@ -173,9 +178,11 @@ class DatasetWriter:
         return episode
 
     def _check_new(self, metadata: Mapping[str, Any], episode_index: int) -> None:
-        missing = [name for name in REQUIRED_METADATA if name not in metadata]
-        if missing:
-            raise DatasetError(f"the metadata of episode {episode_index} lacks {', '.join(missing)}")
+        try:
+            values = parse_json(json.dumps(plain(dict(metadata))))  # numbers that are not finite cannot be read again
+        except ValueError as error:
+            raise DatasetError(f"the metadata of episode {episode_index} is wrong: {error}") from None
+        check_metadata(values, episode_index)
         reserved = [name for name in WRITER_FIELDS if name in metadata]
         if reserved:
             raise DatasetError(f"the metadata of episode {episode_index} must not name {', '.join(reserved)}")

@@ -49,6 +49,13 @@ class ActionModel(nn.Module):
         """Return the shape of the `noise` that `predict` takes, or None if the model is deterministic."""
         return None
 
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Check that the model can read `texts`, before a training begins. Models without language ignore the call.
+
+        Raises:
+            SimScaleError: If a text does not fit.
+        """
+
     def remember_texts(self) -> None:
         """Let `predict` cache the features of each instruction. Call this when the weights are final.
 

@@ -101,7 +101,8 @@ class SimpleLanguageEncoder(nn.Module):
         length = int(text_lengths(tokens).max())
         if length > self.max_text_len:
             raise SimScaleError(
-                f"a text has {length} characters, the model reads at most max_text_len={self.max_text_len}"
+                f"a text has {length} characters, the model reads at most max_text_len={self.max_text_len}: shorten "
+                f"it, or train a model with --model-arguments max_text_len={length}"
             )
         return tokens[:, : max(length, 1)].to(self.positions.device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -169,6 +169,11 @@ class VisionLanguageAction(ActionModel):
         if isinstance(self.action_head, DiffusionActionHead):
             return self.action_head.noise_shape(batch_size)
         return None
+
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Check that no text is longer than `max_text_len`; see `ActionModel.check_texts`."""
+        if self.uses_language:
+            self.language_encoder.tokens(texts)
 
     def remember_texts(self) -> None:
         """Cache the features of each instruction; see `ActionModel.remember_texts`."""

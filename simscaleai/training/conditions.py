@@ -36,15 +36,22 @@ def check_success(config: TrainConfig, dataset: Dataset) -> None:
         )
 
 
-def check_same_training(config: TrainConfig, dataset: Dataset, progress: Progress) -> None:
-    """Raise `SimScaleError` if the training was started with other settings or on other data."""
-    now = {name: value for name, value in config.to_json().items() if name not in MAY_DIFFER_ON_RESUME}
-    before = {name: value for name, value in progress.config.items() if name in now}
-    different = json_differences(before, now)
-    if progress.dataset_digest != dataset.digest:
+def check_same_training(before: Progress, now: Progress) -> None:
+    """Raise `SimScaleError` unless the training `before` was started as it would be started `now`.
+
+    Settings, data, initial checkpoint and the number of processes must be equal, because weights depend on them.
+    """
+    settings = {name: value for name, value in now.config.items() if name not in MAY_DIFFER_ON_RESUME}
+    different = json_differences({name: value for name, value in before.config.items() if name in settings}, settings)
+    if before.dataset_digest != now.dataset_digest:
         different.append("the dataset has changed")
+    if before.initial_digest != now.initial_digest:
+        different.append("the initial checkpoint has changed")
+    if before.processes != now.processes:
+        different.append(f"processes: was {before.processes}, is {now.processes} (torchrun --nproc-per-node)")
     if different:
-        raise SimScaleError(f"cannot continue {config.output}: {'; '.join(different)}; choose another --output")
+        folder = now.config["output"]
+        raise SimScaleError(f"cannot continue {folder}: {'; '.join(different)}; choose another --output")
 
 
 @contextmanager

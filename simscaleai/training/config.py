@@ -105,6 +105,9 @@ class TrainConfig:
             self._check_range("threads", 1, math.inf)
         if self.max_minutes is not None:
             self._check_range("max_minutes", 0, math.inf)
+        if len({folder.resolve() for folder in self.dataset}) < len(self.dataset):
+            listing = " ".join(map(str, self.dataset))
+            raise SimScaleError(f"expected each --dataset once, got {listing}; leave out the copy")
         if any(self.output.resolve() == folder.resolve() for folder in self.dataset):
             raise SimScaleError(f"--output {self.output} is a dataset's folder; choose another")
         if self.auxiliary_weight and self.use_environment_state:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
+from simscaleai.json_data import damage_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -114,6 +115,9 @@ def _rows_until(path: Path, last_step: int) -> str:
     rows = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
     rows.writeheader()
     if last_step and path.exists():
-        with path.open(newline="") as file:
-            rows.writerows(row for row in csv.DictReader(file) if int(row["step"]) <= last_step)
+        try:
+            with path.open(newline="") as file:
+                rows.writerows(row for row in csv.DictReader(file) if int(row["step"]) <= last_step)
+        except (ValueError, LookupError, TypeError, csv.Error) as error:
+            raise SimScaleError(f"{path} is damaged ({damage_text(error)}); delete it and continue") from None
     return text.getvalue()

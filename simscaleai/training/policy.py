@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,9 @@ def build_policy(config: TrainConfig, dataset: Dataset) -> PolicyToTrain:
     torch.manual_seed(config.seed)
     model = create_model(config.model, **arguments)
     needs = _needs_of_model(config.model, model, needs)
+    check_texts: Callable[[list[str]], None] | None = getattr(model, "check_texts", None)
+    if needs.instruction and check_texts is not None:
+        check_texts(list({episode.metadata["instruction"]: None for episode in dataset.episodes}))
     horizon = int(getattr(model, "action_horizon", 1))
     if horizon != config.action_horizon:
         raise SimScaleError(

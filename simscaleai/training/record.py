@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ def training_record(
     dataset: Dataset,
     *,
     initial: Checkpoint | None,
+    processes: int,
     step: int,
     minutes: float,
     validation_loss: float | None,
@@ -36,14 +38,26 @@ def training_record(
             "frames": dataset.num_frames,
             "provenance": dataset.provenance,
         },
-        "seeds": {"first": min(seeds), "last": max(seeds), "count": len(set(seeds))} if seeds else None,
+        "seeds": {"intervals": intervals(seeds), "count": len(set(seeds))} if seeds else None,
         "initial": None if initial is None else {"digest": initial.digest, "training": initial.training},
         "steps": step,
         "validation_loss": validation_loss,
         "minutes": round(minutes, 2),
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "versions": _versions(),
     }
+
+
+def intervals(numbers: Iterable[int]) -> list[list[int]]:
+    """Return the distinct `numbers` as intervals [first, last] of consecutive numbers, ascending and disjoint."""
+    found: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found
 
 
 def _versions() -> dict[str, str]:

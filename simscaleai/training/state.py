@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from simscaleai.errors import SimScaleError
-from simscaleai.files import replace_file
+from simscaleai.files import file_size, replace_file
 from simscaleai.json_data import DAMAGE, damage_text, parse_json, read_checked
 from simscaleai.training.learner import AveragedModel, Learner
 
@@ -37,6 +37,15 @@ class Progress:
     """Configuration of the training."""
     dataset_digest: str
     """Digest of the dataset."""
+    initial_digest: str | None = None
+    """Digest of the checkpoint that it started from; None if it started from untrained weights."""
+    processes: int = 1
+    """Number of processes that train together. Each draws its own random numbers."""
+
+    def __post_init__(self) -> None:
+        """Check that the number of steps is possible, because it may come from a damaged file."""
+        if self.step < 0:
+            raise SimScaleError(f"expected a step of at least 0, got {self.step}")
 
 
 def save_state(
@@ -60,6 +69,7 @@ def load_progress(folder: Path) -> Progress:
     """
     path = folder / STATE_FILE
     try:
+        file_size(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         version = metadata.get("version")
@@ -86,14 +96,14 @@ def restore_state(folder: Path, learner: Learner, average: AveragedModel, optimi
         with torch.no_grad():
             for name, tensor in _named_tensors(learner, average):
                 tensor.copy_(stored[name])
+        parameters = dict(learner.named_parameters())
+        for name, value in stored.items():
+            if name.startswith("optimizer."):
+                parameter_name, _, key = name.removeprefix("optimizer.").rpartition("/")
+                parameter = parameters[parameter_name]
+                optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
     except (KeyError, RuntimeError) as error:
-        raise SimScaleError(f"{path} belongs to another model: {error}") from None
-    parameters = dict(learner.named_parameters())
-    for name, value in stored.items():
-        if name.startswith("optimizer."):
-            parameter_name, _, key = name.removeprefix("optimizer.").rpartition("/")
-            parameter = parameters[parameter_name]
-            optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
+        raise SimScaleError(f"{path} belongs to another model: {error}; delete it and train anew") from None
 
 
 def _named_tensors(learner: Learner, average: AveragedModel) -> Iterator[tuple[str, Tensor]]:

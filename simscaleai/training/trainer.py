@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from simscaleai.checkpoint import save_checkpoint
 from simscaleai.data import Dataset
 from simscaleai.errors import SimScaleError
+from simscaleai.files import output_folder
 from simscaleai.processing import Affine
 from simscaleai.training.batches import EpochOrder, Stream, generator, prefetch, split_episodes, torch_seed
 from simscaleai.training.conditions import check_output, check_same_training, check_success, memory_errors_explained
 from simscaleai.training.config import TrainConfig
-from simscaleai.training.distributed import ProcessGroup, device_of_process, joined_processes
+from simscaleai.training.distributed import ProcessGroup, device_of_process, is_first_process, joined_processes
 from simscaleai.training.learner import AveragedModel, Learner, learning_rate_at, make_auxiliary, make_optimizer
 from simscaleai.training.log import TrainingLog
 from simscaleai.training.policy import build_policy
@@ -68,12 +69,20 @@ def train(config: TrainConfig) -> TrainingResult:
     """Train until all steps are done or the time is up, and write the checkpoint and the state to `config.output`.
 
     Raises:
-        SimScaleError: If dataset and options do not fit together, or the output folder holds another training.
+        SimScaleError: If dataset and options do not fit together, the output folder holds another training, or another
+            process writes to it.
         DivergedError: If the loss or the gradient is not finite. The last checkpoint stays.
     """
+    with output_folder(config.output) if is_first_process() else nullcontext():
+        return _train(config)
+
+
+def _train(config: TrainConfig) -> TrainingResult:
     check_output(config)
     dataset = Dataset(config.dataset)
     check_success(config, dataset)
+    if is_first_process():
+        dataset.check_files()
     device = _device(device_of_process(config.device))
     processes = joined_processes(device, config.batch_size)
     with torch.random.fork_rng(), _threads(config.threads), memory_errors_explained(config), processes as group:
@@ -222,7 +231,7 @@ class _Trainer:
 
     def _restore(self) -> None:
         progress = load_progress(self.config.output)
-        check_same_training(self.config, self.dataset, progress)
+        check_same_training(progress, self._progress())
         restore_state(self.config.output, self.learner, self.average, self.optimizer)
         self.step, self.minutes_before = progress.step, progress.minutes
         self.validation_loss = progress.validation_loss
@@ -240,6 +249,7 @@ class _Trainer:
                 config,
                 self.dataset,
                 initial=self.policy.initial,
+                processes=self.processes.world_size,
                 step=self.step,
                 minutes=self.minutes,
                 validation_loss=self.validation_loss,
@@ -248,14 +258,18 @@ class _Trainer:
             module=config.model if ":" in config.model else None,
             half=config.half,
         )
-        progress = Progress(
+        save_state(config.output, self._progress(), self.learner, self.average, self.optimizer)
+
+    def _progress(self) -> Progress:
+        return Progress(
             step=self.step,
             minutes=self.minutes,
             validation_loss=self.validation_loss,
-            config=config.to_json(),
+            config=self.config.to_json(),
             dataset_digest=self.dataset.digest,
+            initial_digest=None if self.policy.initial is None else self.policy.initial.digest,
+            processes=self.processes.world_size,
         )
-        save_state(config.output, progress, self.learner, self.average, self.optimizer)
 
     def _summary(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.learner.model.parameters())

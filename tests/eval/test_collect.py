@@ -276,7 +276,7 @@ def test_a_file_in_place_of_the_folder_is_left_alone(capsys):
     [
         (["--seed", "999998"], "got 999998 to 1000002: 0 to 999999 are reserved for evaluation"),
         (["--seed", "2000000000"], "2000000000 to 2999999999 are reserved for evaluation"),
-        (["--seed", "1999999998"], "got 1999999998 to 2000000002: 2000000000 to 2999999999 are kept"),
+        (["--seed", "1999999998"], "got 1999999998 to 2000000002: 2000000000 to 2999999999 are reserved"),
         (["--timeout", "0"], "expected a --timeout above 0 s"),
         (["--image-size", "0", "--cameras", "front"], "expected an --image-size of at least 1 px, got 0"),
         (["--cameras", "front", "front"], "expected each of --cameras once"),

@@ -6,7 +6,8 @@ import policies.registry
 from envs import find_environment
 from policies.base import Needs
 from policies.learned.adapter import PolicyAdapter
-from policies.registry import make_policy, parse_options, shipped_checkpoints
+from policies.options import parse_options
+from policies.registry import make_policy, shipped_checkpoints
 from simscaleai.checkpoint import load_checkpoint, save_checkpoint
 from simscaleai.errors import SimScaleError, UnknownNameError
 from simscaleai.models.registry import create_model

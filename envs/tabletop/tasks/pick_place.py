@@ -187,7 +187,7 @@ class PickPlace(Task):
         }
         return np.select(list(conditions.values()), list(conditions), "never_approached").astype(object)
 
-    def dense_reward(self) -> NDArray[np.float64]:
+    def progress(self) -> NDArray[np.float64]:
         """Return up to 0.2 for nearness to the cube; once lifted, 0.3, and up to 0.3 for its nearness to the goal.
 
         At success, return 1.
@@ -195,6 +195,11 @@ class PickPlace(Task):
         near = np.clip(1.0 - 4.0 * self._ee_distance, 0.0, 1.0)
         carried = self._lifted * (0.3 + 0.3 * np.clip(1.0 - 4.0 * self._goal_distance, 0.0, 1.0))
         return np.where(self.success(), 1.0, 0.2 * near + carried)
+
+    def episode_arrays(self) -> list[NDArray[Any]]:
+        """Return the instructions, the targets, and what happened to the cubes."""
+        history = [self._target_index, self._any_lifted, self._milestones.T, self._dropped]
+        return [*super().episode_arrays(), *history]
 
     def distances(self) -> dict[str, NDArray[np.float64]]:
         """Return `distance_ee_cube` and `distance_cube_goal` (horizontal)."""

@@ -96,9 +96,13 @@ class Reach(Task):
         words[self._nearest < REACHED] = "left_goal"
         return words
 
-    def dense_reward(self) -> NDArray[np.float64]:
-        """Return 1 − distance / 0.5 m, at least 0; 1 at success."""
+    def progress(self) -> NDArray[np.float64]:
+        """Return 1 − distance / 0.5 m, at least 0; 1 at success. Before success, a step changes it by at most 0.06."""
         return np.where(self.success(), 1.0, np.clip(1.0 - 2.0 * self._distance, 0.0, 1.0))
+
+    def episode_arrays(self) -> list[NDArray[Any]]:
+        """Return the instructions, the targets and the nearest approach."""
+        return [*super().episode_arrays(), self._nearest]
 
     def distances(self) -> dict[str, NDArray[np.float64]]:
         """Return `distance_ee_goal`."""

@@ -47,7 +47,7 @@ class Task(ABC):
         controller: Moves the arms.
         num_slots: Number of slots, N.
         instructions: Instruction of the episode in each slot, (N,) of str.
-        targets: Object to move in each slot, (N,) of str; None for a task without objects to move.
+        targets: Object to move in each slot, (N,) of str; "" for a task without objects to move.
     """
 
     scene: ClassVar[str]
@@ -65,7 +65,7 @@ class Task(ABC):
         self.controller = controller
         self.num_slots = simulation.num_slots
         self.instructions = np.full(self.num_slots, "", dtype=object)
-        self.targets = np.full(self.num_slots, None, dtype=object)
+        self.targets = np.full(self.num_slots, "", dtype=object)
 
     def reset(self, slots: NDArray[np.intp], seeds: Sequence[int], options: Sequence[Mapping[str, Any]]) -> None:
         """Begin an episode in each of `slots`.
@@ -118,8 +118,24 @@ class Task(ABC):
         """Return the failure class that each episode would have if it ended now without success, (N,)."""
 
     @abstractmethod
-    def dense_reward(self) -> NDArray[np.float64]:
-        """Return a shaped reward in [0, 1], 1 at success, (N,)."""
+    def progress(self) -> NDArray[np.float64]:
+        """Return how near each slot is to success, (N,): 1 at success, elsewhere at least 0 and less than 1.
+
+        The dense reward of a step is the growth of the progress, plus 1 if the step ends in success. It lies in
+        [-1, 2]. Success pays most:
+
+        1. The growth telescopes. From the progress p to the progress q, an episode returns q − p plus 1 for each step
+           that ends in success. That is less than 1 − p without success, at least 1 − p with success, and 2 − p if the
+           episode ends at its success.
+        2. A step that changes nothing pays 0, so hovering pays nothing. A path to success on which the progress never
+           falls pays at least 0 in each step and at least 1 in the last one. This holds for any discount γ.
+        3. With the potential Φ = progress − 1, the growth is γΦ(s′) − Φ(s) + (1 − γ)Φ(s′). The first two terms are
+           potential-based shaping, which does not change the order of policies: Φ is 0 at success, and the time limit
+           is a truncation, after which learners continue with their value estimate. The third term is never positive.
+           It is a cost of at most 1 − γ per step, until success.
+
+        Source: Ng, Harada and Russell, Policy invariance under reward transformations, ICML 1999, theorem 1.
+        """
 
     @abstractmethod
     def distances(self) -> dict[str, NDArray[np.float64]]:
@@ -132,6 +148,13 @@ class Task(ABC):
     @abstractmethod
     def environment_vector(self) -> NDArray[np.float32]:
         """Return the observation `environment_state`, a fresh array (N, E)."""
+
+    def episode_arrays(self) -> list[NDArray[Any]]:
+        """Return all arrays, each (N, …), that hold something about the running episodes, for saving and restoring.
+
+        A task that stores more than `measure` computes adds its own arrays.
+        """
+        return [self.instructions, self.targets]
 
     def arm_state(self) -> list[NDArray[np.float64]]:
         """Return the parts of `ARM_FEATURES`, each (N, size)."""

@@ -5,6 +5,7 @@ Nothing is drawn on the picture itself. Every colour comes with a word or a mark
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,7 @@ _REFERENCE_HEIGHT = 480  # picture height that the lengths below refer to [px]
 _BAR, _MARGIN, _STATUS_WIDTH = 58, 14, 188
 _TITLE_SIZE, _STATUS_SIZE = 18, 15
 _LINE, _LINE_SIZE = 0.12, 0.064  # height and font size of the line below a tile, as shares of the picture's height
+_MOST_CHARACTERS = 1000  # of a text, more than fit in one line
 _CORNER = 0.09  # side of the corner with the mark of a frame, as a share of the picture's height
 
 
@@ -195,9 +197,9 @@ def _font(size: float) -> Any:
 
 def _shortened(text: str, font: Any, width: float) -> str:
     """Return `text` on one line, cut so that it is at most `width` [px] wide."""
-    text = " ".join(text.split())
+    text = " ".join(text[:_MOST_CHARACTERS].split())
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
+    lengths = range(1, len(text) + 1)
+    fitting = bisect_right(lengths, width, key=lambda length: font.getlength(f"{text[:length]}…"))
+    return f"{text[:fitting].rstrip()}…"

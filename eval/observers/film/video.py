@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.slots import Begun, SlotEnv
+from envs.slots import Begun, SlotEnv, Start
 from eval.episodes.observer import Observer, Step
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.results import EpisodeResult
 from eval.observers.film.overlay import SUCCESS, Caption, side_by_side, with_caption
-from eval.observers.film.video_file import VideoFile, open_video
+from eval.observers.film.video_file import VideoFile, check_encoder, open_video
 from simscaleai.contract import EnvSpec, ImageSize
 from simscaleai.errors import SimScaleError, UnknownNameError
 
@@ -103,6 +103,28 @@ def film_cameras(spec: EnvSpec, chosen: Sequence[str] = ()) -> tuple[str, ...]:
         if camera not in spec.film_cameras:
             raise UnknownNameError("camera", camera, spec.film_cameras)
     return tuple(chosen) or spec.film_cameras[:1]
+
+
+def check_filming(env: SlotEnv, spec: EpisodeSpec, cameras: Sequence[str], size: ImageSize) -> None:
+    """Draw a picture of the start of the episode `spec` and run the encoder, before a run writes anything.
+
+    Raises:
+        SimScaleError: If the environment cannot be drawn on this machine, or the encoder does not run.
+    """
+    check_encoder()
+    try:
+        env.reset(np.array([0], dtype=np.intp), [Start(spec.seed, spec.options)])
+    except SimScaleError:
+        raise
+    except (Exception, SystemExit):  # a fault of one episode, which the run counts as an error
+        return
+    try:
+        picture_of(env, 0, cameras, size)
+    except SimScaleError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SimScaleError(f"{env.spec.env_id} cannot be drawn ({reason}); leave out the videos") from error
 
 
 def picture_of(env: SlotEnv, slot: int, cameras: Sequence[str], size: ImageSize) -> NDArray[np.uint8]:

@@ -9,7 +9,9 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 import numpy as np
@@ -41,7 +43,7 @@ class VideoFile(ABC):
     def __init__(self, path: Path, fps: float) -> None:
         """Start to write the video `path`, in an existing folder, with `fps` frames per second."""
         self.path, self._fps = path, fps
-        self._temporary = path.with_name(f"{_PARTIAL}{path.name}")
+        self._temporary = partial_path(path)
 
     @abstractmethod
     def add(self, frame: NDArray[np.uint8]) -> None:
@@ -57,7 +59,8 @@ class VideoFile(ABC):
 
     def discard(self) -> None:
         """Remove what was written."""
-        self._temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # which would hide the reason for the removal
+            self._temporary.unlink()
 
     def _send(self, encoder: Encoder, frame: NDArray[np.uint8]) -> None:
         try:
@@ -80,6 +83,30 @@ def open_video(path: Path, fps: float, *, gif_bytes: int = GIF_BYTES) -> VideoFi
         gif_bytes: Size of a GIF above which its frames, colours and pixels are reduced.
     """
     return _Gif(path, fps, gif_bytes) if path.suffix.lower() == ".gif" else _Mp4(path, fps)
+
+
+def check_encoder() -> None:
+    """Run the video encoder without a video.
+
+    Raises:
+        SimScaleError: If it is missing or does not run.
+    """
+    from imageio_ffmpeg import get_ffmpeg_version
+
+    try:
+        get_ffmpeg_version()
+    except (OSError, RuntimeError, SubprocessError) as error:
+        raise _no_encoder(error) from error
+
+
+def _no_encoder(error: Exception) -> SimScaleError:
+    reason = " ".join(str(error).split())
+    return SimScaleError(f"cannot run ffmpeg ({reason}); reinstall imageio-ffmpeg, or correct IMAGEIO_FFMPEG_EXE")
+
+
+def partial_path(path: Path) -> Path:
+    """Return the temporary path of the video `path`."""
+    return path.with_name(f"{_PARTIAL}{path.name}")
 
 
 def remove_partial_videos(folder: Path) -> None:
@@ -165,7 +192,10 @@ def _start_encoder(path: Path, frame: NDArray[np.uint8], fps: float, **options: 
 
     height, width = frame.shape[:2]
     encoder: Encoder = write_frames(str(path), (width, height), fps=fps, ffmpeg_log_level="error", **options)
-    encoder.send(None)
+    try:
+        encoder.send(None)
+    except (OSError, RuntimeError) as error:
+        raise _no_encoder(error) from error
     return encoder
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from simscaleai.data.description import Description, read_description
-from simscaleai.data.episode_file import Arrays, DatasetError
-from simscaleai.data.episode_list import read_discarded
+from simscaleai.data.episode_file import Arrays, DatasetError, episode_sha256
+from simscaleai.data.episode_list import StoredEpisode, read_discarded
 from simscaleai.data.lerobot.images import encode_images
 from simscaleai.data.lerobot.layout import (
     DATA_FILE_MEGABYTES,
@@ -30,6 +30,7 @@ from simscaleai.data.lerobot.layout import (
     VERSION,
     VIDEO_FILE_MEGABYTES,
     arrow_schema,
+    feature_name,
     lerobot_features,
 )
 from simscaleai.data.lerobot.own_record import OwnRecord
@@ -40,23 +41,34 @@ from simscaleai.data.lerobot.statistics import (
     vector_statistics,
 )
 from simscaleai.data.reader import Dataset
-from simscaleai.files import new_folder
+from simscaleai.files import new_folder, replace_file
 
 
-def export_lerobot(source: Path, output: Path) -> None:
-    """Write the dataset in `source` to the new folder `output`, which appears when it is complete.
+def export_lerobot(source: Path, output: Path, *, privileged: bool = False) -> None:
+    """Write the dataset in `source` to the new folder `output`, which is filled when it is complete.
 
     Vectors and images keep their values, bit for bit; images become embedded PNG files. Episodes are numbered from 0
     without gaps. The instruction of an episode becomes its task.
 
+    Args:
+        source: The dataset.
+        output: Folder to write, new or empty.
+        privileged: Whether to write the privileged vectors (simulator truth), too, each as the feature
+            `privileged.NAME`, which no trainer takes for an input.
+
     Raises:
-        DatasetError: If `source` is not a SimScaleAI dataset, or LeRobot cannot hold an array or the control rate.
-        SimScaleError: If `output` exists and is not an empty folder.
+        DatasetError: If `source` is no SimScaleAI dataset or has changed since it was written, or LeRobot cannot hold
+            an array or the control rate.
+        SimScaleError: If `output` exists and is not an empty folder, or another process writes to it.
     """
     dataset, description = Dataset(source), read_description(source)
+    dataset.check_files()
+    if not privileged:
+        description = description.without_privileged()
     with new_folder(output) as folder:
-        _Export(dataset, description, folder).run()
-        own = OwnRecord.of(description, dataset.episodes, read_discarded(source))
+        export = _Export(dataset, description, folder)
+        export.run()
+        own = OwnRecord.of(description, export.written, read_discarded(source))
         _write_json(folder / OWN_PATH, own.to_json())
 
 
@@ -69,9 +81,12 @@ class _Export:
     folder: Path
     pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     """Maps each image feature to counts (C, 256) of the pixel values in the episodes so far; see `count_pixels`."""
+    written: list[StoredEpisode] = field(default_factory=list)
+    """The episodes so far, each with the SHA-256 of a file that holds the exported arrays alone."""
 
     def __post_init__(self) -> None:
         self.features = lerobot_features(self.description)
+        self.array_of = {feature_name(key, self.description.layout(key)): key for key in self.description.array_types}
         self.schema = arrow_schema(self.features)
         self.fps = int(self.description.fps)
         if self.fps != self.description.fps:
@@ -92,7 +107,7 @@ class _Export:
 
     def _episode_row(self, number: int, files: _DataFiles) -> dict[str, Any]:
         """Write the frames of one episode and return its row of the table of episodes."""
-        columns = self._frame_columns(number) | self.dataset.episode(number)
+        columns = self._frame_columns(number) | self._exported_arrays(number)
         chunk_index, file_index = files.write(self._table(number, columns))
         end, length = int(self.dataset.episode_ends[number]), self.dataset.episodes[number].length
         row = {
@@ -110,6 +125,14 @@ class _Export:
             found = self._statistics(key, columns[key])
             row |= {f"stats/{key}/{name}": values for name, values in found.items()}
         return row
+
+    def _exported_arrays(self, number: int) -> Arrays:
+        """Return the arrays of the episode `number` by feature, and add the episode to `written`."""
+        stored, arrays = self.dataset.episodes[number], self.dataset.episode(number)
+        exported = {key: arrays[key] for key in self.description.array_types}
+        is_whole = exported.keys() == arrays.keys()
+        self.written.append(stored if is_whole else replace(stored, sha256=episode_sha256(exported)))
+        return {name: exported[key] for name, key in self.array_of.items()}
 
     def _frame_columns(self, number: int) -> Arrays:
         """Return the columns that LeRobot requires for every episode, here for episode `number`."""
@@ -143,8 +166,8 @@ class _Export:
         frames = [self._frame_columns(number) for number in range(count)]
         found = {key: image_statistics(counts, self.dataset.num_frames) for key, counts in self.pixels.items()}
         found |= {key: vector_statistics(np.concatenate([columns[key] for columns in frames])) for key in FRAME_COLUMNS}
-        vectors = [key for key in self.features if key not in found]
-        return found | {key: vector_statistics(self.dataset.vectors(key)) for key in vectors}
+        vectors = {name: key for name, key in self.array_of.items() if name not in found}
+        return found | {name: vector_statistics(self.dataset.vectors(key)) for name, key in vectors.items()}
 
     def _info(self) -> dict[str, Any]:
         count = len(self.dataset.episodes)
@@ -227,4 +250,4 @@ def _write_table(path: Path, table: pa.Table) -> None:
 
 def _write_json(path: Path, data: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+    replace_file(path, json.dumps(data, indent=4, ensure_ascii=False) + "\n")

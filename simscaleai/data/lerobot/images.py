@@ -10,9 +10,20 @@ import PIL.Image
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from simscaleai.contract import MAX_IMAGE_SIDE
 from simscaleai.data.lerobot.layout import IMAGE_TYPE
 
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow knows others, some of which run programs
+_PNG_BIT_DEPTH = 24  # offset in a PNG file of the byte that holds the bits per channel
 _FASTEST = 1  # zlib level: encodes twice as fast as the default, and files are a fifth larger
+
+
+class DeepImagesError(ValueError):
+    """Images whose pixels have more than 8 bits, such as depth images: 8 bits would flatten them."""
+
+    def __init__(self, pixels: str) -> None:
+        """Name the kind of `pixels`."""
+        super().__init__(f"its pixels are {pixels}, more than the 8 bits of a colour image")
 
 
 def encode_images(images: NDArray[np.uint8], name: str) -> pa.Array:
@@ -27,17 +38,24 @@ def decode_images(column: pa.ChunkedArray, size: tuple[int, int] | None = None) 
     """Return the images in `column` as an array (T, H, W, 3), scaled to `size` (height, width) if given.
 
     Raises:
-        ValueError: If an image is not embedded in the file or differs in size from the others.
+        ValueError: If an image is not embedded in the file, is too large, differs in size from the others, or has
+            pixels of more than 8 bits. Pillow raises further exceptions for damaged images.
     """
     return np.stack([_decode(row, size) for row in column.to_pylist()])
 
 
-def scale_image(image: PIL.Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Return a colour image (H, W, 3), scaled to `size` (height, width) if given."""
-    image = image.convert("RGB")
-    if size is not None and image.size != size[::-1]:
-        image = image.resize(size[::-1], PIL.Image.Resampling.BILINEAR)
+def scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Return the colour image `pixels` (H, W, 3), scaled to `size` (height, width) if given."""
+    if size is None or pixels.shape[:2] == size:
+        return pixels
+    image = PIL.Image.fromarray(pixels).resize(size[::-1], PIL.Image.Resampling.BILINEAR)
     return np.asarray(image, np.uint8)
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise `ValueError` if an image is larger than this project allows. A small file may claim a huge image."""
+    if not 0 < max(height, width) <= MAX_IMAGE_SIDE:
+        raise ValueError(f"expected an image of at most {MAX_IMAGE_SIDE} px a side, got {height}×{width}")
 
 
 def _to_png(image: NDArray[np.uint8]) -> bytes:
@@ -49,5 +67,10 @@ def _to_png(image: NDArray[np.uint8]) -> bytes:
 def _decode(row: dict[str, Any] | None, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     if not row or row.get("bytes") is None:
         raise ValueError("an image is not embedded in the Parquet file")
-    with PIL.Image.open(io.BytesIO(row["bytes"])) as image:
-        return scale_image(image, size)
+    data = row["bytes"]
+    with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        check_size(image.height, image.width)
+        # Pillow reads colours of 16 bits as 8 bits, without a word.
+        if image.format == "PNG" and data[_PNG_BIT_DEPTH] > 8:
+            raise DeepImagesError(f"{data[_PNG_BIT_DEPTH]} bits deep")
+        return scaled(np.asarray(image.convert("RGB"), np.uint8), size)

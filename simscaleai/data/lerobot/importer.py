@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from simscaleai.data.description import ArrayType
 from simscaleai.data.episode_file import Arrays, DatasetError
+from simscaleai.data.keys import vector_key
+from simscaleai.data.lerobot.damage import reading
 from simscaleai.data.lerobot.foreign import ForeignDataset, ImportOptions
-from simscaleai.data.lerobot.layout import OWN_PATH, is_image
+from simscaleai.data.lerobot.layout import OWN_PATH, feature_name, is_image
 from simscaleai.data.lerobot.own_record import OwnRecord
-from simscaleai.data.lerobot.source import READ_ERRORS, Episode, LeRobotSource
+from simscaleai.data.lerobot.source import Episode, LeRobotSource
 from simscaleai.data.writer import DatasetWriter
-from simscaleai.files import new_folder
-from simscaleai.json_data import damage_text, parse_json
+from simscaleai.files import new_folder, read_file
+from simscaleai.json_data import DAMAGE, damage_text, parse_json
 
 __all__ = ["ImportOptions", "import_lerobot"]
 
@@ -23,8 +24,8 @@ __all__ = ["ImportOptions", "import_lerobot"]
 def import_lerobot(source: Path, output: Path, options: ImportOptions | None = None) -> list[str]:
     """Convert the LeRobotDataset in `source` to a new dataset in `output`, which appears when it is complete.
 
-    An export by `export_lerobot` becomes the original dataset again, to the last byte. For any other source, the needs
-    contain what LeRobot's files say.
+    An export by `export_lerobot` becomes the dataset again that it describes, to the last byte. For any other source,
+    the needs contain what LeRobot's files say, and an episode in which the task changes becomes several.
 
     Args:
         source: Folder with `meta/info.json`.
@@ -36,7 +37,7 @@ def import_lerobot(source: Path, output: Path, options: ImportOptions | None = N
 
     Raises:
         DatasetError: If the source is damaged, of another version, or lacks what training needs.
-        SimScaleError: If `output` exists and is not an empty folder.
+        SimScaleError: If `output` exists and is not an empty folder, or another process writes to it.
     """
     opened = LeRobotSource(source)
     with new_folder(output) as folder:
@@ -56,7 +57,8 @@ def _import_own(source: LeRobotSource, folder: Path) -> None:
     with DatasetWriter(folder, own.needs, provenance=own.provenance) as writer:
         pairs = zip(source.episodes, own.episodes, strict=True)
         for episode, entry in tqdm(pairs, total=len(source.episodes), unit="ep", disable=None):
-            arrays = _arrays(source, episode, own.array_types)
+            with reading(source.folder, f"episode {episode.index}"):
+                arrays = _arrays(source, episode, own)
             stored = writer.write_episode(arrays, entry.metadata, entry.episode_index)
             if stored.sha256 != entry.sha256:
                 raise DatasetError(
@@ -68,23 +70,26 @@ def _import_own(source: LeRobotSource, folder: Path) -> None:
             writer.discard_episode(metadata, discarded["episode_index"])
 
 
-def _arrays(source: LeRobotSource, episode: Episode, array_types: dict[str, ArrayType]) -> Arrays:
+def _arrays(source: LeRobotSource, episode: Episode, own: OwnRecord) -> Arrays:
     """Return the arrays of one episode with the types and shapes that they had before the export."""
+    layouts = {vector_key(name): layout for name, layout in own.needs.vectors.items()}
     arrays: Arrays = {}
-    for key, array_type in array_types.items():
+    for key, array_type in own.array_types.items():
+        name = feature_name(key, layouts.get(key))
+        name = name if name in source.features else key  # older exports
         dtype = np.uint8 if is_image(key, array_type) else np.dtype(array_type.dtype)
-        arrays[key] = source.read(episode, key).astype(dtype, copy=False).reshape(-1, *array_type.shape)
+        arrays[key] = source.read(episode, name).astype(dtype, copy=False).reshape(-1, *array_type.shape)
     return arrays
 
 
 def _read_own(source: LeRobotSource) -> OwnRecord:
     path = source.folder / OWN_PATH
     try:
-        own = OwnRecord.from_json(parse_json(path.read_bytes()))
+        own = OwnRecord.from_json(parse_json(read_file(path)))
         if len(own.episodes) != len(source.episodes):
             raise DatasetError(f"it lists {len(own.episodes)} episodes, there are {len(source.episodes)}")
         return own
-    except READ_ERRORS as error:
+    except (OSError, *DAMAGE) as error:
         raise DatasetError(
             f"{path} does not fit the dataset: {damage_text(error)}; remove it to import the dataset as "
             "data of unknown origin"

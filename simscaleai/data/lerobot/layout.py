@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +13,7 @@ import pyarrow as pa
 from simscaleai.contract import Layout
 from simscaleai.data.description import ArrayType, Description
 from simscaleai.data.episode_file import DatasetError
-from simscaleai.data.keys import IMAGE_PREFIX
+from simscaleai.data.keys import IMAGE_PREFIX, VECTOR_PREFIX
 
 VERSION = "v3.0"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -38,8 +40,37 @@ FRAME_COLUMNS: dict[str, str] = {
 }
 """Columns that every LeRobotDataset has, one number per frame: name to dtype."""
 
+PRIVILEGED_PREFIX = "privileged."
+"""Beginning of the features with simulator truth. Trainers take every feature that begins with `observation` as an
+input of the policy."""
+
+_FIELD = re.compile(r"\{(\w+)(?::0(\d)d)?\}")
+
 LeRobotFeature = dict[str, Any]
 """`dtype`, `shape` and `names`, as in `info.json`."""
+
+
+def fill_pattern(pattern: str, values: Mapping[str, int | str]) -> str:
+    """Return the path that `pattern` names: `{name}` stands for a value, `{name:03d}` for a number of 3 digits.
+
+    Python's own formatting can do far more than that, for example write a number with 10,000,000,000 digits.
+
+    Raises:
+        KeyError: If the pattern names something else than `values`.
+        ValueError: If there is another kind of field, or the path leads out of the folder of the dataset.
+    """
+    if set("{}") & set(_FIELD.sub("", pattern)):
+        raise ValueError(f"expected a path with fields such as {{chunk_index:03d}}, got {pattern[:80]!r}")
+    path = _FIELD.sub(lambda field: f"{values[field[1]]:0{field[2]}d}" if field[2] else str(values[field[1]]), pattern)
+    if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+        raise ValueError(f"{path!r} lies outside the dataset")
+    return path
+
+
+def feature_name(key: str, layout: Layout | None) -> str:
+    """Return the feature of a LeRobotDataset that holds the array `key` of a SimScaleAI dataset."""
+    is_privileged = layout is not None and layout.privileged
+    return PRIVILEGED_PREFIX + key.removeprefix(VECTOR_PREFIX) if is_privileged else key
 
 
 def is_image(key: str, array_type: ArrayType) -> bool:
@@ -54,7 +85,7 @@ def lerobot_features(description: Description) -> dict[str, LeRobotFeature]:
         DatasetError: If LeRobot cannot hold one of the arrays.
     """
     features = {
-        key: _lerobot_feature(key, array_type, description.layout(key))
+        feature_name(key, description.layout(key)): _lerobot_feature(key, array_type, description.layout(key))
         for key, array_type in description.array_types.items()
     }
     columns = {key: {"dtype": dtype, "shape": [1], "names": None} for key, dtype in FRAME_COLUMNS.items()}
@@ -76,16 +107,8 @@ def _lerobot_feature(key: str, array_type: ArrayType, layout: Layout | None) -> 
         return {"dtype": "image", "shape": list(shape), "names": ["height", "width", "channels"]}
     if len(shape) > 1:
         raise DatasetError(f"expected vectors and colour images to export, got {key!r} of shape {shape} at each step")
-    names = None if layout is None else _entry_names(layout)
+    names = None if layout is None else layout.entry_names
     return {"dtype": array_type.dtype, "shape": list(shape) or [1], "names": names}
-
-
-def _entry_names(layout: Layout) -> list[str]:
-    return [
-        feature.name if feature.size == 1 else f"{feature.name}.{number}"
-        for feature in layout.features
-        for number in range(feature.size)
-    ]
 
 
 def _arrow_type(feature: LeRobotFeature) -> pa.DataType:

@@ -8,7 +8,7 @@ from typing import Any
 
 from simscaleai.contract import Needs
 from simscaleai.data.description import ArrayType, Description, from_version_1
-from simscaleai.data.episode_list import REQUIRED_METADATA, StoredEpisode
+from simscaleai.data.episode_list import StoredEpisode, check_discarded, check_metadata
 from simscaleai.errors import SimScaleError
 from simscaleai.json_data import plain, read_checked
 
@@ -27,9 +27,7 @@ class OwnEpisode:
 
     def __post_init__(self) -> None:
         """Check that the metadata is complete."""
-        missing = [name for name in REQUIRED_METADATA if name not in self.metadata]
-        if missing:
-            raise SimScaleError(f"the metadata of episode {self.episode_index} lacks {', '.join(missing)}")
+        check_metadata(self.metadata, self.episode_index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +40,11 @@ class OwnRecord:
     episodes: tuple[OwnEpisode, ...]
     discarded: tuple[dict[str, Any], ...]
     """Metadata of the episodes that were run but not kept, with their `episode_index`."""
+
+    def __post_init__(self) -> None:
+        """Check the discarded episodes."""
+        for entry in self.discarded:
+            check_discarded(entry)
 
     @classmethod
     def of(

@@ -61,9 +61,9 @@ def test_warnings_keep_out_of_what_scripts_read(capsys):
 
 
 def test_json_is_printed_for_scripts_and_nothing_else(capsys):
-    console = Console(json=True)
-    console.say("on the way")
-    console.conclude(ROWS, lambda: {"successes": 1, "instruction": "→"})
+    with Console(json=True) as console:
+        console.say("on the way")
+        console.conclude(ROWS, lambda: {"successes": 1, "instruction": "→"})
     assert capsys.readouterr().out == '{\n  "successes": 1,\n  "instruction": "→"\n}\n'
 
 

@@ -51,7 +51,7 @@ def test_the_console_script_has_it(dataset: Path, capsys: pytest.CaptureFixture[
 
 
 def test_there_and_back(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", "--format", "lerobot", "toy", "--output", "out"]) == 0
+    assert main(["export", "--format", "lerobot", "toy", "--output", "out", "--privileged"]) == 0
     assert "LeRobotDataset v3.0 in out" in capsys.readouterr().out
     assert main(["import", "--format", "lerobot", "out", "--output", "back"]) == 0
     out = capsys.readouterr().out

@@ -160,7 +160,7 @@ def change(key: str, values: Any) -> Callable[[Any], None]:
     [
         (drop("observation.environment_state"), "observation.environment_state"),
         (drop("action"), "action"),
-        (change("observation.state", np.zeros((6, 4), np.float32)), r"\(6, 4\)"),
+        (change("observation.state", np.zeros((6, 4), np.float32)), r"\((T|6), 4\)"),
         (change("observation.state", np.zeros((5, 3), np.float32)), r"one length.*\[5, 6\]"),
         (change("action", np.zeros(6, np.float32)), "action"),
         (change("action", np.full((6, 4), np.nan, np.float32)), "'action' holds a value that is not finite"),

@@ -101,7 +101,8 @@ def test_the_checkpoint_says_how_it_was_made(tmp_path: Path, states: Path) -> No
     assert record["config"]["dataset"] == [str(states)]
     assert record["dataset"]["digest"] == Dataset(states).digest
     assert record["dataset"]["episodes"] == 20
-    assert record["seeds"] == {"first": 10**9, "last": 10**9 + 19, "count": 20}
+    assert record["seeds"] == {"intervals": [[10**9, 10**9 + 19]], "count": 20}
+    assert record["processes"] == 1
     assert (record["steps"], record["threads"]) == (12, 1)
     assert record["versions"]["torch"] == torch.__version__
     assert list(checkpoint.needs.vectors) == ["state", "environment_state"]

@@ -1,0 +1,81 @@
+"""`meta/info.json` of a LeRobotDataset of any origin: checked when it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simscaleai.data.episode_file import DatasetError
+from simscaleai.data.lerobot.damage import reading
+from simscaleai.data.lerobot.layout import INFO_PATH, VERSION
+from simscaleai.errors import SimScaleError
+from simscaleai.files import read_file
+from simscaleai.json_data import parse_json, read_checked
+
+_MOST_BYTES = 2**26
+_MOST_FPS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFeature:
+    """What `info.json` says about one feature. Shapes are not read: the data show them."""
+
+    dtype: str
+    """ "image", "video", or NumPy's name of a type."""
+    names: Any = None
+    """Names of the entries: a list, or a dictionary of lists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceInfo:
+    """The content of `info.json` that an import uses."""
+
+    total_episodes: int
+    fps: float
+    """Frames per second."""
+    data_path: str
+    """Pattern of the paths of the data files, with `{chunk_index}` and `{file_index}`."""
+    video_path: str | None = None
+    """Pattern of the paths of the videos, with `{video_key}`, too."""
+    features: dict[str, SourceFeature]
+
+    def __post_init__(self) -> None:
+        """Check that the numbers and names are possible."""
+        if self.total_episodes < 1:
+            raise DatasetError(f"expected at least 1 episode, got total_episodes {self.total_episodes}")
+        if not (1 <= self.fps <= _MOST_FPS and self.fps == int(self.fps)):
+            raise DatasetError(f"expected a whole number of frames per second from 1 to {_MOST_FPS}, got {self.fps}")
+        for name in self.features:
+            if not name.isprintable():
+                raise DatasetError(f"expected names of printable characters, got the feature {name!r}")
+
+
+def read_info(folder: Path) -> tuple[SourceInfo, str | None]:
+    """Read `info.json` of the LeRobotDataset in `folder`, and return it with the type of the robot, if it says so.
+
+    Raises:
+        DatasetError: If `folder` holds no LeRobotDataset v3.0, or the file is damaged.
+    """
+    path = folder / INFO_PATH
+    if not path.exists():
+        raise DatasetError(f"{folder} is no LeRobotDataset: it has no {INFO_PATH}")
+    with reading(path):
+        data = parse_json(read_file(path, _MOST_BYTES))
+        if data["codebase_version"] != VERSION:
+            raise DatasetError(
+                f"{folder} is a LeRobotDataset {data['codebase_version']}; this version reads {VERSION}; "
+                "the package lerobot converts older ones"
+            )
+        values = {name: value for name, value in data.items() if name in SourceInfo.__dataclass_fields__}
+        values["features"] = {name: _used_entries(feature) for name, feature in data["features"].items()}
+        try:
+            info = read_checked(SourceInfo, values)
+        except SimScaleError as error:
+            raise DatasetError(f"cannot use {path}: {error}; correct it") from None
+        robot_type = data.get("robot_type")
+        return info, robot_type if isinstance(robot_type, str) else None
+
+
+def _used_entries(feature: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in feature.items() if name in SourceFeature.__dataclass_fields__}
