@@ -6,6 +6,7 @@ environment is made.
 
 from __future__ import annotations
 
+import simscaleai.errors  # noqa: F401 (before the libraries, so that Ctrl-C while they load leaves no traceback)
 from envs.registration import Registration, environment_names, find_environment, register_environment
 from envs.tabletop.names import PICK_PLACE, PICK_PLACE_LANGUAGE, REACH
 from envs.tabletop.registration import register_task

@@ -77,7 +77,7 @@ class ValidateConfig:
             PlanError: If fewer than two checkpoints are given, one is given twice, or a number is out of range.
         """
         names = self.checkpoints
-        if len(names) < 2 or len(set(names)) < len(names):
+        if len(names) < 2 or len(set(map(Path, names))) < len(names):
             raise PlanError(f"expected at least 2 different checkpoints, got {' '.join(names) or 'none'}")
         plan_episodes(self.episodes)
         if self.resume and self.output is None:

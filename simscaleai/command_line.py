@@ -23,6 +23,9 @@ Config = TypeVar("Config")
 
 _FRAME = re.compile(r"\x1b\[[\d;]*m|[│╭╮╰╯]")
 _RULE = re.compile(r"^[ \t]*(?:─|---)[─-]*[ \t]*$", re.MULTILINE)
+_NUMBER = re.compile(
+    r"Error parsing (\S+): (?:invalid literal for int\(\) with base 10|could not convert string to float): (.+)"
+)
 _VALUE = re.compile(r"Error parsing (\S+): no type matching (?:\{None\}\|)?(.+) could be instantiated from (.+)")
 
 
@@ -69,7 +72,7 @@ def make_streams_safe() -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is None:
-            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            stream = open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
             setattr(sys, name, stream)
             if stream.fileno() == number:
                 os.set_inheritable(number, True)  # otherwise a child process gives this number to another file
@@ -131,4 +134,5 @@ def _as_one_line(panel: str) -> str:
         return f"expected {', '.join(missing)}; got none."
     near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", "\n".join(others))
     hint = f" Did you mean {near[1]}?" if near else ""
-    return _VALUE.sub(r"expected \1 \2, got \3", " ".join(problem.split())).rstrip(".") + f".{hint}"
+    line = _NUMBER.sub(r"expected \1 with a number, got \2", " ".join(problem.split()))
+    return _VALUE.sub(r"expected \1 \2, got \3", line).rstrip(".") + f".{hint}"

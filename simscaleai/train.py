@@ -7,6 +7,7 @@ With several GPUs or processes: `torchrun --nproc-per-node 4 -m simscaleai.train
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done or time is up, 1 diverged, 2 wrong usage, 130 interrupted."""
     try:
         config: TrainConfig = parse(TrainConfig, "python -m simscaleai.train", arguments)
+        # Threads that wait for each other would spin, which makes training crawl beside any other busy process.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded
         from simscaleai.training.distributed import is_first_process
         from simscaleai.training.trainer import DivergedError, train
 

@@ -1,6 +1,7 @@
 """The examples, as users start them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,3 +23,14 @@ def test_an_example_works_and_its_policies_succeed(tmp_path, name, runs):
         successes = read_run(tmp_path / run).successes
         assert sum(successes.values()) >= 0.8 * len(successes)
         assert len(successes) == 50
+
+
+@pytest.mark.slow
+def test_an_agent_of_another_library_learns_on_the_dense_reward():
+    """A shorter training than the example's own."""
+    pytest.importorskip("stable_baselines3")
+    words = [sys.executable, "examples/reinforcement_learning.py", "40000"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(re.search(r"success once +(\d+)/100 ", done.stdout)[1]) >= 90

@@ -250,6 +250,25 @@ FLAGS = {
 
 VALUES = {
     "zero episodes": Mistake("rollout --model zero --episodes 0", "at least 1 episode, got 0"),
+    "a thousand million episodes": Mistake("rollout --model zero --episodes 1000000000", "at most 1000000 episodes"),
+    "a thousand million demonstrations": Mistake(
+        "collect --env reach --episodes 1000000000 --output new", "at most 1000000 episodes"
+    ),
+    "a thousand million episodes to choose by": Mistake(
+        "validate zero random --env reach --episodes 1000000000", "at most 1000000 episodes"
+    ),
+    "a huge seed": Mistake(f"rollout --model zero --env reach --seeds {HUGE}", "seeds of at most 9223372036854775807"),
+    "a huge base seed": Mistake(f"{COLLECT} --seed {HUGE}", "seeds of at most 9223372036854775807"),
+    "a huge seed to film": Mistake(f"record --model zero --output new --seeds {HUGE}", "seeds of at most"),
+    "a huge number of actions": Mistake(
+        f"rollout --model zero --env reach --policy-option n_action_steps={HUGE}", "n_action_steps as int, got '1000"
+    ),
+    "a huge decay": Mistake(
+        f"rollout --model zero --env reach --policy-option ensemble_decay={HUGE}", "ensemble_decay as float, got '1000"
+    ),
+    "a film of another kind": Mistake(
+        "record --model zero --env reach --seeds 1 --output film.avi", "a file that ends in .mp4 or .gif, got film.avi"
+    ),
     "zero demonstrations": Mistake("collect --env reach --episodes 0 --output new", "at least 1 episode, got 0"),
     "a seed twice": Mistake("rollout --model zero --seeds 1 1", "each seed once"),
     "a negative seed": Mistake("rollout --model zero --env reach --seeds -1", "-1"),
@@ -281,6 +300,9 @@ VALUES = {
         "validate bc-reach --env reach", "expected at least 2 different checkpoints, got bc-reach"
     ),
     "a checkpoint twice": Mistake("validate zero zero --env reach", "at least 2 different checkpoints, got zero zero"),
+    "a checkpoint folder twice": Mistake(
+        "validate bc ./bc --env reach", "at least 2 different checkpoints, got bc ./bc"
+    ),
     "no workers to choose with": Mistake("validate zero random --env reach --workers 0", "--workers of at least 1"),
     "a film of what has no film camera": Mistake(
         "record --model zero --env unseen --output new",
@@ -320,6 +342,7 @@ CONTRADICTIONS = {
     "chunks": Mistake(f"{TRAIN} --n-action-steps 2", r"--n-action-steps must lie in [1, 1], got 2"),
     "truth twice": Mistake(f"{TRAIN} --use-environment-state --auxiliary-weight 1", "--auxiliary-weight"),
     "a run with itself": Mistake("report run run", "more than once"),
+    "a run compared with itself": Mistake("compare run ./run/../run", "expected two different runs, got run twice"),
     "one film of many": Mistake("record --model zero --output new.mp4", "expected one seed or --grid"),
 }
 
@@ -506,6 +529,22 @@ RUNS = {
     ),
     "a newer record": Mistake("compare other run", "run", lambda: run_record("schema_version", value=99)),
     "a huge number": Mistake("report run", "run", lambda: run_record("resolved", "episodes", value=-HUGE)),
+    **{
+        f"a huge {name}": Mistake(
+            "compare run other",
+            "run/episodes.jsonl, line 1",
+            lambda name=name: edit_line(RUN / "episodes.jsonl", **{name: HUGE}),
+        )
+        for name in ("steps", "return", "seed", "episode_index")
+    },
+    "huge seconds": Mistake("compare run other", "timing.seconds", lambda: run_record("timing", "seconds", value=HUGE)),
+    "an episode twice": Mistake(
+        "compare run other",
+        "repeats episode 0",
+        lambda: (RUN / "episodes.jsonl").write_text(
+            "\n".join((RUN / "episodes.jsonl").read_text().splitlines()[:1] * 2) + "\n"
+        ),
+    ),
     "a number that is none": Mistake(
         "report run", "expected finite numbers, got NaN", lambda: run_record("timing", "seconds", value=np.nan)
     ),
@@ -533,6 +572,13 @@ NO_GL = {
     "rollout": Mistake("rollout --model vla --output new", "libegl1", gl=False),
     "collect": Mistake(f"{COLLECT} --cameras front", "libegl1", gl=False),
     "record": Mistake("record --model zero --env reach --output new", "libegl1", gl=False),
+    "record one film": Mistake("record --model zero --env reach --seeds 1 --output a/film.gif", "libegl1", gl=False),
+    "rollout with a video": Mistake(
+        "rollout --model zero --env reach --episodes 2 --video 1 --output new", "libegl1", gl=False
+    ),
+    "rollout with a video in workers": Mistake(
+        "rollout --model zero --env reach --episodes 2 --video 1 --workers 2 --output new", "libegl1", gl=False
+    ),
     "contact sheet": Mistake("envs --contact-sheet new.png", "libegl1", gl=False),
 }
 

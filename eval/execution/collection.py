@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ class CollectJob(WorkerJob):
         """
         spec = find_environment(self.env_id).offer()
         expert = None if self.expert is None else build_policy(self.expert, None, spec)
+        os.chdir(self.home)  # the expert may have changed it, and the paths of the other policy are relative to it
         demonstrators = Demonstrators(build_policy(self.model, self.checkpoint, spec), expert)
         if self.identities not in (None, demonstrators.identities):
             raise SimScaleError(

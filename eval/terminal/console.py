@@ -112,7 +112,7 @@ def _flush_c_streams() -> None:
 
 def printable_lines(text: str) -> str:
     """Return `text` with `printable` applied to each line."""
-    return "\n".join(map(printable, text.split("\n")))
+    return "\n".join(line if line.isprintable() else printable(line) for line in text.split("\n"))
 
 
 def rows_text(rows: Iterable[Row]) -> str:
@@ -122,8 +122,12 @@ def rows_text(rows: Iterable[Row]) -> str:
 
 def _json_text(data: Mapping[str, Any]) -> str:
     """Return `data` as JSON, with unprintable characters as escapes of JSON."""
-    text = json.dumps(data, indent=2, ensure_ascii=False)
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    lines = json.dumps(data, indent=2, ensure_ascii=False).split("\n")
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def _panel(rows: list[Row]) -> str:

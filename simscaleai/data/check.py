@@ -110,7 +110,7 @@ def _entries(key: str, rows: NDArray[np.float64], names: list[str]) -> Iterator[
     if constant.any():
         yield Finding(key, f"constant: {_listing(_chosen(names, constant))}")
     sizes = np.abs(rows)
-    most, usual = sizes.max(0), np.quantile(sizes, 0.99, axis=0)
+    most, usual = sizes.max(0), np.quantile(sizes, 0.99, axis=0, method="lower")
     exploding = (most > EXPLODING) & (most > EXPLODING_RATIO * usual)
     if exploding.any():
         text = f"up to {most[exploding].max():.3g}, though 99 % lie within ±{usual[exploding].max():.3g}"
@@ -122,7 +122,8 @@ def _statistics(dataset: Dataset, description: Description) -> Iterator[Finding]
     if not stored:
         yield Finding("statistics", "none are stored, since the dataset was not closed; they are computed when read")
         return
-    found = compute_statistics(dataset.episode(number) for number in range(len(dataset.episodes)))
+    with np.errstate(all="ignore"):  # values that are not finite are another finding
+        found = compute_statistics(dataset.episode(number) for number in range(len(dataset.episodes)))
     differing = [key for key in found if key not in stored or not _are_close(stored[key], found[key])]
     if differing:
         yield Finding("statistics", f"those stored are not those of the episodes: {_listing(differing)}", True)

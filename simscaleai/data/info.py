@@ -13,6 +13,8 @@ from simscaleai.data.description import ArrayType, Description, read_description
 from simscaleai.data.episode_list import StoredEpisode, read_discarded
 from simscaleai.data.reader import Dataset
 
+_MOST_SHOWN = 60  # characters of an instruction
+
 
 def dataset_text(folder: Path) -> str:
     """Return a table of what the dataset in `folder` holds.
@@ -46,7 +48,7 @@ def _success_text(episodes: Sequence[StoredEpisode]) -> str:
 
 def _instructions_text(episodes: Sequence[StoredEpisode]) -> str:
     texts = list(dict.fromkeys(str(episode.metadata["instruction"]) for episode in episodes))
-    examples = ", ".join(map(repr, texts[:3]))
+    examples = ", ".join(repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…") for text in texts[:3])
     return f"{len(texts)} different: {examples}{', …' if len(texts) > 3 else ''}"
 
 

@@ -427,3 +427,22 @@ def test_cameras_are_by_default_those_of_the_environment(point_environment):
     assert (finding.differences, finding.images) == ({}, Dataset("d").num_frames)
     assert collect.main([*flags, "--cameras", "--output", "blind"]) == 0
     assert Dataset("blind").needs.cameras == {}
+
+
+@pytest.mark.parametrize("flags", [["--output", "full"], ["--output", "file"], ["--output", "full", "--resume"]])
+def test_an_output_that_cannot_be_is_refused_before_any_work(monkeypatch, capsys, flags):
+    monkeypatch.setattr("eval.execution.collection.build_policy", None)
+    Path("file").touch()
+    Path("full").mkdir()
+    Path("full/file").touch()
+    assert collect.main([*REACH, *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"full is not empty|file is a file", line)
+
+
+def test_an_error_while_the_dataset_is_closed_does_not_hide_the_first_one(policy_module, capsys):
+    """Without the files of the episodes, the dataset cannot be closed."""
+    remove = "[path.unlink() for path in pathlib.Path('d/episodes').glob('*.safetensors')]"
+    model = policy_module("removing", f"if self.calls == 12: {remove}; raise KeyboardInterrupt", "SimScale/Reach-v0")
+    assert collect.main([*REACH, "--model", model, "--num-envs", "2", "--output", "d"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "interrupted"

@@ -250,3 +250,22 @@ def test_console_script_mirrors_the_commands(workdir):
 def test_console_script_lists_what_there_is(workdir, capsys, command, shown):
     assert __main__.main([command]) == 0
     assert shown in capsys.readouterr().out
+
+
+def test_more_videos_than_episodes_are_a_video_of_each(workdir, point_environment):
+    flags = ["--env", "point", "--model", "point_world:Homing", "--episodes", "2", "--output", "r"]
+    assert rollout.main([*flags, "--video", str(10**12)]) == 0
+    assert len(list(Path("r/videos").iterdir())) == len(list(Path("r/traces").iterdir())) == 2
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_run_that_cannot_be_filmed_is_refused_before_anything_is_written(
+    workdir, point_package, monkeypatch, capsys, workers
+):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nowhere")
+    flags = ["--env", "point", "--model", "point_world:Homing", "--video", "1", "--workers", workers, "--output", "r"]
+    assert rollout.main(flags) == 2
+    assert record.main(["--env", "point", "--model", "point_world:Homing", "--output", "film.mp4", "--seeds", "1"]) == 2
+    for line in capsys.readouterr().err.splitlines():
+        assert line.startswith("error: cannot run ffmpeg")
+    assert list(workdir.iterdir()) == []

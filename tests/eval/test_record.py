@@ -86,6 +86,10 @@ def test_two_commands_do_not_write_into_one_folder(capsys):
     ("arguments", "message"),
     [
         (["--output", "there.mp4", "--seeds", "1"], "there.mp4 exists; choose another --output"),
+        *(
+            (["--output", f"new{suffix}", "--seeds", "1"], f"a file that ends in .mp4 or .gif, got new{suffix}")
+            for suffix in (".avi", ".mov", ".webm", ".MPG", ".png")
+        ),
         (["--output", "new.gif"], "new.gif is one video: expected one seed or --grid, got 3 episodes"),
         (["--output", "v", "--grid", "4"], "rows x columns, such as 4x4, at most 100 tiles; got '4'"),
         (["--output", "v", "--grid", "0x4"], "got '0x4'"),
@@ -103,3 +107,55 @@ def test_mistakes_in_filming_are_one_line(workdir, capsys, arguments, message):
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert [(path.name, path.read_bytes()) for path in workdir.iterdir()] == [("there.mp4", b"precious")]
+
+
+def test_a_folder_may_have_a_dot_in_its_name(point_environment):
+    assert record.main(["--env", "point", "--model", "point_world:Homing", "--seeds", "1", "--output", "v1.2"]) == 0
+    assert os.listdir("v1.2") == ["episode_000000.mp4"]
+
+
+@pytest.mark.parametrize("output", ["film.mp4", "new/film.gif"])
+def test_two_commands_do_not_write_one_film(point_environment, capsys, workdir, output):
+    """The second one begins while the first one films."""
+    flags = ["--env", "point", "--size", "32", "--seeds", "1", "--output", output]
+    codes = []
+
+    class Second(point_world.Homing):
+        def reset(self, *start):
+            super().reset(*start)
+            if not codes:
+                codes.append(record.main([*flags, "--model", "point_world:Homing"]))
+
+    point_world.Second = Second
+    try:
+        assert record.main([*flags, "--model", "point_world:Second"]) == 0
+    finally:
+        del point_world.Second
+    assert codes == [2]
+    assert "another process is writing to" in capsys.readouterr().err
+    assert [path.name for path in (workdir / output).parent.iterdir()] == [(workdir / output).name]
+
+
+def test_a_film_that_is_broken_off_leaves_nothing(point_environment, workdir):
+    class Broken(point_world.Homing):
+        def predict(self, *given):
+            raise KeyboardInterrupt
+
+    point_world.Broken = Broken
+    try:
+        flags = ["--env", "point", "--model", "point_world:Broken", "--size", "32", "--seeds", "1"]
+        for output in ("film.mp4", "film.gif"):
+            assert record.main([*flags, "--output", output]) == 130
+    finally:
+        del point_world.Broken
+    assert list(workdir.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_is_refused_before_a_policy_is_loaded(workdir, monkeypatch, capsys):
+    monkeypatch.setattr("eval.record.build_policy", None)
+    (workdir / "full").mkdir()
+    (workdir / "full" / "file").touch()
+    (workdir / "film.mp4").touch()
+    for output, flags in (("full", []), ("full/file/new", []), ("film.mp4", ["--seeds", "1"])):
+        assert record.main([*SCRIPTED, *flags, "--output", output]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3

@@ -130,7 +130,7 @@ def test_the_choice_does_not_bias_the_fresh_score():
 def trained(workdir):
     """Writes a checkpoint for the point world that never arrives and was trained on these seeds, first to last."""
 
-    def write(first, last):
+    def write(first, last, **seeds):
         from simscaleai.checkpoint import save_checkpoint
         from simscaleai.models.registry import create_model
         from simscaleai.processing import Processor
@@ -145,7 +145,7 @@ def trained(workdir):
             model_arguments=arguments,
             needs=needs,
             processor=Processor.fit(needs, {"observation.position": vector, "action": idle}),
-            training={"seeds": {"first": first, "last": last, "count": last - first + 1}},
+            training={"seeds": seeds or {"first": first, "last": last, "count": last - first + 1}},
         )
         return "trained"
 
@@ -160,6 +160,12 @@ def test_fresh_seeds_are_none_that_the_winner_was_trained_on(trained, recorded, 
     choose(trained(first, last), "0", episodes=5, quiet=True)
     assert RunRecord.read(Path("v/fresh")).policy.model == "trained"
     assert seeds_of("v/fresh") == list(range(FIRST + expected, FIRST + expected + 5))
+
+
+def test_fresh_seeds_may_lie_between_those_that_the_winner_was_trained_on(trained):
+    intervals = [[FIRST - 10, FIRST - 5], [FIRST + 6, FIRST + 6], [FIRST + 20, FIRST + 60]]
+    choose(trained(0, 0, intervals=intervals, count=48), "0", episodes=5, quiet=True)
+    assert seeds_of("v/fresh") == list(range(FIRST + 7, FIRST + 12))
 
 
 def test_a_winner_that_leaves_no_fresh_seeds_is_refused(trained):
@@ -278,3 +284,14 @@ def test_the_checkpoints_must_do_the_same_task(make_checkpoint, workdir, capsys)
     assert validate.main([str(a), str(b), "--env", "reach", "--output", "v"]) == 2
     assert "max_episode_steps: policy 20, environment 50" in capsys.readouterr().err
     assert not Path("v").exists()
+
+
+def test_a_policy_that_changes_between_two_runs_is_refused(workdir, capsys):
+    """Otherwise the fresh score would be that of another policy than the chosen one."""
+    code = (
+        "from pathlib import Path\nimport coins\n\n\ndef Shifty(spec):\n    policy = coins.Coin(spec, '1')\n"
+        "    policy.identity = str(Path('v/2').exists())\n    return policy\n"
+    )
+    (workdir / "shifty.py").write_text(code)
+    assert validate.main(["shifty:Shifty", "coins:0", "--env", "point", "--episodes", "4", "--output", "v"]) == 2
+    assert "policy 'shifty:Shifty' has changed since the validation began" in capsys.readouterr().err

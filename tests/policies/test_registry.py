@@ -219,6 +219,23 @@ def test_a_chosen_way_to_execute_chunks_replaces_the_policys_own(write):
     assert policy.options == {"temperature": 2, "ensemble_decay": 0}
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("{'n_action_steps': '4'}", "expected the policy option n_action_steps as int, got '4'"),
+        ("{'n_action_steps': 0}", "expected n_action_steps of at least 1, got 0"),
+        ("{'ensemble_decay': float('nan')}", "expected the policy option ensemble_decay as float, got nan"),
+        ("{'device': object()}", "TypeError: object is no JSON data"),
+        ("['n_action_steps']", "AttributeError: 'list' object has no attribute 'items'"),
+    ],
+)
+def test_options_that_a_policy_sets_itself_are_checked_before_a_run(write, options, message):
+    write("own.py", POLICY + f"        self.options = {options}\n")
+    with pytest.raises(SimScaleError, match=message) as error:
+        make_policy("own:Mine", spec=REACH)
+    assert "\n" not in str(error.value)
+
+
 def test_factories_get_their_own_options_by_keyword(write):
     write("own.py", POLICY)
     policy = make_policy("own:Mine", spec=REACH, options={"speed": "0.5", "style": "bold", "n_action_steps": "1"})
@@ -249,6 +266,9 @@ def test_a_factory_that_takes_any_option_gets_all(write):
         ("scripted", {"n_action_steps": "1.5"}, "expected the policy option n_action_steps as int, got '1.5'"),
         ("scripted", {"n_action_steps": "True"}, "expected the policy option n_action_steps as int, got 'True'"),
         ("scripted", {"ensemble_decay": "1e999"}, "expected the policy option ensemble_decay as float, got '1e999'"),
+        ("scripted", {"n_action_steps": "9" * 400}, "expected the policy option n_action_steps as int, got '9999"),
+        ("scripted", {"ensemble_decay": "9" * 400}, "expected the policy option ensemble_decay as float, got '9999"),
+        ("scripted", {"ensemble_decay": "-1e300"}, "expected the policy option ensemble_decay as float, got '-1e300'"),
         ("scripted", {"n_action_steps": "1", "ensemble_decay": "0"}, "n_action_steps or ensemble_decay, got both"),
         ("learned", {"n_action_steps": "2"}, "expected n_action_steps of 1 to 1, the length of the model's chunks"),
     ],

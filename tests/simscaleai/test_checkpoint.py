@@ -111,7 +111,7 @@ def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path: Path) -> 
 def test_weights_beyond_half_precision_are_refused(tmp_path: Path) -> None:
     model = ModelRegistry.create("bc", **ARGUMENTS)
     nn.init.constant_(next(model.parameters()), 1e6)
-    with pytest.raises(CheckpointError, match="not finite"):
+    with pytest.raises(CheckpointError, match="not finite; leave out --half"):
         save(tmp_path, model, half=True)
     assert not any(tmp_path.iterdir())
 
@@ -163,8 +163,8 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         (lambda config: config["model"].update(name="bcc"), "unknown model 'bcc'; registered are bc, vla"),
         (lambda config: config["model"].update(name=["bc"]), "expected model.name of type str"),
         (lambda config: config["model"]["arguments"].update(hidden_dims=3), "cannot be built.*hidden_dims"),
-        (lambda config: config["model"]["arguments"].update(hidden_dim=17), "has shape"),
-        (lambda config: config["model"]["arguments"].update(n_layers=2), "missing"),
+        (lambda config: config["model"]["arguments"].update(hidden_dim=17), "has shape .*; use the code of the model"),
+        (lambda config: config["model"]["arguments"].update(n_layers=2), "missing .*; use the code of the model"),
         (lambda config: config["processor"].pop("vectors"), "expected processor.vectors"),
         (lambda config: config["processor"]["vectors"]["state"]["scale"].pop(), "as many offsets as scales"),
         (lambda config: config["needs"].update(vectors={}), "different observations"),
@@ -192,10 +192,10 @@ def test_damaged_or_foreign_weights_are_refused(tmp_path: Path) -> None:
     tensors = load_file(path)
     data = path.read_bytes()
     path.write_bytes(data[:-4])
-    assert_refused(tmp_path, "is not the file")
+    assert_refused(tmp_path, r"is not the file .*; copy the checkpoint again, or train the model again")
     name = next(iter(tensors))
     replace_weights(tmp_path, tensors | {name: torch.full_like(tensors[name], float("nan"))})
-    assert_refused(tmp_path, f"weight {name} holds a value that is not finite")
+    assert_refused(tmp_path, f"weight {name} holds a value that is not finite; train the model again")
     replace_weights(tmp_path, {key: value for key, value in tensors.items() if key != name})
     assert_refused(tmp_path, "missing")
 

@@ -97,7 +97,7 @@ class Reach(Task):
         return words
 
     def progress(self) -> NDArray[np.float64]:
-        """Return 1 − distance / 0.5 m, at least 0; 1 at success. Before success, a step changes it by at most 0.06."""
+        """Return 1 − distance / 0.5 m, at least 0; 1 at success. Before success, a step changes it by at most 0.1."""
         return np.where(self.success(), 1.0, np.clip(1.0 - 2.0 * self._distance, 0.0, 1.0))
 
     def episode_arrays(self) -> list[NDArray[Any]]:

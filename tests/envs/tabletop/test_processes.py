@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from envs.tabletop.gym_env import TaskEnv
-from envs.tabletop.vector_env import TaskVectorEnv
 
 REACH = "SimScale/Reach-v0"
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -31,9 +30,12 @@ if os.fork() == 0:
         print("works")
     except ValueError as error:
         print(type(error).__name__, error)
-    sys.exit(0)
+    EXIT
 print("child:", os.wait()[1])
 """
+
+AT_ONCE = "sys.stdout.flush(); os._exit(0)"
+"""How multiprocessing ends a forked process. Otherwise Mesa waits for its threads, of which the fork has none."""
 
 DRAW = "TaskEnv('SimScale/Reach-v0', render_mode='rgb_array')"
 SLOTS = "TaskVectorEnv('SimScale/PickPlace-v0', 16, num_threads={threads})"
@@ -48,8 +50,8 @@ def run(code, **environment):
     return done.stdout.splitlines(), done.stderr
 
 
-def fork(before, after):
-    lines, stderr = run(FORK.replace("BEFORE", before).replace("AFTER", after))
+def fork(before, after, leave="sys.exit(0)"):
+    lines, stderr = run(FORK.replace("BEFORE", before).replace("AFTER", after).replace("EXIT", leave))
     assert lines[-1] == "child: 0", stderr
     assert stderr == ""
     (said,) = lines[:-1]
@@ -66,19 +68,19 @@ def fork(before, after):
     ],
 )
 def test_a_forked_process_is_told_that_it_cannot_draw(after):
-    said = fork(f"env = {DRAW}; env.reset(seed=0); env.render()", after)
+    said = fork(f"env = {DRAW}; env.reset(seed=0); env.render()", after, AT_ONCE)
     assert said.startswith("SimScaleError cannot render in a process that was forked from one that had rendered; ")
     assert 'vector_kwargs={"context": "spawn"}' in said
 
 
 @needs_fork
 def test_a_forked_process_may_close_what_its_parent_drew_with():
-    assert fork(f"env = {DRAW}; env.reset(seed=0); env.render()", "env.close(); del env") == "works"
+    assert fork(f"env = {DRAW}; env.reset(seed=0); env.render()", "env.close(); del env", AT_ONCE) == "works"
 
 
 @needs_fork
 def test_a_forked_process_draws_if_its_parent_has_not():
-    assert fork(f"env = {DRAW}; env.reset(seed=0)", "env.render()") == "works"
+    assert fork(f"env = {DRAW}; env.reset(seed=0)", "env.render()", AT_ONCE) == "works"
 
 
 @needs_fork
@@ -91,7 +93,9 @@ def test_a_forked_process_is_told_that_threads_are_gone(call):
 
 
 @needs_fork
-@pytest.mark.parametrize("after", [f"env.step({STILL})", f"new = {SLOTS.format(threads=2)}; new.reset(); new.step({STILL})"])
+@pytest.mark.parametrize(
+    "after", [f"env.step({STILL})", f"new = {SLOTS.format(threads=2)}; new.reset(); new.step({STILL})"]
+)
 def test_a_forked_process_steps_without_threads_or_with_threads_of_its_own(after):
     assert fork(f"env = {SLOTS.format(threads=1)}; env.reset(seed=0); env.step({STILL})", after) == "works"
 
@@ -106,7 +110,12 @@ def test_asynchronous_environments_with_images_work_when_they_are_spawned():
     one = gym.make(f"envs:{REACH}", cameras=("front",), image_size=16)
     images = [one.reset(seed=seed)[0]["front"] for seed in (5, 6)]
     many = gym.make_vec(
-        f"envs:{REACH}", 2, vectorization_mode="async", vector_kwargs={"context": "spawn"}, cameras=("front",), image_size=16
+        f"envs:{REACH}",
+        2,
+        vectorization_mode="async",
+        vector_kwargs={"context": "spawn"},
+        cameras=("front",),
+        image_size=16,
     )
     observation, _ = many.reset(seed=5)
     np.testing.assert_array_equal(observation["front"], images)

@@ -167,7 +167,7 @@ def test_the_time_limit_truncates_once_and_says_why(env_id):
 def test_an_episode_that_has_ended_is_not_stepped_on():
     env = make(REACH, 2, max_episode_steps=1)
     zeros = np.zeros((2, 4), np.float32)
-    with pytest.raises(SimScaleError, match=r"slots \[0, 1\] run no episode; reset them"):
+    with pytest.raises(SimScaleError, match=r"^slots \[0, 1\] run no episode; call reset before step$"):
         env.step(np.arange(2), zeros)
     begin(env)
     env.step(np.arange(1), zeros[:1])

@@ -183,18 +183,6 @@ def test_without_termination_an_episode_runs_on_after_success():
     assert (reward[0], terminated[0]) == (1.0, False)
 
 
-def test_dense_reward_grows_towards_success_and_is_one_there(env_id):
-    env = make(env_id, reward="dense")
-    observation, _ = env.reset(seed=SEED)
-    expert, rewards, terminated = expert_for(env), [], [False]
-    while not terminated[0]:
-        observation, reward, terminated, *_ = env.step(expert.act(observation))
-        rewards.append(reward[0])
-    assert rewards[-1] == 1.0
-    assert rewards[0] < 0.9
-    assert min(rewards) >= 0.0
-
-
 @pytest.mark.parametrize(
     ("feature", "offset", "expected"),
     [("cube_position", (0.045, 0.0, 0.0), "missed_grasp"), ("goal_position", (0.06, 0.0, 0.0), "misplaced")],

@@ -209,8 +209,9 @@ def test_actions_beyond_one_are_clipped_whatever_their_precision():
     [
         (np.zeros((3, 4), np.float32), "(3, 4)"),
         (np.zeros((2, 5), np.float32), "(2, 5)"),
-        (np.zeros((2, 4), np.int64), "int64"),
-        ([[0.0] * 4] * 2, "list"),
+        (np.zeros((2, 4), dtype=bool), "bool"),
+        ([[0.0] * 4] * 3, "(3, 4)"),
+        ([[0.0] * 4, [0.0] * 3], "list"),
     ],
 )
 def test_wrong_actions_are_named(actions, came):
@@ -218,17 +219,6 @@ def test_wrong_actions_are_named(actions, came):
     env.reset(seed=SEED)
     with pytest.raises(SimScaleError, match=r"expected actions of shape \(2, 4\)") as error:
         env.step(actions)
-    assert came in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("action", "came"), [(np.zeros(3, np.float32), "(3,)"), (np.zeros(4, np.int64), "int64"), ([0.0] * 4, "list")]
-)
-def test_a_wrong_single_action_is_named(action, came):
-    env = TaskEnv("SimScale/Reach-v0")
-    env.reset(seed=SEED)
-    with pytest.raises(SimScaleError, match=r"expected actions of shape \(4,\)") as error:
-        env.step(action)
     assert came in str(error.value)
 
 

@@ -155,3 +155,15 @@ def test_what_cannot_be_replayed_is_one_clear_line(copy, capsys, damage, text):
     assert collect.main(["--verify", str(copy)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert text in line
+
+
+def test_an_interrupt_closes_the_environment(copy, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    closed = []
+    monkeypatch.setattr("envs.tabletop.task_slots.TaskSlots.step", interrupted)
+    monkeypatch.setattr("envs.tabletop.task_slots.TaskSlots.close", lambda env: closed.append(env))
+    with pytest.raises(KeyboardInterrupt):
+        verify_dataset(copy)
+    assert len(closed) == 1

@@ -90,3 +90,9 @@ def test_options_of_the_policy_choose_the_executor():
         make_executor({"n_action_steps": 0}, 1, 2)
     with pytest.raises(SimScaleError, match="1 to 5, the length of a chunk; got 6"):
         run(begun(make_executor({"n_action_steps": 6}, 1, 2), 0), 1)
+
+
+def test_a_queue_takes_memory_for_the_actions_that_come_and_not_for_those_that_are_asked_for():
+    executor = begun(ChunkQueue(10**9, 256, 4), 0)
+    with pytest.raises(SimScaleError, match="expected n_action_steps of 1 to 5, the length of a chunk; got 1000000000"):
+        executor.add(np.array([0]), np.zeros((1, 5, 4), dtype=np.float32))

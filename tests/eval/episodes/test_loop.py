@@ -494,3 +494,34 @@ def test_the_module_of_the_point_world_needs_no_simulator():
     environment = {"PYTHONPATH": f"{folder}:{folder.parents[1]}"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class Closing(Observer, Probe):
+    """Cannot be closed."""
+
+    closed = 0
+
+    def close(self):
+        self.closed += 1
+        raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SimScaleError])
+def test_an_error_while_a_run_is_closed_does_not_hide_the_first_one(run_point, interrupt, caplog):
+    class Ends(Closing):
+        def on_step(self, step):
+            raise interrupt("the first")
+
+        def on_episode_abandoned(self, slot, spec):
+            raise OSError("cannot remove it")
+
+    observers, probe = [Ends(), Closing()], Closing()
+    with pytest.raises(interrupt, match="the first"):
+        run_point(plan_episodes(2), 2, observers=observers, probes=[probe])
+    assert [each.closed for each in (*observers, probe)] == [1, 1, 1]
+    assert "the disk is full" in caplog.text
+
+
+def test_results_stay_if_something_cannot_be_closed(run_point):
+    plain, _, _ = run_point(plan_episodes(2), 2)
+    assert run_point(plan_episodes(2), 2, observers=[Closing()], probes=[Closing()])[0] == plain

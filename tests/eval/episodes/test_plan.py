@@ -1,3 +1,4 @@
+import time
 from itertools import pairwise
 
 import pytest
@@ -35,7 +36,11 @@ def test_purposes_have_disjoint_seeds():
     ("make", "text"),
     [
         (lambda: plan_episodes(0), "at least 1 episode, got 0"),
+        (lambda: plan_episodes(10**9), "at most 1000000 episodes, as many as there are test seeds; got 1000000000"),
+        (lambda: plan_episodes(10**400), "at most 1000000 episodes"),
         (lambda: plan_episodes(5, seed=-1), "got -1"),
+        (lambda: plan_episodes(2, seed=2**63 - 1), "seeds of at most 9223372036854775807, got 9223372036854775808"),
+        (lambda: plan_seeds((1, 10**400)), "seeds of at most 9223372036854775807"),
         (lambda: plan_seeds(()), "got none"),
         (lambda: plan_seeds((1, 2, 1)), r"got \[1\] more than once"),
     ],
@@ -58,3 +63,10 @@ def test_senseless_plans_are_refused(make, text):
 )
 def test_a_plan_in_a_few_words(seeds, text):
     assert plan_text(plan_seeds(seeds)) == text
+
+
+def test_a_repeat_among_many_seeds_is_found_quickly():
+    began = time.monotonic()
+    with pytest.raises(PlanError, match=r"got \[0\] more than once"):
+        plan_seeds([*range(100_000), 0])
+    assert time.monotonic() - began < 2

@@ -339,3 +339,38 @@ def test_a_command_line_says_every_choice_and_no_default():
     config = rollout.RolloutConfig(model="a b:C", seeds=(3, 4), terminate_on_success=False, checkpoint=Path("x y"))
     words = "--model 'a b:C' --checkpoint 'x y' --seeds 3 4 --no-terminate-on-success"
     assert command_line("rollout", config) == f"rollout {words}"
+
+
+def test_seconds_of_all_invocations_count_also_of_one_that_was_killed(start, hanging_policy):
+    """An invocation that is killed writes no time, but it had begun and finished episodes at some time."""
+    arguments = ["--model", hanging_policy, *FEW, "--num-envs", "1", "--output", "killed"]
+    process = start(*arguments)
+    wait_until(lambda: lines("killed") == 4)
+    process.kill()
+    process.wait()
+    began = Path("killed", "run.json").stat().st_mtime
+    os.utime(Path("killed", EPISODES_FILE), (began + 100, began + 100))
+    assert RunRecord.read(Path("killed")).timing.seconds is None
+    Path("hang").unlink()
+    assert rollout.main([*arguments, "--resume"]) == 0
+    first = RunRecord.read(Path("killed")).timing
+    assert 100 < first.seconds < 130
+    assert first.episodes_per_second == pytest.approx(6 / first.seconds)
+    assert rollout.main([*arguments, "--resume"]) == 0
+    assert RunRecord.read(Path("killed")).timing == first
+
+
+def test_a_resumed_run_tells_the_time_of_the_run_and_of_its_last_part(run, capsys):
+    assert run("--output", "run") == 0
+    record = json.loads(Path("run", "run.json").read_text())
+    record["timing"]["seconds"] = 100.0
+    Path("run", "run.json").write_text(json.dumps(record))
+    path = Path("run", EPISODES_FILE)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    capsys.readouterr()
+    assert run("--output", "run", "--resume") == 0
+    assert re.search(
+        r"^time +100\.\d s, 0\.06 episodes/s; since the run was resumed, 0\.\d s and 2 episodes$",
+        capsys.readouterr().out,
+        re.MULTILINE,
+    )

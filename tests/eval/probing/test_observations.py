@@ -1,5 +1,7 @@
 """Probes of observations: what reaches the policy instead of what the environment shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import point_world
 
@@ -112,3 +114,17 @@ def test_other_observers_still_get_what_the_environment_shows(run_point):
     assert spy.given
     assert not any(rows.any() for observation in spy.given for rows in observation.values())
     assert all(rows.any() for observation in spy.shown for rows in observation.values())
+
+
+def test_the_environment_of_another_scene_is_closed_with_the_run(run_point):
+    made = []
+
+    def make(*arguments):
+        made.append(point_world.PointEnv(*arguments))
+        return made[-1]
+
+    needs = point_world.Homing(cameras=True).needs
+    registration = replace(point_world.REGISTRATION, make=make)
+    probes = parse_interventions(["vision=other-seed"]).probes(needs, registration)
+    run_point(plan_episodes(2), 2, probes=probes, cameras=True)
+    assert [env.is_closed for env in made] == [True]

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import point_world
 import pytest
 from run_folders import episode, stopped
 
-from envs.registration import find_environment
+from envs.registration import find_environment, register_environment
 from envs.slots import Start
 from eval import __main__, compare
 from eval.report import __main__ as report
@@ -23,6 +24,7 @@ from eval.runs.record import RECORD_FILE, Findings, Reference, SeedOverlap, Seed
 from eval.runs.summary import summarise
 from eval.statistics.multiplicity import holm
 from eval.statistics.percentage import points_text
+from simscaleai.contract import Feature, Layout
 
 PICK_PLACE = "SimScale/PickPlace-v0"
 HOSTILE = (
@@ -249,9 +251,21 @@ DAMAGE = {
     "overlap of none": lambda folder: edit(folder, seed_overlap={"seeds": [], "trained_on": {}, "is_certain": True}),
     "broken line": lambda folder: (folder / EPISODES_FILE).write_text("{\n"),
     "text for steps": lambda folder: edit_episode(folder, steps="many"),
+    "huge steps": lambda folder: edit_episode(folder, steps=10**400),
+    "huge return": lambda folder: edit_episode(folder, **{"return": 10**400}),
+    "huge seconds": lambda folder: edit(folder, timing={"seconds": 10**400}),
+    "a pipe for a record": lambda folder: make_pipe(folder / RECORD_FILE),
+    "a pipe for episodes": lambda folder: make_pipe(folder / EPISODES_FILE),
+    "a pipe for receipts": lambda folder: make_pipe(folder / "receipts.json"),
     "broken receipts": lambda folder: (folder / "receipts.json").write_text("{"),
     "empty receipt": lambda folder: (folder / "receipts.json").write_text('{"schema_version": 2, "receipts": [{}]}'),
 }
+
+
+def make_pipe(path):
+    """Puts a pipe in place of a file; nobody writes to it, so reading it would never end."""
+    path.unlink()
+    os.mkfifo(path)
 
 
 def edit(folder, **changes):
@@ -464,3 +478,77 @@ def test_runs_are_told_apart_by_as_little_of_their_paths_as_it_takes(make_run):
     folders = [make_run(name, "+-") for name in ("x/vla", "y/vla", "bc")]
     assert [run.name for run in build_report(folders).runs] == ["x/vla", "y/vla", f"{Path.cwd().name}/bc"]
     assert [run.name for run in build_report(folders[1:]).runs] == ["vla", "bc"]
+
+
+def point_run(make_run):
+    results = [replace(episode(index, index, "+-"[index]), target=None, stage="") for index in range(2)]
+    return make_run("a", "+-", results=results, environment=vars(point_world.SPEC), receipts=[])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("it \x1b[2J broke"), SystemExit(0), KeyError("goal"), MemoryError()])
+@pytest.mark.parametrize("method", ["make", "reset", "observe", "close"])
+def test_whatever_an_environment_raises_the_report_is_written_without_a_map(
+    make_run, monkeypatch, point_environment, method, error
+):
+    def broken(*_):
+        raise error
+
+    if method == "make":
+        register_environment(replace(point_environment, make=broken))
+    else:
+        monkeypatch.setattr(point_world.PointEnv, method, broken)
+    assert "at the start" not in page(point_run(make_run)).text
+
+
+@pytest.mark.parametrize(
+    ("frame", "caption"),
+    [
+        ("world", "The scene from above, x up and y to the left; one mark"),
+        ("base", "The first coordinate is up, the second to the left; one mark"),
+    ],
+)
+def test_a_map_names_the_axes_of_the_frame_that_it_is_in(make_run, point_environment, monkeypatch, frame, caption):
+    goal = Layout((Feature("goal_position", 2, "m", frame),), privileged=True)
+    spec = replace(point_world.SPEC, vectors={**point_world.SPEC.vectors, "goal": goal})
+    register_environment(replace(point_environment, offer=lambda: spec, make=partial(point_world.PointEnv, spec=spec)))
+    monkeypatch.setattr(point_world, "SPEC", spec)
+    assert caption in page(point_run(make_run)).text
+
+
+def test_positions_that_are_not_finite_show_no_map(make_run, point_environment, monkeypatch):
+    observe = point_world.PointEnv.observe
+    monkeypatch.setattr(
+        point_world.PointEnv, "observe", lambda *args: {key: rows * np.nan for key, rows in observe(*args).items()}
+    )
+    assert "at the start" not in page(point_run(make_run)).text
+
+
+def test_long_texts_do_not_make_a_page_as_long_as_their_product_with_the_episodes(make_run):
+    long = "m" * 10_000
+    page(make_run("short", "-" * 300))
+    short = Path("page.html").stat().st_size
+    page(make_run("long", "-" * 300, policy={"model": long}))
+    assert Path("page.html").stat().st_size < short + 50 * len(long)
+
+
+def test_huge_numbers_in_receipts_are_shown_as_none(make_run):
+    given = {"episode_index": 0, "seed": 0, "instruction": "", "digest": "", "images": {}}
+    features = [{"name": "x", "unit": "m", "frame": "world", "values": [10**400, 1]}]
+    folder = make_run("a", "+", receipts=[{**given, "vectors": {"state": features}, "actions": [[10**400, 1.0]]}])
+    assert "x m world — 1.000" in page(folder).text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_report_is_made(make_run, capsys):
+    folder = make_run("a", "+")
+    Path("closed").mkdir(mode=0o500)
+    assert report.main([str(folder), "--output", "closed/a.html"]) == 2
+    assert "cannot write closed/a.html" in capsys.readouterr().err
+
+
+def test_a_printed_report_sends_no_commands_to_the_terminal(make_run, capsys):
+    folder = make_run("a", "+-", policy={"model": "\x1b[2J\x9b"})
+    for form in ("md", "json"):
+        assert report.main([str(folder), "--format", form]) == 0
+        text = capsys.readouterr().out
+        assert all(character.isprintable() or character == "\n" for character in text)

@@ -88,6 +88,11 @@ def test_a_torn_last_line_is_an_unfinished_episode(tmp_path, cut):
         json.dumps(RESULT.to_json() | {"more": 1}),
         json.dumps(RESULT.to_json() | {"return": float("nan")}),
         json.dumps(RESULT.to_json()).replace("0.30000000000000004", "1e999"),
+        *(
+            json.dumps(RESULT.to_json() | {name: number})
+            for name in ("episode_index", "seed", "steps", "return")
+            for number in (10**400, -(10**400))
+        ),
     ],
 )
 def test_any_other_unreadable_line_is_named(tmp_path, line):

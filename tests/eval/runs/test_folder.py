@@ -20,6 +20,7 @@ from eval.runs.folder import (
 )
 from eval.runs.record import Reference
 from simscaleai.errors import SimScaleError
+from simscaleai.files import locked
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +153,23 @@ def test_any_conditions_can_be_compared():
     check_same_conditions(Path("a"), {"n": 1}, {"n": 1})
     with pytest.raises(ResultsError, match="  n: was 1, is 2"):
         check_same_conditions(Path("a"), {"n": 1}, {"n": 2})
+
+
+def test_files_of_a_process_that_is_still_writing_are_left_alone():
+    """They are there before the run has a record."""
+    Path("a").mkdir()
+    Path("a/.run.json.4711.tmp").write_text("{")
+    with locked(Path("a")):
+        for resume in (False, True):
+            with pytest.raises(SimScaleError, match="another process is writing to a"):
+                check_output(Path("a"), resume=resume)
+        check_output(Path("b"), resume=False)
+    assert Path("a/.run.json.4711.tmp").read_text() == "{"
+
+
+def test_the_folder_of_runs_is_checked_before_a_run_without_an_output():
+    check_output(None, resume=False)
+    assert list(Path().iterdir()) == []
+    Path("runs").touch()
+    with pytest.raises((SimScaleError, OSError)):
+        check_output(None, resume=False)

@@ -1,5 +1,7 @@
 """Whether a policy is evaluated on seeds that it was trained on."""
 
+import time
+
 import pytest
 
 from eval.episodes.plan import plan_seeds
@@ -34,3 +36,41 @@ def test_gaps_in_what_is_recorded_make_the_overlap_uncertain():
 )
 def test_a_record_that_does_not_say_is_no_overlap(training):
     assert seed_overlap(training, plan_seeds([1])) is None
+
+
+def in_intervals(*intervals):
+    """A training record as checkpoints are written now."""
+    return {"seeds": {"intervals": [list(each) for each in intervals], "count": 0}}
+
+
+def test_intervals_of_seeds_leave_the_gaps_between_them_free():
+    training = in_intervals((10**9, 10**9 + 9), (3 * 10**9, 3 * 10**9 + 4))
+    assert seed_overlap(training, plan_seeds(range(2 * 10**9, 2 * 10**9 + 50))) is None
+    overlap = seed_overlap(training, plan_seeds([7, 10**9 + 9, 10**9 + 10, 10**9 + 2]))
+    assert overlap.seeds == (10**9 + 9, 10**9 + 2)
+    assert (overlap.trained_on.first, overlap.trained_on.last, overlap.trained_on.count) == (10**9, 10**9 + 9, 10)
+    assert overlap.is_certain
+
+
+def test_the_range_of_an_overlap_spans_the_intervals_that_hold_a_seed():
+    overlap = seed_overlap(in_intervals((0, 1), (4, 5), (8, 9)), plan_seeds([5, 6, 7, 8]))
+    assert overlap.seeds == (5, 8)
+    assert (overlap.trained_on.first, overlap.trained_on.last, overlap.trained_on.count) == (4, 9, 4)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_intervals_are_inclusive(seed):
+    overlap = seed_overlap(in_intervals((2, 2), (4, 6), (9, 10)), plan_seeds([seed]))
+    assert (overlap is not None) == (seed in (2, 4, 5, 6, 9, 10))
+
+
+@pytest.mark.parametrize("intervals", [None, 5, [], [[1]], [[1, 2, 3]], [["1", "2"]], [1, 2], [[1.5, 2]]])
+def test_intervals_that_are_none_are_no_overlap(intervals):
+    assert seed_overlap({"seeds": {"intervals": intervals, "count": 1}}, plan_seeds([1])) is None
+
+
+def test_many_intervals_and_many_episodes_are_quick():
+    training = in_intervals(*((seed, seed) for seed in range(0, 100_000, 2)))
+    began = time.monotonic()
+    assert len(seed_overlap(training, plan_seeds(range(100_000))).seeds) == 50_000
+    assert time.monotonic() - began < 5

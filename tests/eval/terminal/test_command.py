@@ -1,6 +1,9 @@
 """Exit codes: what each way to end a command is for scripts."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +11,8 @@ import pytest
 
 from eval.terminal.command import config_to_json, run_command, shape_text
 from simscaleai.errors import SimScaleError
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
@@ -80,3 +85,38 @@ def test_a_configuration_becomes_plain_json():
 def test_the_shape_of_a_run_in_words():
     assert shape_text(16, 1) == "16 at a time"
     assert shape_text(16, 3) == "16 at a time in each of 3 workers"
+
+
+@pytest.mark.parametrize("code", [None, 0, 1, "bye"])
+def test_an_exit_of_other_code_is_a_mistake_and_not_the_exit_code(capsys, code):
+    assert outcome(SystemExit(code)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: a policy, an environment or a library called sys.exit({code!r})")
+
+
+def test_log_records_and_tracebacks_are_printable(tmp_path, monkeypatch):
+    """In a process of its own: pytest handles the log records of this one."""
+    code = (
+        "import logging\nfrom dataclasses import dataclass\nfrom eval.terminal.command import run_command\n\n\n"
+        "def run(config):\n"
+        "    try:\n        raise ValueError('\\x1b[2J')\n"
+        "    except ValueError:\n        logging.getLogger('eval').exception('it failed: \\x9b')\n"
+        "    raise RuntimeError('\\x1b[2J')\n\n\n"
+        '@dataclass\nclass Config:\n    """Do it."""\n\n\n'
+        "print(run_command(Config, run, 'x', []))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    Path("command.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "command.py"], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "70\n"
+    lines = done.stderr.splitlines()
+    assert lines[0] == r"it failed: \x9b"
+    assert r"ValueError: \x1b[2J" in lines
+    assert lines[-1] == r"RuntimeError: \x1b[2J" or lines[-2] == r"RuntimeError: \x1b[2J"
+
+
+def test_a_message_shows_paths_in_the_working_directory_as_they_are_typed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert outcome(SimScaleError(f"{tmp_path}/a/b is not empty, {tmp_path}x is")) == 2
+    assert capsys.readouterr().err == f"error: a/b is not empty, {tmp_path}x is\n"

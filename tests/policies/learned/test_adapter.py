@@ -239,3 +239,17 @@ def test_any_difference_from_the_environment_is_an_error_that_names_both_sides(c
     check_needs(NEEDS, SPEC)
     with pytest.raises(MismatchError, match=message):
         check_needs(NEEDS, replace(SPEC, **changes))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_a_scaling_of_actions_that_the_model_does_not_give_is_refused(size):
+    with pytest.raises(SimScaleError, match=rf"expected a model with actions of {size} numbers.* got 4; train"):
+        make_adapter(Linear(), action=Affine((0.0,) * size, (1.0,) * size))
+
+
+def test_a_checkpoint_that_needs_several_observations_is_refused():
+    checkpoint = SimpleNamespace(
+        model=Linear(), needs=replace(NEEDS, history=2), processor=make_processor(), n_action_steps=2, digest="weights"
+    )
+    with pytest.raises(SimScaleError, match="look at 1 observation at a time, the checkpoint needs history=2"):
+        PolicyAdapter(checkpoint)

@@ -12,6 +12,7 @@ import pytest
 
 from simscaleai.contract import Feature, Layout
 from simscaleai.data import Dataset, DatasetError, reader
+from simscaleai.data.episode_list import read_discarded
 
 
 def test_frames_run_through_all_episodes(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
@@ -254,3 +255,91 @@ def test_reading_64_random_images_takes_about_a_millisecond(tmp_path: Path, make
         dataset.gather("observation.images.front", frames)
         times.append(time.perf_counter() - start)
     assert np.median(times) < 2e-3
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+
+
+def test_files_are_checked_against_their_digests(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    folder = make_dataset(tmp_path, make_needs())
+    dataset = Dataset(folder)
+    assert dataset.changed_files() == []
+    dataset.check_files()
+    flip(folder / EPISODE)
+    assert dataset.changed_files() == [folder / EPISODE]
+    with pytest.raises(DatasetError, match=r"episode_000001.* its SHA-256 is not that in .*\(1 of 4 files\)"):
+        dataset.check_files()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: data.update(array_types={}), "expected an episode with 'observation.state', got one with"),
+        (lambda data: data["array_types"].pop("action"), "expected an episode with 'action'"),
+        (lambda data: data["array_types"].pop("observation.images.front"), "'observation.images.front'"),
+        (lambda data: data["needs"]["cameras"].update(wrist=[8, 8]), "'observation.images.wrist'"),
+        (lambda data: data["needs"]["cameras"].update(front=[9, 8]), r"as uint8 \(T, 9, 8, 3\), got uint8 \(T, 8"),
+        (lambda data: data["array_types"]["action"].update(dtype="int64"), r"as float \(T, 4\), got int64"),
+        (lambda data: data["array_types"]["action"].update(shape=[2, 2]), r"of shape \(T, A\)"),
+        (lambda data: data["needs"].update(control_hz=0), "control_hz above 0"),
+        (lambda data: data["needs"].update(control_hz="20"), "control_hz"),
+        (lambda data: data["needs"].update(control_hz=1e300), "at most 1000000"),
+        (lambda data: data["needs"].update(max_episode_steps=0), "max_episode_steps of at least 1"),
+        (lambda data: data["statistics"]["action"]["std"].pop(), "statistics"),
+    ],
+)
+def test_a_description_that_contradicts_itself_is_one_line(
+    tmp_path: Path, make_needs: Any, make_dataset: Any, change: Any, said: str
+) -> None:
+    folder = make_dataset(tmp_path, make_needs(cameras=("front",)))
+    data = json.loads((folder / "dataset.json").read_text())
+    change(data)
+    (folder / "dataset.json").write_text(json.dumps(data))
+    with pytest.raises(DatasetError, match=said) as caught:
+        Dataset(folder)
+    assert "dataset.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_statistics_that_lack_a_vector_are_computed(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    folder = make_dataset(tmp_path, make_needs())
+    whole = Dataset(folder).statistics
+    data = json.loads((folder / "dataset.json").read_text())
+    del data["statistics"]["action"]
+    (folder / "dataset.json").write_text(json.dumps(data))
+    assert Dataset(folder).statistics == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": "x"}, 'expected seed of type int, got "x"'),
+        ({"instruction": 5}, "expected instruction of type str, got 5"),
+        ({"instruction": "\ud800"}, "the instruction of episode 0 holds half a character"),
+        ({"success": "yes"}, "expected success of type bool"),
+        ({"environment": []}, "expected environment of type str"),
+        ({"file": "episodes/episode_000001.safetensors"}, "lists episode 1 or its file again"),
+    ],
+)
+def test_metadata_of_another_type_is_refused(
+    tmp_path: Path, make_needs: Any, make_dataset: Any, change: Any, said: str
+) -> None:
+    folder = make_dataset(tmp_path, make_needs())
+    first, *others = (folder / "episodes.jsonl").read_text().splitlines()
+    lines = [json.dumps(json.loads(first) | change), *others, ""]
+    (folder / "episodes.jsonl").write_text("\n".join(lines))
+    with pytest.raises(DatasetError, match=said):
+        Dataset(folder)
+
+
+@pytest.mark.parametrize("line", ['{"episode_index": "1"}', '{"episode_index": -1}', "{}", "[]", "5"])
+def test_a_list_of_discarded_episodes_without_indices_is_refused(
+    tmp_path: Path, make_needs: Any, make_dataset: Any, line: str
+) -> None:
+    folder = make_dataset(tmp_path, make_needs())
+    (folder / "discarded.jsonl").write_text(line + "\n")
+    with pytest.raises(DatasetError, match=r"discarded.jsonl is damaged"):
+        read_discarded(folder)

@@ -280,3 +280,50 @@ def test_needs_that_leave_out_what_training_must_know_are_refused(
     with pytest.raises(DatasetError, match=text):
         DatasetWriter(tmp_path / "new", make_needs(**changes))
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": "x"}, "expected seed of type int"),
+        ({"instruction": None}, "expected instruction of type str"),
+        ({"instruction": "\udcff"}, "half a character"),
+        ({"success": 1}, "expected success of type bool"),
+        ({"distance": float("nan")}, "expected finite numbers, got NaN"),
+    ],
+)
+def test_metadata_that_could_not_be_read_again_is_refused(
+    tmp_path: Path, make_needs: Any, make_episode: Any, make_metadata: Any, changes: Any, said: str
+) -> None:
+    needs = make_needs()
+    with DatasetWriter(tmp_path, needs) as writer:
+        for add in (lambda data: writer.write_episode(make_episode(needs, seed=0), data, 0), writer.discard_episode):
+            arguments = (make_metadata(0, **changes),) + ((0,) if add == writer.discard_episode else ())
+            with pytest.raises(DatasetError, match=said):
+                add(*arguments)
+        writer.write_episode(make_episode(needs, seed=0), make_metadata(0, seed=np.int64(7)), 0)
+    assert Dataset(tmp_path).episodes[0].metadata["seed"] == 7
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int16", "complex64"])
+def test_arrays_that_could_not_be_read_again_are_refused(
+    tmp_path: Path, make_needs: Any, make_episode: Any, make_metadata: Any, dtype: str
+) -> None:
+    needs = make_needs()
+    arrays = make_episode(needs, seed=0)
+    arrays["extra"] = np.zeros(len(arrays["action"]), dtype)
+    with DatasetWriter(tmp_path, needs) as writer, pytest.raises(DatasetError, match=f"got {dtype}"):
+        writer.write_episode(arrays, make_metadata(0), 0)
+
+
+def test_an_error_while_closing_does_not_hide_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_needs: Any
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(DatasetWriter, "close", fail)
+    with pytest.raises(ZeroDivisionError), DatasetWriter(tmp_path / "a", make_needs()) as writer:
+        writer.discard_episode({}, int(1 / 0))
+    with pytest.raises(OSError, match="No space left"), DatasetWriter(tmp_path / "b", make_needs()):
+        pass

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,16 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from simscaleai.checkpoint import load_checkpoint
 from simscaleai.contract import Feature, Layout
 from simscaleai.data import Dataset
 from simscaleai.errors import SimScaleError
+from simscaleai.files import output_folder
 from simscaleai.models import registry
 from simscaleai.train import main
 from simscaleai.training.config import TrainConfig
+from simscaleai.training.record import intervals
 from simscaleai.training.trainer import DivergedError, train
 
 CAMERAS = ("front", "wrist")
@@ -571,3 +577,132 @@ def test_help_needs_no_torch() -> None:
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     for field in dataclasses.fields(TrainConfig):
         assert field.name.replace("_", "-") in output
+
+
+def test_two_trainings_cannot_write_to_one_folder(tmp_path: Path, states: Path) -> None:
+    with output_folder(tmp_path / "out"):
+        with pytest.raises(SimScaleError, match=r"another process is writing to .*out; wait for it or choose"):
+            train(config_for(states, tmp_path / "out"))
+        assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_training_checks_the_files_of_its_dataset(tmp_path: Path, states: Path) -> None:
+    path = states / "episodes/episode_000003.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(SimScaleError, match=r"episode_000003.* its SHA-256 is not that in episodes.jsonl"):
+        train(config_for(states, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_that_is_named_twice_is_refused(tmp_path: Path, states: Path) -> None:
+    twice = (states, states.parent / "x" / ".." / states.name)
+    with pytest.raises(SimScaleError, match="expected each --dataset once"):
+        dataclasses.replace(config_for(states, tmp_path / "out"), dataset=twice)
+
+
+def test_a_text_that_is_too_long_is_found_before_training(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    dataset = make_dataset(tmp_path / "data", make_needs(cameras=CAMERAS, size=16), instruction="please " * 20)
+    with pytest.raises(SimScaleError, match=r"a text has 140 characters.*--model-arguments max_text_len=140"):
+        train(vla_config(dataset, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    assert train(vla_config(dataset, tmp_path / "out", language=False, steps=1)).finished
+    longer = (*SMALL_VLA, "max_text_len=140")
+    assert train(vla_config(dataset, tmp_path / "longer", model_arguments=longer, steps=1)).finished
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [([], []), ([5], [[5, 5]]), ([3, 1, 2, 2, 7, 10**9, 10**9 + 1], [[1, 3], [7, 7], [10**9, 10**9 + 1]])],
+)
+def test_intervals_are_exact(numbers: list[int], expected: list[list[int]]) -> None:
+    assert intervals(numbers) == expected
+
+
+def test_the_checkpoint_keeps_exact_intervals_of_its_seeds(
+    tmp_path: Path, states: Path, make_needs: Any, make_dataset: Any
+) -> None:
+    from eval.episodes.plan import EpisodeSpec
+    from eval.runs.seed_overlap import seed_overlap
+
+    far = make_dataset(tmp_path / "far", make_needs(), episodes=2, seed=3 * 10**9)
+    config = dataclasses.replace(config_for(states, tmp_path / "out", steps=1), dataset=(states, far))
+    train(config)
+    record = load_checkpoint(tmp_path / "out").training
+    assert record["seeds"] == {"intervals": [[10**9, 10**9 + 19], [3 * 10**9, 3 * 10**9]], "count": 21}
+    between, at_the_end = [EpisodeSpec(0, 2 * 10**9)], [EpisodeSpec(0, 10**9 + 19)]
+    assert seed_overlap(record, between) is None
+    overlap = seed_overlap(record, at_the_end)
+    assert overlap is not None
+    assert overlap.seeds == (10**9 + 19,)
+
+
+def edit_progress(folder: Path, **changes: Any) -> None:
+    path = folder / "training_state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    progress = json.loads(metadata["progress"]) | changes
+    save_file(load_file(path), path, metadata | {"progress": json.dumps(progress)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"processes": 2}, r"processes: was 2, is 1 \(torchrun --nproc-per-node\)"),
+        ({"initial_digest": "0"}, "the initial checkpoint has changed"),
+        ({"dataset_digest": "0"}, "the dataset has changed"),
+        ({"step": -1}, "expected a step of at least 0, got -1"),
+        ({"step": "1"}, "expected step of type int"),
+        ({"minutes": None}, "expected minutes of type float"),
+    ],
+)
+def test_a_training_continues_only_what_it_began(tmp_path: Path, states: Path, changes: Any, said: str) -> None:
+    config = config_for(states, tmp_path / "out", resume=True, max_minutes=1e-9)
+    train(config)
+    edit_progress(tmp_path / "out", **changes)
+    with pytest.raises(SimScaleError, match=said):
+        train(config)
+
+
+def test_another_initial_checkpoint_cannot_take_over(tmp_path: Path, states: Path) -> None:
+    train(config_for(states, tmp_path / "first", steps=1))
+    config = config_for(states, tmp_path / "out", initial_checkpoint=tmp_path / "first", resume=True, max_minutes=1e-9)
+    train(config)
+    assert train(config).step == 2
+    shutil.rmtree(tmp_path / "first")
+    train(config_for(states, tmp_path / "first", steps=1, seed=7))
+    with pytest.raises(SimScaleError, match="the initial checkpoint has changed"):
+        train(config)
+
+
+@pytest.mark.parametrize("text", ["step,loss\r\nx,1\r\n", "no,header\r\n1,2\r\n", "step\r\n\r\n\0\r\n"])
+def test_damaged_metrics_are_one_clear_line(tmp_path: Path, states: Path, text: str) -> None:
+    config = config_for(states, tmp_path / "out", resume=True, max_minutes=1e-9)
+    train(config)
+    (tmp_path / "out" / "metrics.csv").write_text(text)
+    with pytest.raises(SimScaleError, match=r"metrics.csv is damaged .*; delete it and continue"):
+        train(config)
+
+
+@pytest.mark.slow
+def test_a_training_that_two_processes_began_is_not_continued_by_one(tmp_path: Path, states: Path) -> None:
+    words = ["simscaleai.train", "--model", "bc", "--dataset", str(states), "--output", str(tmp_path / "out")]
+    words += ["--steps", "9", "--batch-size", "8", "--threads", "1"]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    begun = subprocess.run([sys.executable, "-m", *launcher, *words, "--max-minutes", "1e-9"], capture_output=True)
+    assert begun.returncode == 0
+    assert load_checkpoint(tmp_path / "out").training["processes"] == 2
+    done = subprocess.run([sys.executable, "-m", *words, "--resume"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "processes: was 2, is 1" in done.stderr
+
+
+def test_the_command_lets_waiting_threads_sleep_unless_told_otherwise(tmp_path: Path) -> None:
+    code = "import os, sys; from simscaleai.train import main; main(sys.argv[1:]); print(os.environ['OMP_WAIT_POLICY'])"
+    words = ["--model", "bc", "--dataset", "nowhere", "--output", str(tmp_path / "out")]
+    for given, found in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+        done = subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True)
+        assert done.stdout.strip() == found

@@ -1,5 +1,7 @@
 """Captions: below the picture, never on it, in words and marks as well as in colours."""
 
+import time
+
 import numpy as np
 import pytest
 from frame_colours import GREEN, RED, count_ticks, has_colour
@@ -95,3 +97,22 @@ def test_a_line_below_a_tile_leaves_the_picture_alone_and_a_failure_is_red(pictu
     assert not (going[height:] == RED).all(axis=-1).any()
     long = with_line(picture, "move the red cube " * 20, None)
     assert (long[height:, -2:] == long[-1, -1]).all()
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda picture, text: bar(picture, title=text), lambda picture, text: with_line(picture, text, None)]
+)
+def test_a_text_of_any_length_is_drawn_as_quickly_as_a_short_one(picture, draw):
+    """An episode has hundreds of frames, and each shows the instruction."""
+    long = "put it on the left " * 50_000
+    draw(picture, "put it")
+    began = time.monotonic()
+    shown = draw(picture, long)
+    assert time.monotonic() - began < 0.2
+    np.testing.assert_array_equal(shown, draw(picture, long[:500]))
+
+
+def test_a_long_text_fills_its_line(picture):
+    """It is cut where the next letter would not fit."""
+    (_, columns) = np.nonzero((bar(picture, title="m" * 300)[:15].astype(int) - (20, 24, 30)).any(axis=-1))
+    assert picture.shape[1] - 30 < columns.max() < picture.shape[1] - 5

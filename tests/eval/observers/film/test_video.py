@@ -5,12 +5,13 @@ import numpy as np
 import point_world
 import pytest
 from frame_colours import GREEN, RED, count_ticks, gif_frames, has_colour
+from point_world import PointEnv
 
 from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer
-from eval.episodes.plan import plan_episodes, plan_seeds
+from eval.episodes.plan import EpisodeSpec, plan_episodes, plan_seeds
 from eval.observers.film.overlay import Caption, bar_height, with_caption
-from eval.observers.film.video import VideoRecorder, film_cameras
+from eval.observers.film.video import VideoRecorder, check_filming, film_cameras
 from eval.observers.film.wall import WallRecorder
 from eval.runs.episode_files import video_path, video_paths
 from simscaleai.errors import SimScaleError
@@ -152,3 +153,20 @@ def test_films_change_no_episode_of_a_policy_that_sees(make_checkpoint, tmp_path
     wall = WallRecorder(tmp_path / "wall.gif", (1, 1), "both", cameras=("wrist",), size=(32, 32))
     assert run_with(film, wall) == run_with()
     assert all((tmp_path / name).exists() for name in ("film.mp4", "wall.gif"))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no\nGL"), SystemExit(0), AttributeError("no GL")])
+def test_what_cannot_be_drawn_is_told_before_anything_is_filmed(error):
+    def frame(*_):
+        raise error
+
+    env = PointEnv(1)
+    env.frame = frame
+    with pytest.raises(SimScaleError, match=r"^Test/Point-v0 cannot be drawn \(.*\); leave out the videos$"):
+        check_filming(env, EpisodeSpec(0, 0), ["front"], (32, 32))
+
+
+def test_a_start_that_fails_does_not_keep_other_episodes_from_being_filmed():
+    env = PointEnv(1)
+    env.raises = {0: "reset"}
+    check_filming(env, EpisodeSpec(0, 0), ["front"], (32, 32))

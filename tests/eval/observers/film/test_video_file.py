@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.observers.film.video_file import open_video, remove_partial_videos
+from eval.observers.film.video_file import check_encoder, open_video, remove_partial_videos
 from simscaleai.errors import SimScaleError
 
 
@@ -159,3 +159,24 @@ def test_partial_videos_of_killed_processes_are_removed(tmp_path):
         (tmp_path / name).write_bytes(b"precious")
     remove_partial_videos(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["other.mp4"]
+
+
+ENCODERS = {"missing": "/nowhere/ffmpeg", "broken": "/bin/false", "a folder": "/"}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_an_encoder_that_does_not_run_is_told_before_and_never_called_a_full_disk(tmp_path, monkeypatch, encoder):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", ENCODERS[encoder])
+    with pytest.raises(
+        SimScaleError, match=r"^cannot run ffmpeg \(.*\); reinstall imageio-ffmpeg, or correct"
+    ) as raised:
+        check_encoder()
+    assert "\n" not in str(raised.value)
+    if encoder != "broken":
+        with pytest.raises(SimScaleError, match=r"^cannot run ffmpeg"):
+            open_video(tmp_path / "film.mp4", 20).add(np.zeros((32, 32, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_installed_encoder_runs():
+    check_encoder()
