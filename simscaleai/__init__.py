@@ -12,9 +12,9 @@ def _is_command() -> bool:
     """Return whether this process was started as a command of this project."""
     # With `python -m module words`, sys.orig_argv ends with "-m", the module and the words; sys.argv has as many words.
     place = len(sys.orig_argv) - len(sys.argv)
-    if place > 0 and sys.orig_argv[place - 1] == "-m":
+    if 0 < place < len(sys.orig_argv) and sys.orig_argv[place - 1] == "-m":
         return sys.orig_argv[place].partition(".")[0] in _PACKAGES
-    return Path(sys.argv[0]).stem == "simscale"
+    return Path(*sys.argv[:1]).stem == "simscale"
 
 
 if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -6,12 +6,18 @@ A `SimScaleError` is a user's mistake. Commands print it as one line without a t
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class SimScaleError(ValueError):
     """A user's mistake. The text says what was expected, what was given, and what to do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error reach another process, with its text, although constructors of subclasses build theirs."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class UnknownNameError(SimScaleError):

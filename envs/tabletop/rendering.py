@@ -79,12 +79,11 @@ class SceneRenderer:
             for flag in HIDDEN_IN_OBSERVATIONS:
                 self._scene.flags[int(getattr(mujoco.mjtRndFlag, f"mjRND_{flag}"))] = 0
 
-    def draw(self, slot: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Draw `slot`.
+    def draw(self, pictures: Mapping[int, Mapping[str, NDArray[np.uint8]]]) -> None:
+        """Draw slots.
 
         Args:
-            slot: The simulation to draw.
-            pictures: Camera to the contiguous array (height, width, 3) that its picture is written into.
+            pictures: For each slot, camera to the contiguous array (height, width, 3) that its picture is written into.
 
         Raises:
             SimScaleError: If this process was forked from one that had drawn.
@@ -93,14 +92,15 @@ class SceneRenderer:
 
         _check_process()
         everything = int(mujoco.mjtCatBit.mjCAT_ALL)
-        self._simulation.copy_data(slot, self._data)
         with self._context.as_current():
-            for camera, picture in pictures.items():
-                view = self._cameras[camera]
-                mujoco.mjv_updateScene(self._model, self._data, self._options, None, view, everything, self._scene)
-                mujoco.mjr_render(self._rectangle, self._scene, self._resources)
-                mujoco.mjr_readPixels(picture, None, self._rectangle, self._resources)
-                picture[:] = np.flipud(picture)
+            for slot, views in pictures.items():
+                self._simulation.copy_data(slot, self._data)
+                for camera, picture in views.items():
+                    view = self._cameras[camera]
+                    mujoco.mjv_updateScene(self._model, self._data, self._options, None, view, everything, self._scene)
+                    mujoco.mjr_render(self._rectangle, self._scene, self._resources)
+                    mujoco.mjr_readPixels(picture, None, self._rectangle, self._resources)
+                    picture[:] = np.flipud(picture)
 
     def gl_name(self) -> str:
         """Return the name of the GL renderer. Two machines draw equal pictures only if their names are equal."""

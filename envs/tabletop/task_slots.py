@@ -280,10 +280,9 @@ class TaskSlots:
     def _draw(self, slots: Slots, rows: Sequence[int], images: Mapping[str, NDArray[np.uint8]]) -> None:
         """Draw the slots at `rows` of `slots` into the same rows of `images`, all cameras of one size together."""
         for size in dict.fromkeys(self.needs.cameras.values()) if rows else ():
+            together = [key for key in images if self.needs.cameras[key] == size]
             renderer = self._renderer(size, video=False)
-            together = {key: pictures for key, pictures in images.items() if self.needs.cameras[key] == size}
-            for row in rows:
-                renderer.draw(int(slots[row]), {key: pictures[row] for key, pictures in together.items()})
+            renderer.draw({int(slots[row]): {key: images[key][row] for key in together} for row in rows})
 
     def state(self, slots: Slots) -> list[bytes]:
         """Return joint positions, then joint velocities, of each slot, as little-endian float64."""
@@ -300,7 +299,7 @@ class TaskSlots:
         if camera not in FILM_CAMERAS:
             raise UnknownNameError("camera", camera, FILM_CAMERAS)
         picture = np.empty((*size, 3), dtype=np.uint8)
-        self._renderer(size, video=True).draw(slot, {camera: picture})
+        self._renderer(size, video=True).draw({slot: {camera: picture}})
         return picture
 
     def _renderer(self, size: ImageSize, *, video: bool) -> SceneRenderer:

@@ -30,6 +30,7 @@ from simscaleai.data.lerobot.layout import (
     VERSION,
     VIDEO_FILE_MEGABYTES,
     arrow_schema,
+    check_path,
     feature_name,
     lerobot_features,
 )
@@ -61,6 +62,7 @@ def export_lerobot(source: Path, output: Path, *, privileged: bool = False) -> N
             an array or the control rate.
         SimScaleError: If `output` exists and is not an empty folder, or another process writes to it.
     """
+    check_path(output)
     dataset, description = Dataset(source), read_description(source)
     dataset.check_files()
     if not privileged:

@@ -48,6 +48,7 @@ class ForeignDataset:
         """
         self._source, self._options = source, options
         self._names_in_source = _names_in_source(source.features, options.rename)
+        self._has_parts = any(episode.first_frame for episode in source.episodes)
         for key in (vector_key(STATE), ACTION):
             self._check_vector(key)
         observed = [name for name in (STATE, ENVIRONMENT_STATE) if vector_key(name) in self._names_in_source]
@@ -105,7 +106,7 @@ class ForeignDataset:
             (name,) = self._names_in_source[SUCCESS]
             success = bool(self._source.read(episode, name).any())
         facts = {"seed": None, "environment": None, "instruction": episode.task, "success": success}
-        if not self._has_parts():
+        if not self._has_parts:
             return facts
         return facts | {"source_episode": episode.source_index, "source_first_frame": episode.first_frame}
 
@@ -119,7 +120,7 @@ class ForeignDataset:
             lines.append(f"there is no {SUCCESS}: whether an episode succeeded is unknown, training uses all episodes")
         if not any(episode.task for episode in self._source.episodes):
             lines.append("no episode has a task: policies trained on this data read no instruction")
-        if self._has_parts():
+        if self._has_parts:
             lines.append("the task changes within episodes: the frames of each task became an episode of their own")
         if irregular := self._source.irregular_steps():
             lines.append(f"{irregular} steps are longer or shorter than 1/{self._source.fps} s by more than half")
@@ -130,9 +131,6 @@ class ForeignDataset:
         if self.image_size is not None and self.image_size[0] != self.image_size[1]:
             lines.append(f"images are {'×'.join(map(str, self.image_size))}, models take squares: see --image-size")
         return lines
-
-    def _has_parts(self) -> bool:
-        return any(episode.first_frame for episode in self._source.episodes)
 
     def _left_out(self) -> list[str]:
         used = {*map(vector_key, self._layouts), *map(image_key, self.cameras), ACTION, SUCCESS}

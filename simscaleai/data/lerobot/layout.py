@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -48,6 +48,14 @@ _FIELD = re.compile(r"\{(\w+)(?::0(\d)d)?\}")
 
 LeRobotFeature = dict[str, Any]
 """`dtype`, `shape` and `names`, as in `info.json`."""
+
+
+def check_path(folder: Path) -> None:
+    """Raise `DatasetError` if the path of `folder` is not UTF-8, which is all that pyarrow can open."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise DatasetError(f"expected a path in UTF-8 for Parquet files, got {folder}; rename the folder") from None
 
 
 def fill_pattern(pattern: str, values: Mapping[str, int | str]) -> str:

@@ -20,7 +20,7 @@ from simscaleai.data.episode_file import DatasetError
 from simscaleai.data.lerobot.damage import reading
 from simscaleai.data.lerobot.images import decode_images
 from simscaleai.data.lerobot.info import SourceFeature, read_info
-from simscaleai.data.lerobot.layout import FRAME_COLUMNS, TASKS_PATH, fill_pattern
+from simscaleai.data.lerobot.layout import FRAME_COLUMNS, TASKS_PATH, check_path, fill_pattern
 from simscaleai.data.lerobot.video import read_video
 from simscaleai.files import file_size
 
@@ -65,6 +65,7 @@ class LeRobotSource:
         Raises:
             DatasetError: If the folder holds no LeRobotDataset v3.0, or the dataset is damaged.
         """
+        check_path(folder)
         self.folder = folder
         self._info, self.robot_type = read_info(folder)
         self.features: Mapping[str, SourceFeature] = self._info.features

@@ -527,3 +527,15 @@ def test_an_export_from_before_the_truth_had_a_name_of_its_own_comes_back(
     info.write_text(info.read_text().replace("privileged.", "observation."))
     import_lerobot(tmp_path / "old", tmp_path / "again")
     assert Dataset(tmp_path / "again").digest == Dataset(source).digest
+
+
+def test_a_path_that_is_no_utf_8_is_refused(tmp_path: Path, make: Any, make_needs: Any, make_dataset: Any) -> None:
+    source = make_dataset(tmp_path / "ours", make_needs())
+    with pytest.raises(DatasetError, match="expected a path in UTF-8"):
+        export_lerobot(source, tmp_path / "out\udcff")
+    make().rename(tmp_path / "in\udcff")
+    with pytest.raises(DatasetError, match="expected a path in UTF-8"):
+        import_lerobot(tmp_path / "in\udcff", tmp_path / "again")
+    make()
+    import_lerobot(tmp_path / "source", tmp_path / "again\udcff")
+    assert Dataset(tmp_path / "again\udcff").num_frames == FRAMES
