@@ -28,7 +28,7 @@ from eval.observers.film.video import PICTURE_SIZE, VideoRecorder, check_filming
 from eval.observers.film.video_file import FORMATS, partial_path
 from eval.observers.film.wall import TILE_SIZE, WallRecorder
 from eval.observers.progress import Progress
-from eval.runs.episode_files import video_paths
+from eval.runs.media_paths import video_paths
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console
 from policies.base import Policy

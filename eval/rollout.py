@@ -24,9 +24,9 @@ from eval.execution.planning import PlanRequest, plan_run
 from eval.execution.worker import TIMEOUT_SECONDS
 from eval.observers.progress import Progress
 from eval.probing.interventions import parse_interventions
-from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER
-from eval.runs.episode_lines import EPISODES_FILE
 from eval.runs.folder import check_output, next_free_folder
+from eval.runs.log_file import EPISODES_FILE
+from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER
 from eval.runs.reading import read_run
 from eval.runs.record import RECORD_FILE, RunRecord
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command, shape_text

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.base import EnvSpec, Policy
-from policies.factories import PolicyFactory, build_from_factory, find_factory, identified
 from policies.options import EXECUTION_OPTIONS, check_execution, option_value
+from policies.user_code import PolicyFactory, build_from_factory, find_factory, identified
 from simscaleai.assets import asset_path
 from simscaleai.entry_points import entry_point_names, load_entry_point
 from simscaleai.errors import SimScaleError, UnknownNameError

@@ -23,14 +23,17 @@ class SimScaleError(ValueError):
 class UnknownNameError(SimScaleError):
     """A name that does not exist. The text proposes the nearest one."""
 
-    def __init__(self, kind: str, name: object, available: Iterable[object]) -> None:
-        """Build the message.
+    def __init__(self, kind: str, name: object = None, available: Iterable[object] | None = None) -> None:
+        """Build the message. With one argument, this is the message, as when `AsyncVectorEnv` raises an error again.
 
         Args:
             kind: Kind of thing that has the name, for example "model".
             name: The unknown name.
             available: The names that exist.
         """
+        if available is None:
+            super().__init__(str(kind))
+            return
         names = [str(choice) for choice in available]
         near = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -222,22 +222,22 @@ class _Comparison(Observer):
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
         """Compare the result of the episode, and the SHA-256 of its file."""
-        episode = self._episodes[slot]
-        stored = self._dataset.episodes[episode.number]
+        self._episodes.pop(slot, None)  # an episode that could not begin was not opened
+        stored = self._dataset.episodes[result.episode_index]
         found = {"length": result.steps, "success": result.status == "success"}
         found |= {name: getattr(result, name) for name in ("instruction", "target", "digest")}
         expected = stored.metadata | {"length": stored.length}
         for name, value in found.items():
             if name in expected and expected[name] != value:
-                self._add(episode, f"{name} is stored as {expected[name]!r}, the replay gives {value!r}")
+                self._add(result.episode_index, f"{name} is stored as {expected[name]!r}, the replay gives {value!r}")
         if hashlib.sha256((self._folder / stored.file).read_bytes()).hexdigest() != stored.sha256:
-            self._add(episode, f"{stored.file} has changed since it was written")
+            self._add(result.episode_index, f"{stored.file} has changed since it was written")
 
     def _compare(self, episode: _StoredEpisode, name: str, observed: NDArray[Any]) -> None:
         stored = episode.arrays[name][episode.step]
         if stored.tobytes() != observed.tobytes():
             most = np.abs(stored.astype(np.float64) - observed).max()
-            self._add(episode, f"{name} of step {episode.step} differs by up to {most:.3g}")
+            self._add(episode.number, f"{name} of step {episode.step} differs by up to {most:.3g}")
 
-    def _add(self, episode: _StoredEpisode, difference: str) -> None:
-        self._differences.setdefault(self._dataset.episodes[episode.number].episode_index, difference)
+    def _add(self, number: int, difference: str) -> None:
+        self._differences.setdefault(self._dataset.episodes[number].episode_index, difference)

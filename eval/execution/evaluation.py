@@ -17,7 +17,7 @@ from eval.observers.film.video import VideoRecorder
 from eval.observers.receipts import ReceiptWriter
 from eval.observers.trace import TraceRecorder
 from eval.probing.interventions import Interventions
-from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER, trace_paths, video_paths
+from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_paths, video_paths
 from policies.base import Policy
 from simscaleai.contract import EnvSpec
 from simscaleai.errors import SimScaleError

@@ -28,9 +28,9 @@ from eval.observers.film.video_file import remove_partial_videos
 from eval.observers.log import EpisodeLog
 from eval.observers.stopping import Stopping
 from eval.probing.instructions import choice_of_targets
-from eval.runs.episode_files import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
-from eval.runs.episode_lines import EPISODES_FILE, episodes_digest
 from eval.runs.folder import check_same_run, earlier_record, earlier_results
+from eval.runs.log_file import EPISODES_FILE, episodes_digest
+from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
 from eval.runs.provenance import fingerprint, source_state
 from eval.runs.receipts import collect_receipts
 from eval.runs.record import (

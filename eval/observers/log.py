@@ -8,7 +8,7 @@ from pathlib import Path
 from eval.episodes.observer import Observer
 from eval.episodes.results import EpisodeResult
 from eval.observers.plan_order import InPlanOrder
-from eval.runs.episode_lines import EPISODES_FILE, append_result, write_results
+from eval.runs.log_file import EPISODES_FILE, append_result, write_results
 
 
 class EpisodeLog(Observer):

@@ -19,7 +19,7 @@ from eval.report.contents import Report
 from eval.report.findings import build_report
 from eval.report.page import render_page
 from eval.report.text import render_json, render_markdown
-from eval.runs.episode_lines import EPISODES_FILE
+from eval.runs.log_file import EPISODES_FILE
 from eval.runs.receipts import RECEIPTS_FILE
 from eval.runs.record import RECORD_FILE
 from eval.terminal.command import COMPLETE, run_command

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from eval.comparison.outcome import Comparison, Pair
 from eval.episodes.results import EpisodeResult
-from eval.runs.episode_files import VIDEOS_FOLDER, video_path
+from eval.runs.media_paths import VIDEOS_FOLDER, video_path
 from eval.runs.run import Run
 
 MOST_BYTES = 7_000_000

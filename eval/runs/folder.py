@@ -11,7 +11,7 @@ from typing import Any
 
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.results import EpisodeResult, ResultsError
-from eval.runs.episode_lines import EPISODES_FILE, read_results
+from eval.runs.log_file import EPISODES_FILE, read_results
 from eval.runs.record import RECORD_FILE, RunRecord
 from simscaleai.files import check_new_folder, locked, remove_partial_files
 from simscaleai.json_data import json_differences

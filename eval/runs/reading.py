@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.runs.episode_lines import EPISODES_FILE, read_results
+from eval.runs.log_file import EPISODES_FILE, read_results
 from eval.runs.record import RunRecord
 from eval.runs.run import EpisodeConditions, Run
 

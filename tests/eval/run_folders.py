@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from eval.episodes.results import EpisodeResult
-from eval.runs.episode_lines import EPISODES_FILE, write_results
+from eval.runs.log_file import EPISODES_FILE, write_results
 from eval.runs.record import PolicyRecord, Resolved, RunRecord, SequentialRecord
 from eval.runs.summary import summarise
 from simscaleai.contract import ActionSpec, EnvSpec, Feature, Layout

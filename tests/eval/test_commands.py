@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from envs.registration import find_environment
 from eval import __main__, collect, record, rollout
-from eval.runs.episode_lines import read_results
+from eval.runs.log_file import read_results
 from eval.runs.record import Resolved, RunRecord
 from policies.scripted.experts import EXPERTS
 from simscaleai.data import Dataset

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 import simscaleai.train
 from eval import collect, compare, record, rollout
 from eval.report import __main__ as report
-from eval.runs.episode_lines import read_results
+from eval.runs.log_file import read_results
 from eval.runs.receipts import read_receipts
 from eval.runs.record import RunRecord
 from simscaleai.data import Dataset

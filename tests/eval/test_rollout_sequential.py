@@ -22,7 +22,7 @@ from eval.episodes.plan import plan_episodes
 from eval.execution.planning import plan_run
 from eval.execution.processes import run_in_workers
 from eval.execution.worker import WorkerJob
-from eval.runs.episode_lines import EPISODES_FILE, append_result, read_results
+from eval.runs.log_file import EPISODES_FILE, append_result, read_results
 from eval.runs.reading import read_run
 from eval.runs.receipts import read_receipts
 from eval.runs.record import RunRecord

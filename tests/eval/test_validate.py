@@ -11,7 +11,7 @@ import pytest
 
 from eval import validate
 from eval.episodes.plan import VALIDATION_SEEDS
-from eval.runs.episode_lines import EPISODES_FILE, read_results
+from eval.runs.log_file import EPISODES_FILE, read_results
 from eval.runs.record import RunRecord
 from eval.statistics.rates import wilson
 from simscaleai.errors import SimScaleError

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from envs.tabletop.gym_env import TaskEnv
+from simscaleai.errors import UnknownNameError
 
 REACH = "SimScale/Reach-v0"
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -20,6 +21,7 @@ FORK = """
 import os, sys
 import numpy as np
 from envs.tabletop.gym_env import TaskEnv
+from simscaleai.errors import UnknownNameError
 from envs.tabletop.vector_env import TaskVectorEnv
 
 BEFORE
@@ -164,6 +166,7 @@ def test_two_threads_draw_at_the_same_time():
 FIRST = """
 import mujoco
 from envs.tabletop.gym_env import TaskEnv
+from simscaleai.errors import UnknownNameError
 env = TaskEnv("SimScale/Reach-v0", cameras=("front",), image_size=32)
 for _ in range(2):
     try:
@@ -189,3 +192,14 @@ def test_a_first_attempt_that_fails_says_so_every_time(backend):
     assert lines[0].startswith("SimScaleError cannot render (")
     assert "libegl1" in lines[0]
     assert stderr == ""
+
+
+def test_a_mistake_in_an_asynchronous_environment_keeps_its_text():
+    many = gym.make_vec(
+        "envs:SimScale/PickPlaceLanguage-v0", 2, vectorization_mode="async", vector_kwargs={"context": "spawn"}
+    )
+    with (
+        pytest.warns(UserWarning, match="Worker"),
+        pytest.raises(UnknownNameError, match="Unknown target 'rde'. Did you mean 'red'"),
+    ):
+        many.reset(seed=5, options={"target": "rde"})

@@ -13,7 +13,7 @@ import pytest
 from run_folders import RECORD, changed, episode, stopped, write_run
 
 from eval import compare
-from eval.runs.episode_lines import EPISODES_FILE, read_results, write_results
+from eval.runs.log_file import EPISODES_FILE, read_results, write_results
 from eval.statistics.paired import PairedCounts, difference_sequence, log_e_value
 from eval.statistics.power import mcnemar_power
 from eval.statistics.sequential import confidence_sequence

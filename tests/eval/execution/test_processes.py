@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eval import rollout
-from eval.runs.episode_lines import read_results
+from eval.runs.log_file import read_results
 from eval.runs.record import RunRecord
 
 FEW = ["--env", "reach", "--episodes", "6", "--seed", "3000000500"]

@@ -18,7 +18,7 @@ import pytest
 
 from eval import rollout
 from eval.observers.log import EpisodeLog
-from eval.runs.episode_lines import EPISODES_FILE, read_results
+from eval.runs.log_file import EPISODES_FILE, read_results
 from eval.runs.record import RunRecord
 from eval.terminal.flags import command_line
 from simscaleai.files import locked

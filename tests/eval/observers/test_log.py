@@ -5,7 +5,7 @@ import pytest
 from eval.episodes.observer import Observer
 from eval.episodes.plan import plan_episodes
 from eval.observers.log import EpisodeLog
-from eval.runs.episode_lines import EPISODES_FILE, read_results
+from eval.runs.log_file import EPISODES_FILE, read_results
 
 
 class Interrupt(Observer):

@@ -18,8 +18,8 @@ from eval.observers.log import EpisodeLog
 from eval.observers.plan_order import InPlanOrder
 from eval.observers.progress import Progress
 from eval.observers.stopping import Stopping, StoppingRule, UntilDecided, UntilWidth
-from eval.runs.episode_files import video_paths
-from eval.runs.episode_lines import EPISODES_FILE, read_results
+from eval.runs.log_file import EPISODES_FILE, read_results
+from eval.runs.media_paths import video_paths
 from eval.statistics.paired import log_e_value
 from eval.statistics.sequential import confidence_sequence
 

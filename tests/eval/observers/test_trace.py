@@ -8,7 +8,7 @@ from eval.episodes.observer import Observer
 from eval.episodes.plan import plan_episodes
 from eval.episodes.probe import Probe
 from eval.observers.trace import TraceRecorder
-from eval.runs.episode_files import trace_path, trace_paths
+from eval.runs.media_paths import trace_path, trace_paths
 
 NEEDS = point_world.SPEC.needs("position", "goal", cameras={"front": (4, 6)})
 

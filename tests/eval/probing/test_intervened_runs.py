@@ -15,7 +15,7 @@ from envs.tabletop.tasks.pick_place_language import PickPlaceLanguage
 from eval import compare, rollout
 from eval.episodes.plan import plan_episodes
 from eval.probing.interventions import parse_interventions
-from eval.runs.episode_lines import EPISODES_FILE, read_results, write_results
+from eval.runs.log_file import EPISODES_FILE, read_results, write_results
 from eval.runs.receipts import read_receipts
 from eval.runs.record import RunRecord
 

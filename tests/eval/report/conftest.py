@@ -14,7 +14,7 @@ from PIL import Image
 from run_folders import RECORD, changed, write_run
 
 from envs.registration import find_environment
-from eval.runs.episode_files import VIDEOS_FOLDER, video_path
+from eval.runs.media_paths import VIDEOS_FOLDER, video_path
 from eval.runs.receipts import RECEIPTS_FILE
 from eval.runs.record import Source, Timing
 

@@ -18,8 +18,8 @@ from envs.slots import Start
 from eval import __main__, compare
 from eval.report import __main__ as report
 from eval.report.findings import build_report
-from eval.runs.episode_files import VIDEOS_FOLDER, video_path
-from eval.runs.episode_lines import EPISODES_FILE, read_results, write_results
+from eval.runs.log_file import EPISODES_FILE, read_results, write_results
+from eval.runs.media_paths import VIDEOS_FOLDER, video_path
 from eval.runs.record import RECORD_FILE, Findings, Reference, SeedOverlap, SeedRange, Source, Timing
 from eval.runs.summary import summarise
 from eval.statistics.multiplicity import holm

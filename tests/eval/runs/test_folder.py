@@ -9,7 +9,6 @@ from run_folders import RECORD, changed, episode, stopped, write_run
 
 from eval.episodes.plan import plan_episodes
 from eval.episodes.results import ResultsError
-from eval.runs.episode_lines import EPISODES_FILE, append_result
 from eval.runs.folder import (
     check_output,
     check_same_conditions,
@@ -18,6 +17,7 @@ from eval.runs.folder import (
     earlier_results,
     next_free_folder,
 )
+from eval.runs.log_file import EPISODES_FILE, append_result
 from eval.runs.record import Reference
 from simscaleai.errors import SimScaleError
 from simscaleai.files import locked

@@ -9,8 +9,8 @@ from run_folders import episode, write_run
 
 from eval.comparison.pairing import compare
 from eval.episodes.results import ResultsError
-from eval.runs.episode_lines import EPISODES_FILE, write_results
 from eval.runs.folder import check_same_run
+from eval.runs.log_file import EPISODES_FILE, write_results
 from eval.runs.reading import read_run
 from eval.runs.receipts import read_receipts
 from eval.runs.record import RunRecord

@@ -13,7 +13,7 @@ from eval.episodes.plan import EpisodeSpec, plan_episodes, plan_seeds
 from eval.observers.film.overlay import Caption, bar_height, with_caption
 from eval.observers.film.video import VideoRecorder, check_filming, film_cameras
 from eval.observers.film.wall import WallRecorder
-from eval.runs.episode_files import video_path, video_paths
+from eval.runs.media_paths import video_path, video_paths
 from simscaleai.errors import SimScaleError
 
 

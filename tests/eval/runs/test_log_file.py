@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from eval.episodes.results import EpisodeResult, ResultsError
-from eval.runs.episode_lines import append_result, episodes_digest, read_results, write_results
+from eval.runs.log_file import append_result, episodes_digest, read_results, write_results
 
 RESULT = EpisodeResult(
     episode_index=0,
