@@ -67,7 +67,7 @@ class SceneRenderer:
         self._rectangle = mujoco.MjrRect(0, 0, size[1], size[0])
         try:
             with warnings.catch_warnings(action="ignore"):  # a GL library that fails may warn twice
-                self._context = _context_class()(size[1], size[0])
+                self._context = _make_context(*size)
                 with self._context.as_current():
                     self._resources = mujoco.MjrContext(self._model, int(mujoco.mjtFontScale.mjFONTSCALE_150))
                     mujoco.mjr_setBuffer(int(mujoco.mjtFramebuffer.mjFB_OFFSCREEN), self._resources)
@@ -106,6 +106,7 @@ class SceneRenderer:
         """Return the name of the GL renderer. Two machines draw equal pictures only if their names are equal."""
         from OpenGL import GL
 
+        _check_process()
         with self._context.as_current():
             name: Any = GL.glGetString(GL.GL_RENDERER)
         return name.decode() if name else "none"
@@ -123,21 +124,24 @@ def _check_process() -> None:
         raise SimScaleError(f"cannot render in a process that was forked from one that had rendered; {SPAWN}")
 
 
-def _context_class() -> Any:
-    """Return MuJoCo's class of GL contexts for the backend that MUJOCO_GL names now.
+def _make_context(height: int, width: int) -> Any:
+    """Return a GL context of MuJoCo for the backend that MUJOCO_GL names now.
 
     Raises:
-        RuntimeError: If the backend needs a display and there is none. An attempt could end the process.
+        RuntimeError: If there is no display for the backend. MuJoCo would end the process at the second attempt.
     """
     import mujoco
 
     backend = os.environ.get("MUJOCO_GL", "").lower().strip()
     if sys.platform.startswith("linux"):
         if backend in ("egl", "osmesa"):
-            return importlib.import_module(f"mujoco.{backend}").GLContext
+            return importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
         if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
             raise RuntimeError(f"MUJOCO_GL={backend or 'glfw'} needs a display")
-    return mujoco.GLContext
+    context = mujoco.GLContext(width, height)
+    if not getattr(context, "_context", True):  # GLFW has warned, and made no window
+        raise RuntimeError(f"MUJOCO_GL={backend or 'glfw'} cannot open the display")
+    return context
 
 
 def _free(context: Any, resources: mujoco.MjrContext) -> None:

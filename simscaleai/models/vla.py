@@ -203,7 +203,8 @@ class VisionLanguageAction(ActionModel):
             features = self.language_encoder.features(tokens)
         else:
             features, tokens = self._encoded_singly(tokens)
-        return features[rows], (tokens != PADDING)[rows]
+        # The gradient of plain indexing would be summed in another order each time that several threads share the work.
+        return features.index_select(0, rows), (tokens != PADDING)[rows]
 
     def _distinct_tokens(self, language: Language, batch_size: int) -> tuple[Tensor, Tensor]:
         """Return the tokens of the distinct texts (U, L), and the index of the text of each row, (B,)."""

@@ -36,6 +36,7 @@ ELSEWHERE = """
         raise SystemExit(3)
 
     number = 7
+    shove = Registration("shove", "Else/Push-v1", offer, make=None)
     twin = Registration("twin", "SimScale/Reach-v0", offer, make=None)
     later = Registration("later", "Else/Later-v1", raises, make=None, summary="Some other day.")
 """
@@ -71,7 +72,7 @@ def install(tmp_path, monkeypatch):
 
 def test_an_environment_is_found_by_its_name_and_its_id():
     for name, env_id in environment_names().items():
-        assert find_environment(name) is find_environment(env_id)
+        assert find_environment(name) is find_environment(env_id) is find_environment(f"envs:{env_id}")
         assert find_environment(name).offer().env_id == env_id
 
 
@@ -80,6 +81,7 @@ def test_an_environment_is_found_by_its_name_and_its_id():
     [
         ("raech", "Unknown environment 'raech'. Did you mean 'reach'"),
         ("SimScale/Raech-v0", "Did you mean 'SimScale/Reach-v0'"),
+        ("envs:SimScale/Raech-v0", "Unknown environment 'SimScale/Raech-v0'. Did you mean 'SimScale/Reach-v0'"),
     ],
 )
 def test_an_unknown_name_gets_the_nearest_one(name, message):
@@ -211,6 +213,28 @@ def test_a_clash_of_two_packages_is_an_error_that_names_both(install):
     install("two", push="elsewhere:make_push")
     with pytest.raises(SimScaleError, match=r"elsewhere:make_push.*elsewhere:push|elsewhere:push.*elsewhere:make_push"):
         find_environment("push")
+
+
+def test_two_packages_with_the_same_id_are_both_named_when_it_is_asked_for(install):
+    install("one", push="elsewhere:push")
+    install("two", shove="elsewhere:shove")
+    with pytest.raises(SimScaleError, match="'push' and 'shove' of other packages have the same id 'Else/Push-v1'"):
+        find_environment("Else/Push-v1")
+    assert find_environment("shove").name == "shove"
+    assert find_environment("SimScale/Reach-v0").name == "reach"
+
+
+def test_entry_points_are_read_once_and_again_when_a_place_is_added(install, tmp_path, monkeypatch):
+    install(push="elsewhere:push")
+    find_environment("push")
+    monkeypatch.setattr("simscaleai.entry_points.entry_points", lambda **_: pytest.fail("read again"))
+    find_environment("push")
+    monkeypatch.undo()
+    (tmp_path / "more").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path / "more"))
+    install("more/new", shove="elsewhere:shove")
+    assert find_environment("shove").name == "shove"
 
 
 def test_a_clash_with_a_built_in_id_is_an_error(install):

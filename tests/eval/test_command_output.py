@@ -84,7 +84,8 @@ def on_a_terminal(*arguments, **variables):
     """Returns what a command prints on a terminal."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 110))
-    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT), **variables}
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment = {**inherited, "TERM": "xterm", "PYTHONPATH": str(ROOT), **variables}
     words = [sys.executable, "-m", *arguments]
     with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment):
         os.close(theirs)
