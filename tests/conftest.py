@@ -1,8 +1,11 @@
 """What all tests share."""
 
+import os
 import sys
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in parallel: more threads would wait for each other
 
 
 @pytest.fixture(autouse=True)

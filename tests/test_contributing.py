@@ -40,6 +40,7 @@ def test_a_recipe_is_at_most_ten_lines(name):
     assert len(code_lines(FILES[name])) <= 10
 
 
+@pytest.mark.slow
 def test_the_recipes_work(tmp_path):
     for name, source in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

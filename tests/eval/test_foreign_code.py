@@ -150,6 +150,7 @@ def test_a_run_without_an_output_is_where_the_command_was_started(policy, workdi
     assert Path("runs/wanderer.A-reach-001/run.json").exists()
 
 
+@pytest.mark.slow
 def test_workers_find_a_checkpoint_by_its_relative_path(policy, make_checkpoint):
     make_checkpoint("bc")
     Path("elsewhere").mkdir()

@@ -94,6 +94,7 @@ def test_a_run_is_filmed_and_traced(capsys):
     assert len(files_in("run")) == 3 + 4
 
 
+@pytest.mark.slow
 def test_what_is_collected_can_be_replayed_and_learned_from(capsys):
     collecting = [*HOMING, "--episodes", "12", "--image-size", "8"]
     assert collect.main([*collecting, "--output", "data"]) == 0

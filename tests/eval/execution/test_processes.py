@@ -74,7 +74,12 @@ def test_scripted_episodes_are_the_same_bytes_for_any_shape(run_bytes):
 
 
 @pytest.mark.parametrize(
-    ("name", "num_envs", "threads", "episodes"), [("bc", 1, 1, 3), ("vla-mlp", 3, 2, 6), ("vla-diffusion", 1, 1, 3)]
+    ("name", "num_envs", "threads", "episodes"),
+    [
+        pytest.param("bc", 1, 1, 3, marks=pytest.mark.slow),
+        ("vla-mlp", 3, 2, 6),
+        pytest.param("vla-diffusion", 1, 1, 3, marks=pytest.mark.slow),
+    ],
 )
 def test_learned_policies_are_the_same_bytes_for_any_shape(
     run_bytes, make_checkpoint, torch_threads, name, num_envs, threads, episodes
@@ -110,6 +115,7 @@ def test_a_worker_leaves_ctrl_c_to_the_parent(run_shape, doing):
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+@pytest.mark.slow
 def test_a_worker_films_what_it_runs(run_shape):
     folder = run_shape("scripted", 2, 1, "--video", "2")
     assert sorted(path.name for path in (folder / "videos").iterdir()) == [

@@ -201,6 +201,7 @@ def test_cosine_schedule_recovers_both_modes_in_proportion():
     assert neither < 0.03
 
 
+@pytest.mark.slow
 def test_linear_schedule_keeps_the_modes_apart_but_favours_the_rare_one():
     first, second, neither = sampled_shares("linear")
     assert 0.55 < first < SHARE - 0.04

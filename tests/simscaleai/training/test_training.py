@@ -698,6 +698,7 @@ def test_a_training_that_two_processes_began_is_not_continued_by_one(tmp_path: P
     assert "processes: was 2, is 1" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_lets_waiting_threads_sleep_unless_told_otherwise(tmp_path: Path) -> None:
     code = "import os, sys; from simscaleai.train import main; main(sys.argv[1:]); print(os.environ['OMP_WAIT_POLICY'])"
     words = ["--model", "bc", "--dataset", "nowhere", "--output", str(tmp_path / "out")]

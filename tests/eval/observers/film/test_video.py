@@ -138,6 +138,7 @@ def test_cameras_are_those_of_the_environment():
         film_cameras(spec, ["fornt"])
 
 
+@pytest.mark.slow
 def test_films_change_no_episode_of_a_policy_that_sees(make_checkpoint, tmp_path):
     from envs.registration import find_environment
     from eval.execution.assembly import build_environment, build_policy, closing
