@@ -380,3 +380,19 @@ def test_unknown_head_is_a_name_error():
 def test_wrong_inputs_are_errors(observations, language, message):
     with pytest.raises(SimScaleError, match=message):
         build(state_dim=20).predict(observations, language)
+
+
+@pytest.mark.slow
+def test_several_threads_give_the_same_gradient_every_time():
+    """Many rows share few texts, so the gradient of a text is a sum over rows that threads may add in any order."""
+    model, batch, threads = build(state_dim=20, embed_dim=64), batch_of(128), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gradients = []
+        for _ in range(4):
+            model.zero_grad()
+            model(batch)["loss"].backward()
+            gradients.append(torch.cat([weights.grad.flatten() for weights in model.language_encoder.parameters()]))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)

@@ -699,11 +699,19 @@ def test_a_training_that_two_processes_began_is_not_continued_by_one(tmp_path: P
 
 
 @pytest.mark.slow
-def test_the_command_lets_waiting_threads_sleep_unless_told_otherwise(tmp_path: Path) -> None:
-    code = "import os, sys; from simscaleai.train import main; main(sys.argv[1:]); print(os.environ['OMP_WAIT_POLICY'])"
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [({}, "1000 None"), ({"GOMP_SPINCOUNT": "7"}, "7 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE")],
+)
+def test_the_command_lets_waiting_threads_sleep_unless_told_otherwise(
+    tmp_path: Path, given: dict[str, str], found: str
+) -> None:
+    code = (
+        "import os, sys\nfrom simscaleai.train import main\nmain(sys.argv[1:])\n"
+        "print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))"
+    )
     words = ["--model", "bc", "--dataset", "nowhere", "--output", str(tmp_path / "out")]
-    for given, found in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
-        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-        environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
-        done = subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True)
-        assert done.stdout.strip() == found
+    own = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {name: value for name, value in os.environ.items() if name not in own} | given
+    done = subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == found
