@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path, help="folder that eval.collect has written")
     source = parser.parse_args().dataset
     with tempfile.TemporaryDirectory() as folder:
-        export_lerobot(source, Path(folder) / "exported")
+        export_lerobot(source, Path(folder) / "exported", privileged=True)
         ours, theirs = Dataset(source), open_with_lerobot(Path(folder) / "exported")
         check_boundaries(ours, theirs)
         check_frames(ours, theirs)
@@ -49,6 +49,12 @@ def main() -> None:
 def open_with_lerobot(folder: Path, **options: Any) -> LeRobotDataset:
     """Return the dataset in `folder`, loaded with `lerobot`, offline."""
     return LeRobotDataset("local/check", root=folder, **options)
+
+
+def exported_key(ours: Dataset, key: str) -> str:
+    """Return the name that the export gives to the array `key`: simulator truth has a prefix of its own."""
+    privileged = {f"observation.{name}" for name in ours.needs.privileged}
+    return key.replace("observation.", "privileged.", 1) if key in privileged else key
 
 
 def check_boundaries(ours: Dataset, theirs: LeRobotDataset) -> None:
@@ -70,7 +76,7 @@ def check_frames(ours: Dataset, theirs: LeRobotDataset) -> None:
         assert abs(float(item["timestamp"]) - step / theirs.fps) < 1e-4
         assert item["task"] == ours.episodes[episode].metadata["instruction"]
         for key, values in ours.episode(episode).items():
-            found = item[key].numpy()
+            found = item[exported_key(ours, key)].numpy()
             if key.startswith(IMAGES):
                 found = np.round(found.transpose(1, 2, 0) * 255).astype(np.uint8)
             assert found.dtype == values.dtype, key
@@ -101,7 +107,7 @@ def check_statistics(ours: Dataset, theirs: LeRobotDataset) -> None:
         rows = pixels(ours, key) if image else ours.vectors(key).astype(np.float64)
         running = RunningQuantileStats()
         running.update(rows)
-        found, expected = theirs.meta.stats[key], running.get_statistics()
+        found, expected = theirs.meta.stats[exported_key(ours, key)], running.get_statistics()
         assert found["count"].tolist() == [ours.num_frames], key
         for name in ("min", "max", "mean", "std"):
             assert found[name].shape == ((3, 1, 1) if image else rows.shape[1:]), (key, name)
