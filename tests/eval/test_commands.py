@@ -1,6 +1,5 @@
 """The commands as users meet them: what they print, what they leave, and how they end."""
 
-import json
 import re
 import shlex
 import subprocess
@@ -10,19 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
-import numpy as np
 import point_world
 import pytest
-from safetensors.numpy import load_file
 
 from envs.registration import find_environment
 from eval import __main__, collect, record, rollout
 from eval.runs.log_file import read_results
 from eval.runs.record import Resolved, RunRecord
-from policies.scripted.experts import EXPERTS
 from simscaleai.data import Dataset
-from simscaleai.training.conditions import check_success
-from simscaleai.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = ["--env", "reach", "--episodes", "3", "--seed", "3000000000"]
@@ -185,40 +179,6 @@ def test_videos_of_a_run_and_of_chosen_seeds(workdir, capsys):
     frames, _ = imageio_ffmpeg.count_frames_and_secs("videos/episode_000000.mp4")
     assert frames == result.steps + 1
     assert f"seed 3000000000: success after {result.steps} steps" in capsys.readouterr().out
-
-
-def test_collect_makes_a_dataset_with_clean_labels_and_says_what_it_discarded(workdir, capsys):
-    arguments = ["--env", "pick-place", "--episodes", "4", "--image-size", "32", "--action-noise", "0.3"]
-    assert collect.main([*arguments, "--output", "noisy"]) == 0
-    dataset = Dataset("noisy")
-    kept = len(dataset.episodes)
-    assert re.search(rf"discarded +{4 - kept}/4", capsys.readouterr().out)
-    assert {record.metadata["seed"] for record in dataset.episodes} <= set(range(1_000_000_000, 1_000_000_004))
-    assert list(dataset.needs.cameras) == ["front", "wrist"]
-    episode = load_file(next(Path("noisy/episodes").iterdir()))
-    noise = episode["executed_action"] - episode["action"]
-    free = np.abs(episode["executed_action"][:, :3]) < 1
-    assert 0.15 < noise[:, :3][free].std() < 0.45
-    assert (noise[:, 3] == 0).all()
-    assert np.abs(episode["executed_action"]).max() <= 1
-    assert episode["observation.images.wrist"].shape[1:] == (32, 32, 3)
-    assert episode["observation.images.front"].std() > 1
-    assert json.loads(Path("noisy/dataset.json").read_text())["provenance"]["action_noise"] == 0.3
-
-
-def test_an_expert_labels_what_another_policy_does_and_every_episode_is_kept(workdir):
-    arguments = ["--env", "pick-place", "--episodes", "2", "--cameras", "--model", "random", "--expert", "scripted"]
-    assert collect.main([*arguments, "--output", "relabelled"]) == 0
-    dataset = Dataset("relabelled")
-    assert [(r.metadata["success"], r.metadata["relabelled"], r.length) for r in dataset.episodes] == [
-        (False, True, 150)
-    ] * 2
-    spec = find_environment("pick-place").offer()
-    rows = {key: dataset.vectors(f"observation.{key}") for key in ("state", "environment_state")}
-    expected = EXPERTS["SimScale/PickPlace-v0"](spec).act(rows)
-    np.testing.assert_array_equal(dataset.vectors("action"), expected)
-    assert np.abs(dataset.vectors("executed_action") - expected).mean() > 0.3
-    check_success(TrainConfig(model="bc", dataset=(Path("relabelled"),), output=Path("x")), dataset)
 
 
 def test_collected_episodes_do_not_depend_on_the_number_of_slots(workdir):
