@@ -111,12 +111,6 @@ def check_new_folder(path: Path) -> None:
     _remove_empty(_make_folders(path))  # only an attempt shows what the file system allows
 
 
-def create_folder(path: Path) -> None:
-    """Create the folder `path` with its parents. It raises the same errors as `check_new_folder`."""
-    check_new_folder(path)
-    _make_folders(path)
-
-
 @contextmanager
 def output_folder(path: Path) -> Iterator[None]:
     """Create the folder `path` with its parents, and hold its lock. At the end, remove what is new and still empty.

@@ -20,7 +20,6 @@ from simscaleai.errors import SimScaleError
 from simscaleai.files import (
     append_line,
     check_new_folder,
-    create_folder,
     locked,
     new_folder,
     output_folder,
@@ -94,7 +93,7 @@ def test_what_is_there_is_never_overwritten(place: Path) -> None:
     (place / "full" / "precious").write_text("text")
     (place / "file").write_text("text")
     before = sorted(place.rglob("*"))
-    for use in (check_new_folder, create_folder, lambda path: new_folder(path).__enter__()):
+    for use in (check_new_folder, lambda path: new_folder(path).__enter__()):
         with pytest.raises(SimScaleError, match="full is not empty; choose another --output"):
             use(place / "full")
         with pytest.raises(SimScaleError, match=r"file is a file; choose another --output"):
