@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from simscaleai.errors import MismatchError, SimScaleError, UnknownNameError
 from simscaleai.json_data import DAMAGE, plain, read_checked
+from simscaleai.perturbation import Axis
 
 Observation = dict[str, NDArray[Any]]
 """Maps the key of each vector and camera to an array with one row per slot. Vectors are float32 (n, size), images are
@@ -150,6 +151,8 @@ class EnvSpec:
     """Whether a repetition of the same start and actions on the same machine gives the same bytes."""
     distinct_starts: int | None = None
     """Number of different starts; None if every seed gives a different start."""
+    axes: tuple[Axis, ...] = ()
+    """Ways to perturb the scene. The start option "perturbation" maps the name of an axis to a magnitude."""
 
     def __post_init__(self) -> None:
         """Check that the numbers are possible, because they may come from a damaged file."""

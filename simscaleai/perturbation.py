@@ -1,0 +1,53 @@
+"""`Axis`, one way to change an episode by a physical magnitude, and how users write magnitudes and levels.
+
+An environment offers the axes of its scene (`EnvSpec.axes`). Probes between environment and policy have axes of their
+own, for any environment. The magnitude 0 changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from simscaleai.errors import SimScaleError
+
+LEVELS = (0, 1, 2, 3, 4, 5)
+"""Levels of every axis. Level 0 changes nothing."""
+
+Changes = Literal["looks", "physics", "observation", "action", "words", "time"]
+"""What an axis changes: how the scene looks; how it moves or where it starts; the observations that a policy gets; the
+actions that an environment gets; the instruction; or when actions arrive."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One way to change an episode, with five levels of a physical magnitude."""
+
+    name: str
+    """Name, for example "camera.azimuth". The part before the first dot is the group of the axis."""
+    unit: str
+    """Unit of the magnitude, for example "deg"; "" for a number without a unit."""
+    magnitudes: tuple[float, float, float, float, float]
+    """Magnitude of the levels 1 to 5, above 0 and increasing."""
+    changes: Changes
+    """What the axis changes. The result of a policy that gets simulator truth does not depend on looks."""
+    is_signed: bool
+    """Whether the axis has two directions. Then the sign of a magnitude fixes the direction; by default, the seed of the
+    episode draws it."""
+    summary: str
+    """What a magnitude means, in one sentence."""
+
+    def __post_init__(self) -> None:
+        """Check that the magnitudes increase, because they may come from a damaged file."""
+        ordered = sorted({0.0, *self.magnitudes})
+        if ordered != [0.0, *self.magnitudes]:
+            raise SimScaleError(f"expected increasing magnitudes above 0 for axis {self.name!r}, got {self.magnitudes}")
+
+    @property
+    def group(self) -> str:
+        """Group of the axis, for example "camera" for "camera.azimuth"."""
+        return self.name.partition(".")[0]
+
+    def magnitude(self, level: int) -> float:
+        """Return the magnitude of `level`, 0 to 5."""
+        return (0.0, *self.magnitudes)[level]
