@@ -32,8 +32,8 @@ class Axis:
     changes: Changes
     """What the axis changes. The result of a policy that gets simulator truth does not depend on looks."""
     is_signed: bool
-    """Whether the axis has two directions. Then the sign of a magnitude fixes the direction; by default, the seed of the
-    episode draws it."""
+    """Whether the axis has two directions. A signed magnitude such as +15 fixes the direction; otherwise, the seed of
+    the episode draws it."""
     summary: str
     """What a magnitude means, in one sentence."""
 
