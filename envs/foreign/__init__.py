@@ -1,0 +1,1 @@
+"""Environments of others: any `gymnasium.Env`, in this process."""

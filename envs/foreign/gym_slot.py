@@ -1,0 +1,370 @@
+"""One environment with the interface of Gymnasium as one slot: its spaces, its success rule, and its episodes.
+
+This file runs under Python 3.8 and imports NumPy alone. A process in another interpreter loads it by its path. It works
+with the spaces of `gymnasium` and of its predecessor `gym`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping, NamedTuple
+
+import numpy as np
+
+CHANNELS = (1, 3, 4)
+"""Number of channels of an array that is an image. The fourth one (opacity) is dropped."""
+
+SMALLEST_IMAGE = 8
+"""Smallest height and width of an array that is an image [px]."""
+
+SUCCESS_RULES = "info:KEY, terminated, or return>=NUMBER"
+
+OUT_OF_TIME = "time_limit"
+"""Failure class: the time limit ended the episode."""
+
+ENDED = "terminated"
+"""Failure class: the environment terminated the episode, and the success rule did not hold."""
+
+INVALID_ACTION = "invalid_action"
+"""Failure class: an action was not finite."""
+
+
+class SetUpError(ValueError):
+    """The environment cannot be evaluated, or the success rule does not fit it. The text is one line for the user."""
+
+
+class EpisodeError(RuntimeError):
+    """The environment broke its own specification in one episode. The text is one line."""
+
+
+class ObservationSpace:
+    """Converts the observations of a Box or of a (nested) Dict of Boxes to vectors and images.
+
+    A Box of uint8 with the shape of an image (height, width, 1, 3 or 4; or 1 or 3 channels first) is a camera. Every
+    other Box is a vector, flattened to float32. The key of a Box is its path in the Dict, joined by dots. A Box that
+    is not in a Dict has the key "state", or "pixels" if it is an image.
+    """
+
+    def __init__(self, space: Any) -> None:
+        """Read `space`.
+
+        Raises:
+            SetUpError: If a part of the space is neither a Dict nor a Box, or cannot be represented.
+        """
+        self.vectors: dict[str, int] = {}
+        """Key of each vector to its size."""
+        self.cameras: dict[str, tuple[int, int]] = {}
+        """Key of each camera to the height and width of its images [px]."""
+        self._boxes: dict[str, tuple[tuple[str, ...], Any]] = {}
+        for path, box in _boxes(space, ()):
+            self._add(path, box)
+
+    def _add(self, path: tuple[str, ...], box: Any) -> None:
+        is_image = _is_image(box)
+        key = ".".join(path) or ("pixels" if is_image else "state")
+        if key in self._boxes:
+            raise SetUpError(f"two parts of the observation are called {key!r}; rename one of them")
+        if is_image:
+            height, width, _ = _channels_last(np.zeros(box.shape, dtype=np.uint8)).shape
+            self.cameras[key] = (height, width)
+        else:
+            _check_vector(key, box)
+            self.vectors[key] = int(np.prod(box.shape, dtype=np.int64))
+        self._boxes[key] = (path, box)
+
+    def read(self, observation: Any) -> dict[str, np.ndarray]:
+        """Return copies of all vectors, float32 (size,), and images, uint8 (height, width, 3), by key.
+
+        Raises:
+            EpisodeError: If the observation is not in the space, or not finite.
+        """
+        return {key: self._read(key, _part(observation, path)) for key, (path, _) in self._boxes.items()}
+
+    def _read(self, key: str, part: Any) -> np.ndarray:
+        box = self._boxes[key][1]
+        array = np.asarray(part)
+        if array.shape != tuple(box.shape) or array.dtype.kind not in "fiub":
+            raise EpisodeError(
+                f"expected observation {key!r} of shape {tuple(box.shape)}, "
+                f"the environment gave {array.dtype} of shape {array.shape}"
+            )
+        if key in self.cameras:
+            if array.dtype != np.uint8:
+                raise EpisodeError(f"expected observation {key!r} as uint8, the environment gave {array.dtype}")
+            return _rgb(array)
+        with np.errstate(over="ignore"):
+            vector = array.astype(np.float32)
+            low, high = np.asarray(box.low).astype(np.float32), np.asarray(box.high).astype(np.float32)
+        if not np.isfinite(vector).all():
+            raise EpisodeError(f"the environment gave an observation {key!r} that is not finite")
+        outside = (vector < low) | (vector > high)
+        if outside.any():
+            place = int(np.flatnonzero(outside.ravel())[0])
+            raise EpisodeError(
+                f"the environment gave an observation outside of its space: entry {place} of {key!r} is "
+                f"{vector.ravel()[place]:g}, not in [{low.ravel()[place]:g}, {high.ravel()[place]:g}]"
+            )
+        return vector.reshape(-1)
+
+    def to_bytes(self, observation: Any) -> bytes:
+        """Return the observation as the environment gave it, in bytes."""
+        parts = [np.ascontiguousarray(_part(observation, path)) for path, _ in self._boxes.values()]
+        return b"".join(part.tobytes() for part in parts)
+
+
+class ActionSpace:
+    """Converts actions, float32 (A,), to those of a Box of any shape and type."""
+
+    def __init__(self, space: Any) -> None:
+        """Read `space`.
+
+        Raises:
+            SetUpError: If the space is no Box, or is empty.
+        """
+        if not _is_a(space, "Box") or not np.prod(space.shape):
+            raise SetUpError(
+                f"expected actions in a Box, got {_short(space)}; wrap the environment so that an action is an array"
+            )
+        self._shape, self._dtype = tuple(space.shape), np.dtype(space.dtype)
+        self._exact = tuple(np.asarray(bound, dtype=np.float64).reshape(-1) for bound in (space.low, space.high))
+        self.low: list[float] = self._exact[0].tolist()
+        """Smallest value of each entry."""
+        self.high: list[float] = self._exact[1].tolist()
+        """Largest value of each entry."""
+        self.text = _short(space)
+        """The space in words."""
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each entry of the flattened action."""
+        if self._shape in ((), (1,)):
+            return ["action"]
+        return ["action." + ".".join(map(str, place)) for place in np.ndindex(*self._shape)]
+
+    def clip(self, action: np.ndarray) -> np.ndarray:
+        """Return the action that is executed, float32 (A,): clipped to the bounds."""
+        low, high = (bound.astype(np.float32) for bound in self._exact)
+        return np.clip(action.astype(np.float32), low, high)
+
+    def write(self, executed: np.ndarray) -> np.ndarray:
+        """Return the executed action as `step` of the environment takes it."""
+        exact = np.clip(executed.astype(np.float64), *self._exact)  # a bound may lie between two numbers of float32
+        if self._dtype.kind in "iu":
+            exact = np.rint(exact)
+        return exact.astype(self._dtype).reshape(self._shape)
+
+
+class SuccessRule:
+    """When an episode is a success: `info:KEY` is true, the environment terminates it, or its return is large enough.
+
+    The rule `return>=NUMBER` is judged at the last step of the episode, since a return can also fall.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Read `text`, for example "info:is_success", "terminated" or "return>=90".
+
+        Raises:
+            SetUpError: If it is none of these.
+        """
+        self.text = text
+        self.key = text[len("info:") :] if text.startswith("info:") else None
+        """Key of `info` that holds the success; None for another rule."""
+        self.least: float | None = None
+        """Return that is needed; None for another rule."""
+        if text.startswith("return>="):
+            self.least = _number(text[len("return>=") :])
+        if not self.key and text != "terminated" and (self.least is None or not np.isfinite(self.least)):
+            raise SetUpError(f"expected --success as {SUCCESS_RULES}, got {text!r}")
+
+    @property
+    def in_words(self) -> str:
+        """The rule in words."""
+        if self.key:
+            return f"info[{self.key!r}] is true"
+        if self.least is not None:
+            return f"the return of the episode is at least {self.least:g}"
+        return "the environment terminates the episode"
+
+    def holds(self, info: Mapping[str, Any], total: float, *, terminated: bool, is_last: bool) -> bool:
+        """Return whether the rule holds after a step.
+
+        Args:
+            info: Dictionary of the step.
+            total: Return of the episode so far.
+            terminated: Whether the environment terminated the episode at this step.
+            is_last: Whether this step is the last one of the episode.
+        """
+        if self.key:
+            return bool(np.asarray(info.get(self.key, False)).any())
+        return terminated if self.least is None else is_last and total >= self.least
+
+
+class Stepped(NamedTuple):
+    """Result of one control step of one slot."""
+
+    reward: float
+    terminated: bool
+    truncated: bool
+    success: bool
+    executed: np.ndarray
+    """Action after clipping, float32 (A,)."""
+    failure: str
+    """Failure class if the step ended the episode without success; "" otherwise."""
+
+
+class GymSlot:
+    """Runs episodes in one environment. It is reset only when an episode begins, never at the end of one."""
+
+    def __init__(self, env: Any, success: SuccessRule, *, terminate_on_success: bool, max_episode_steps: int) -> None:
+        """Run episodes in `env`, with a time limit in control steps."""
+        self.env = env
+        """The environment, with the interface of Gymnasium."""
+        self.observations, self.actions = ObservationSpace(env.observation_space), ActionSpace(env.action_space)
+        self._success, self._terminate_on_success, self._limit = success, terminate_on_success, max_episode_steps
+
+    def reset(self, seed: int, options: dict[str, Any] | None = None) -> Mapping[str, Any]:
+        """Begin an episode and return the dictionary `info` of the environment."""
+        observation, info = self.env.reset(seed=seed, options=options or None)
+        self._steps, self._total, self._has_key = 0, 0.0, False
+        self._keep(observation, 0.0)
+        return dict(info)
+
+    def step(self, action: np.ndarray) -> Stepped:
+        """Advance by one control step with `action`, float32 (A,).
+
+        Raises:
+            EpisodeError: If the observation is not in its space, or the reward is not finite.
+            SetUpError: If the episode ends and the key of the success rule was never in `info`.
+        """
+        if not np.isfinite(action).all():
+            nothing = np.zeros(len(action), dtype=np.float32)
+            return Stepped(0.0, True, False, False, nothing, INVALID_ACTION)
+        executed = self.actions.clip(action)
+        observation, reward, terminated, truncated, info = self.env.step(self.actions.write(executed))
+        reward, terminated = float(reward), bool(terminated)
+        self._steps, self._total = self._steps + 1, self._total + reward
+        truncated = bool(truncated) or self._steps >= self._limit
+        self._keep(observation, reward)
+        is_last = terminated or truncated
+        success = self._success.holds(info, self._total, terminated=terminated, is_last=is_last)
+        self._check_key(info, is_last)
+        terminated = terminated or (success and self._terminate_on_success)
+        failure = "" if success or not is_last else (ENDED if terminated else OUT_OF_TIME)
+        return Stepped(reward, terminated, truncated and not terminated, success, executed, failure)
+
+    @property
+    def observation(self) -> dict[str, np.ndarray]:
+        """Copies of the newest vectors, float32 (size,), and images, uint8 (height, width, 3), by key."""
+        return {key: value.copy() for key, value in self._observation.items()}
+
+    @property
+    def state(self) -> bytes:
+        """The newest observation and reward in bytes."""
+        return self._state
+
+    def render(self) -> np.ndarray:
+        """Return a picture of any size, uint8 (height, width, 3).
+
+        Raises:
+            SetUpError: If the environment gives no picture.
+        """
+        picture = self.env.render()
+        if isinstance(picture, list) and picture:  # the render mode "rgb_array_list"
+            picture = picture[-1]
+        array = np.asarray(picture)
+        if array.ndim != 3 or array.shape[2] not in CHANNELS or array.dtype != np.uint8:
+            got = f"{array.dtype} of shape {array.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+            raise SetUpError(f"expected render() to give a uint8 picture (height, width, 3), got {got}")
+        return _rgb(array)
+
+    def _keep(self, observation: Any, reward: float) -> None:
+        if not np.isfinite(reward):
+            raise EpisodeError(f"the environment gave a reward that is not finite ({reward})")
+        self._observation = self.observations.read(observation)
+        self._state = self.observations.to_bytes(observation) + np.float64(reward).tobytes()
+
+    def _check_key(self, info: Mapping[str, Any], is_last: bool) -> None:
+        key = self._success.key
+        self._has_key = self._has_key or key in info
+        if key and is_last and not self._has_key:
+            there = ", ".join(sorted(map(str, info))) or "nothing"
+            raise SetUpError(
+                f"info never had the key {key!r} in an episode, so its success is unknown; "
+                f"at the last step it had: {there}; choose another --success"
+            )
+
+
+def _boxes(space: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield each Box of `space` with its path."""
+    if _is_a(space, "Box"):
+        yield path, space
+    elif _is_a(space, "Dict"):
+        for key, part in space.spaces.items():
+            if not isinstance(key, str) or not key:
+                raise SetUpError(f"expected names as keys of the observation, got {key!r}")
+            yield from _boxes(part, (*path, key))
+    else:
+        name = f"observation {'.'.join(path)!r}" if path else "the observation"
+        raise SetUpError(
+            f"expected {name} as a Box or a Dict of Boxes, got {_short(space)}; wrap the environment, "
+            "for example with gymnasium.wrappers.FlattenObservation"
+        )
+
+
+def _is_a(space: Any, kind: str) -> bool:
+    return any(each.__name__ == kind for each in type(space).__mro__)
+
+
+def _part(observation: Any, path: tuple[str, ...]) -> Any:
+    for place, key in enumerate(path):
+        if not isinstance(observation, Mapping) or key not in observation:
+            raise EpisodeError(f"the environment gave no observation {'.'.join(path[: place + 1])!r}")
+        observation = observation[key]
+    return observation
+
+
+def _is_image(box: Any) -> bool:
+    shape = tuple(box.shape)
+    if len(shape) != 3 or box.dtype != np.uint8:
+        return False
+    if shape[2] in CHANNELS and min(shape[:2]) >= SMALLEST_IMAGE:
+        return True
+    return shape[0] in (1, 3) and min(shape[1:]) >= SMALLEST_IMAGE
+
+
+def _check_vector(key: str, box: Any) -> None:
+    if np.dtype(box.dtype).kind not in "fiub":
+        raise SetUpError(f"expected observation {key!r} as numbers, got {box.dtype}")
+    if not np.prod(box.shape):
+        raise SetUpError(f"observation {key!r} is empty (shape {tuple(box.shape)}); leave it out")
+    if len(box.shape) > 2 and min(sorted(box.shape)[-2:]) >= SMALLEST_IMAGE:
+        raise SetUpError(
+            f"observation {key!r}, {_short(box)}, looks like images; expected an image as uint8 of shape "
+            "(height, width, 1, 3 or 4) or (1 or 3, height, width)"
+        )
+
+
+def _rgb(array: np.ndarray) -> np.ndarray:
+    """Return a copy of an image, uint8 (height, width, 3)."""
+    image = _channels_last(array)
+    image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
+    return np.array(image, dtype=np.uint8, order="C")
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    return array if array.shape[2] in CHANNELS else np.moveaxis(array, 0, 2)
+
+
+def _short(space: Any) -> str:
+    """Return the space in words, without the values of long bounds."""
+    if not _is_a(space, "Box"):
+        return type(space).__name__
+    ends = [np.unique(np.asarray(bound)) for bound in (space.low, space.high)]
+    low, high = ("…" if len(values) != 1 else f"{values[0]:g}" for values in ends)
+    return f"Box({low}, {high}, {tuple(space.shape)}, {np.dtype(space.dtype)})"
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,219 @@
+"""Spaces, success rules and episodes of one Gymnasium environment."""
+
+import ast
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from envs.foreign import gym_slot
+from envs.foreign.gym_slot import ActionSpace, EpisodeError, GymSlot, ObservationSpace, SetUpError, SuccessRule
+
+
+def box(*shape, low=-np.inf, high=np.inf, dtype=np.float64):
+    return spaces.Box(low, high, shape, dtype)
+
+
+def image(*shape):
+    return spaces.Box(0, 255, shape, np.uint8)
+
+
+class Scripted(gym.Env):
+    """Gives what a test scripts: one (observation, reward, terminated, truncated, info) per step."""
+
+    def __init__(self, steps=(), observation_space=None, first=(0.0,)):
+        self.observation_space = observation_space or box(1)
+        self.action_space = spaces.Box(-1, 1, (2,), np.float64)
+        self.steps, self.first, self.actions, self.resets = list(steps), np.array(first), [], []
+
+    def reset(self, *, seed=None, options=None):
+        self.resets.append((seed, options))
+        return self.first, {"began": True}
+
+    def step(self, action):
+        self.actions.append(action)
+        return self.steps[len(self.actions) - 1]
+
+    def render(self):
+        return np.full((20, 30, 4), 7, np.uint8)
+
+
+def slot(*steps, success="info:done", ends=True, limit=10, **kwargs):
+    made = GymSlot(Scripted(steps, **kwargs), SuccessRule(success), terminate_on_success=ends, max_episode_steps=limit)
+    made.reset(0)
+    return made
+
+
+def at(reward=0.0, *, terminated=False, truncated=False, observation=(0.0,), **info):
+    return np.array(observation), reward, terminated, truncated, info
+
+
+NOTHING = np.zeros(2, np.float32)
+
+
+def test_a_nested_dict_becomes_named_vectors_and_cameras():
+    space = spaces.Dict(
+        {
+            "arm": spaces.Dict({"joint angles": box(2, 3), "gripper/width": box(dtype=np.float32)}),
+            "eyes": spaces.Dict({"left": image(16, 24, 3), "right": image(3, 16, 24), "grey": image(16, 24, 1)}),
+        }
+    )
+    converted = ObservationSpace(space)
+    assert converted.vectors == {"arm.joint angles": 6, "arm.gripper/width": 1}
+    assert converted.cameras == dict.fromkeys(("eyes.left", "eyes.right", "eyes.grey"), (16, 24))
+    sample = space.sample()
+    read = converted.read(sample)
+    np.testing.assert_array_equal(read["arm.joint angles"], sample["arm"]["joint angles"].ravel().astype(np.float32))
+    np.testing.assert_array_equal(read["eyes.right"], np.moveaxis(sample["eyes"]["right"], 0, 2))
+    np.testing.assert_array_equal(read["eyes.grey"], np.repeat(sample["eyes"]["grey"], 3, axis=2))
+    assert read["arm.gripper/width"].dtype == np.float32
+    assert not np.shares_memory(read["eyes.left"], sample["eyes"]["left"])
+
+
+def test_the_bytes_of_an_observation_are_those_that_the_environment_gave():
+    converted = ObservationSpace(box(3))
+    values = np.array([0.1, 0.2, 0.3])
+    assert converted.to_bytes(values) == values.tobytes()
+    assert converted.to_bytes(values + 1e-12) != values.tobytes()
+
+
+@pytest.mark.parametrize(("space", "vectors", "cameras"), [
+    (box(5), {"state": 5}, {}),
+    (image(64, 64, 4), {}, {"pixels": (64, 64)}),
+    (image(5), {"state": 5}, {}),
+    (image(3, 3, 3), {"state": 27}, {}),
+])  # fmt: skip
+def test_a_box_alone(space, vectors, cameras):
+    converted = ObservationSpace(space)
+    assert (converted.vectors, converted.cameras) == (vectors, cameras)
+
+
+@pytest.mark.parametrize(("space", "reason"), [
+    (spaces.Text(5), "expected the observation as a Box or a Dict of Boxes, got Text"),
+    (spaces.Dict(a=spaces.Sequence(box(1))), "expected observation 'a' as a Box or a Dict of Boxes, got Sequence"),
+    (spaces.Discrete(3), "FlattenObservation"),
+    (spaces.Tuple([box(1)]), "got Tuple"),
+    (spaces.Dict({"a.b": box(1), "a": spaces.Dict(b=box(1))}), "two parts of the observation are called 'a.b'"),
+    (box(0), "is empty"),
+    (image(4, 84, 84), "looks like images"),
+    (box(64, 64, 3, low=0, high=1), "looks like images"),
+])  # fmt: skip
+def test_what_cannot_be_represented_is_refused_in_one_line(space, reason):
+    with pytest.raises(SetUpError, match=reason.replace("(", r"\(")) as error:
+        ObservationSpace(space)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("observation", "reason"), [
+    ([np.nan], "not finite"),
+    ([2.0], "entry 0 of 'state' is 2, not in \\[-1, 1\\]"),
+    ([0.0, 0.0], "expected observation 'state' of shape \\(1,\\)"),
+    (["a"], "expected observation 'state'"),
+])  # fmt: skip
+def test_an_observation_outside_of_its_space_is_a_fault_of_the_environment(observation, reason):
+    with pytest.raises(EpisodeError, match=reason):
+        ObservationSpace(box(1, low=-1, high=1)).read(np.array(observation))
+
+
+def test_bounds_hold_to_the_precision_of_float32():
+    ObservationSpace(box(1, low=-0.1, high=0.1)).read(np.float32([0.1]))
+
+
+def test_actions_of_odd_shapes_and_types_reach_the_environment_within_its_exact_bounds():
+    space = spaces.Box(-0.1, 0.1, (2, 2), np.float64)
+    actions = ActionSpace(space)
+    assert actions.names == ["action.0.0", "action.0.1", "action.1.0", "action.1.1"]
+    written = actions.write(actions.clip(np.float32([-1, 1, 0.05, 0.1])))
+    assert written.shape == (2, 2)
+    assert space.contains(written)
+    whole = ActionSpace(spaces.Box(0, 9, (1,), np.int64))
+    np.testing.assert_array_equal(whole.write(whole.clip(np.float32([3.7]))), [4])
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.Dict(a=box(1)), box(0)])
+def test_actions_that_are_no_box_are_refused(space):
+    with pytest.raises(SetUpError, match="expected actions in a Box"):
+        ActionSpace(space)
+
+
+@pytest.mark.parametrize("text", ["", "info:", "success", "return>=", "return>=much", "return>=nan", "return>90"])
+def test_an_unknown_success_rule_names_the_choices(text):
+    with pytest.raises(SetUpError, match="info:KEY, terminated, or return>=NUMBER"):
+        SuccessRule(text)
+
+
+def test_success_in_info_ends_the_episode_unless_it_shall_run_on():
+    steps = at(1.0, done=0.0), at(2.0, done=np.float64(1.0)), at(done=False)
+    env = slot(*steps)
+    assert not env.step(NOTHING).terminated
+    done = env.step(NOTHING)
+    assert done.success
+    assert done.terminated
+    assert done.failure == ""
+    env = slot(*steps, ends=False)
+    env.step(NOTHING)
+    assert not env.step(NOTHING).terminated
+
+
+def test_a_return_is_judged_at_the_last_step():
+    env = slot(at(5.0), at(-4.0), at(4.5, truncated=True), success="return>=5.5")
+    assert [env.step(NOTHING).success for _ in range(3)] == [False, False, True]
+    env = slot(at(5.0), at(-4.0, terminated=True), success="return>=5")
+    env.step(NOTHING)
+    assert env.step(NOTHING).failure == "terminated"
+
+
+def test_termination_may_be_the_success():
+    assert slot(at(terminated=True), success="terminated").step(NOTHING).success
+    last = slot(at(), at(), success="terminated", limit=2)
+    last.step(NOTHING)
+    assert last.step(NOTHING)[1:4] == (False, True, False)
+
+
+def test_the_time_limit_ends_an_episode():
+    env = slot(at(done=False), limit=1)
+    assert env.step(NOTHING).truncated
+    assert slot(at(done=False), limit=1).step(NOTHING).failure == "time_limit"
+
+
+def test_a_success_key_that_never_appears_is_a_mistake_that_names_the_keys():
+    env = slot(at(), at(is_success=True, truncated=True))
+    env.step(NOTHING)
+    with pytest.raises(SetUpError, match=r"info never had the key 'done'.*it had: is_success"):
+        env.step(NOTHING)
+
+
+def test_an_action_that_is_not_finite_does_not_reach_the_environment():
+    env = slot(at())
+    before = env.state
+    stepped = env.step(np.float32([np.nan, 0]))
+    assert stepped.failure == "invalid_action"
+    assert env.env.actions == []
+    assert env.state == before
+
+
+def test_a_reward_that_is_not_finite_is_a_fault_of_the_environment():
+    with pytest.raises(EpisodeError, match="reward that is not finite"):
+        slot(at(float("nan"))).step(NOTHING)
+
+
+def test_the_state_covers_observation_and_reward():
+    states = {slot(at(reward, observation=[x]), at()) for reward, x in ((0, 0), (0, 1), (1, 0))}
+    for each in states:
+        each.step(NOTHING)
+    assert len({each.state for each in states}) == 3
+
+
+def test_a_picture_has_three_channels():
+    assert slot().render().shape == (20, 30, 3)
+
+
+def test_the_file_is_python_3_8_and_imports_numpy_alone():
+    source = Path(gym_slot.__file__).read_text()
+    tree = ast.parse(source, feature_version=(3, 8))
+    nodes = list(ast.walk(tree))
+    imported = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    imported += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert sorted(imported) == ["__future__", "numpy", "typing"]
