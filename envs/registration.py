@@ -14,8 +14,8 @@ from typing import Protocol
 
 from envs.slots import SlotEnv
 from simscaleai.contract import EnvSpec, Needs
-from simscaleai.entry_points import entry_point_names, load_entry_point
 from simscaleai.errors import SimScaleError, UnknownNameError
+from simscaleai.extensions.entry_points import entry_point_names, load_entry_point
 
 ENTRY_POINT_GROUP = "simscaleai.envs"
 """Group of the entry points through which other packages offer environments."""

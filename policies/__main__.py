@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from policies.catalogue import CheckpointEntry, Measurement, checkpoint_entries
 from policies.registry import BUILT_IN, ENTRY_POINTS
 from simscaleai.command_line import parse, printable, say_mistake
-from simscaleai.entry_points import entry_point_names
 from simscaleai.errors import SimScaleError
+from simscaleai.extensions.entry_points import entry_point_names
 from simscaleai.models.presets import list_presets
 from simscaleai.models.registry import list_models
 

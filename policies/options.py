@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from simscaleai.errors import SimScaleError
+from simscaleai.extensions.loading import typed_value
 from simscaleai.json_data import is_of_type
 
 EXECUTION_OPTIONS: Mapping[str, type[int] | type[float]] = {"n_action_steps": int, "ensemble_decay": float}
@@ -23,12 +22,9 @@ def option_value(name: str, text: str) -> Any:
     Raises:
         SimScaleError: If `name` is one of `EXECUTION_OPTIONS`, and `text` is not a number of its type.
     """
-    value: Any = text
-    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):  # no literal: it stays a text
-        value = ast.literal_eval(text)
-    if name not in EXECUTION_OPTIONS:
-        return value if isinstance(value, int | float | bool) else text
-    _check_number(name, value, text)
+    value = typed_value(text)
+    if name in EXECUTION_OPTIONS:
+        _check_number(name, value, text)
     return value
 
 

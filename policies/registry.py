@@ -10,8 +10,8 @@ from policies.base import EnvSpec, Policy
 from policies.options import EXECUTION_OPTIONS, check_execution, option_value
 from policies.user_code import PolicyFactory, build_from_factory, find_factory, identified
 from simscaleai.assets import asset_path
-from simscaleai.entry_points import entry_point_names, load_entry_point
 from simscaleai.errors import SimScaleError, UnknownNameError
+from simscaleai.extensions.entry_points import entry_point_names, load_entry_point
 
 if TYPE_CHECKING:
     from simscaleai.checkpoint import Checkpoint

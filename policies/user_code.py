@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from policies.base import EnvSpec, Needs, Policy
-from policies.identity import code_identity
 from policies.options import EXECUTION_OPTIONS, check_execution, with_execution
 from simscaleai.errors import SimScaleError, UnknownNameError
+from simscaleai.extensions.identity import code_identity
+from simscaleai.extensions.loading import load_attribute, reason_text
 from simscaleai.json_data import plain
 
 PolicyFactory = Callable[..., Policy]
@@ -25,13 +24,7 @@ def find_factory(name: str) -> PolicyFactory:
     Raises:
         SimScaleError: If the attribute cannot be imported, or is not callable.
     """
-    module_name, _, attribute = name.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-    except (Exception, SystemExit) as error:
-        raise SimScaleError(
-            f"cannot use policy {name!r}: {_reason(error)}; expected an importable module:attribute"
-        ) from error
+    factory, _ = load_attribute("policy", name)
     if not callable(factory):
         got = type(factory).__name__
         raise SimScaleError(f"{name!r} does not make a policy: expected a callable that returns one, got {got}")
@@ -60,7 +53,7 @@ def build_from_factory(name: str, factory: PolicyFactory, spec: EnvSpec, options
     except SimScaleError:
         raise
     except (Exception, SystemExit) as error:
-        raise SimScaleError(f"policy {name!r} cannot be built: {_reason(error)}") from error
+        raise SimScaleError(f"policy {name!r} cannot be built: {reason_text(error)}") from error
     if problem:
         raise SimScaleError(f"{name!r} does not make a policy: {problem}; see policies.base.Policy")
     check_execution(chosen)
@@ -111,18 +104,7 @@ def _set(name: str, policy: Policy, attribute: str, value: object) -> None:
     try:
         setattr(policy, attribute, value)
     except (AttributeError, TypeError) as error:
-        reason = _reason(error)
+        reason = reason_text(error)
         raise SimScaleError(
             f"policy {name!r} does not let its {attribute} be set ({reason}); make it writable"
         ) from error
-
-
-def _reason(error: BaseException) -> str:
-    """Return the exception and its place in the user's code, in one line."""
-    import sysconfig
-
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    libraries = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    frames = [frame for frame in frames if not frame.filename.startswith(("<", *libraries))] or frames
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return " ".join(f"{type(error).__name__}: {error}".split()) + place

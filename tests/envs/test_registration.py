@@ -227,7 +227,7 @@ def test_two_packages_with_the_same_id_are_both_named_when_it_is_asked_for(insta
 def test_entry_points_are_read_once_and_again_when_a_place_is_added(install, tmp_path, monkeypatch):
     install(push="elsewhere:push")
     find_environment("push")
-    monkeypatch.setattr("simscaleai.entry_points.entry_points", lambda **_: pytest.fail("read again"))
+    monkeypatch.setattr("simscaleai.extensions.entry_points.entry_points", lambda **_: pytest.fail("read again"))
     find_environment("push")
     monkeypatch.undo()
     (tmp_path / "more").mkdir()

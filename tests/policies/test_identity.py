@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from envs import find_environment
-from policies.identity import code_identity
 from policies.registry import make_policy
+from simscaleai.extensions.identity import code_identity
 
 ROOT = Path(__file__).resolve().parents[2]
 REACH = find_environment("reach").offer()
 
 
 def identity_in_another_process(folder, module, first=""):
-    code = f"{first}\nimport {module}\nfrom policies.identity import code_identity\nprint(code_identity({module!r}))"
+    name = "simscaleai.extensions.identity"
+    code = f"{first}\nimport {module}\nfrom {name} import code_identity\nprint(code_identity({module!r}))"
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
     words = [sys.executable, "-c", code]
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.strip()

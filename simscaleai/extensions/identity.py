@@ -1,4 +1,4 @@
-"""Identity of a policy's code: a digest of its source files."""
+"""Identity of code: a digest of the source files of a module and of what it imports."""
 
 from __future__ import annotations
 
