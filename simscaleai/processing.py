@@ -1,7 +1,7 @@
 """Conversions between environment and model: observations to tensors, and actions in both directions.
 
-Training (through `simscaleai.training.windows`) and evaluation (through the policy adapter) use the same `Processor`,
-so both prepare a model's inputs in the same way. Importing this module does not import torch.
+Training (through `simscaleai.training.inputs`) and evaluation (through the policy adapter) use the same `Processor`, so
+both prepare a model's inputs in the same way. Importing this module does not import torch.
 """
 
 from __future__ import annotations

@@ -86,6 +86,22 @@ def map_file(path: Path) -> NDArray[np.uint8]:
     return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
 
 
+def read_into(path: Path, start: int, target: NDArray[Any]) -> None:
+    """Fill `target`, a contiguous array, with the bytes of `path` from offset `start` on.
+
+    Raises:
+        DatasetError: If the file cannot be read or ends too early.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(start)
+            count = file.readinto(target.reshape(-1).view(np.uint8).data)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}; restore it") from None
+    if count != target.nbytes:
+        raise DatasetError(f"{path} became shorter while it was in use; collect the dataset anew")
+
+
 def arrays_in(content: NDArray[np.uint8], header: Mapping[str, ArrayPlace]) -> Arrays:
     """Return the arrays of an episode file as views into `content`, the bytes of the file."""
     return {key: content[at.start : at.end].view(at.dtype).reshape(at.shape) for key, at in header.items()}

@@ -17,8 +17,23 @@ from torch import Tensor, nn
 
 from simscaleai.errors import SimScaleError
 
-Language = str | Sequence[str] | Tensor
-"""One instruction for all rows, one instruction per row, or integer tokens (B, L) with 0 as padding."""
+
+@dataclass(frozen=True)
+class DistinctTexts:
+    """The instructions of a batch as tokens, each text once. A model with `text_tokens` gets them in training."""
+
+    tokens: Tensor
+    """Integer tokens of the texts, (U, L), with 0 as padding."""
+    rows: Tensor
+    """Place in `tokens` of the text of each row, int64 (B,)."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+
+Language = str | Sequence[str] | Tensor | DistinctTexts
+"""One instruction for all rows, one instruction per row, integer tokens (B, L) with 0 as padding, or distinct texts."""
 
 
 class ActionModel(nn.Module):
@@ -32,6 +47,9 @@ class ActionModel(nn.Module):
     """Whether the observation `image` is read."""
     uses_language: bool
     """Whether the instruction is read."""
+    is_recordable: bool = False
+    """Whether `forward` does the same operations for all batches of the same shapes and reads no value on the host. A
+    CUDA graph can then record a training step."""
 
     def encode(self, observations: Mapping[str, Tensor], language: Language | None = None) -> Tensor:
         """Return the features (B, F) from which actions are decoded."""

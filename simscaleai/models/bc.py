@@ -31,6 +31,7 @@ class BehaviorCloning(ActionModel):
     """
 
     uses_language = False
+    is_recordable = True
 
     def __init__(
         self,

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simscaleai.errors import SimScaleError, UnknownNameError
-from simscaleai.models.action_model import ActionModel, ActionTargets, Language, image_input, state_input
+from simscaleai.models.action_model import (
+    ActionModel,
+    ActionTargets,
+    DistinctTexts,
+    Language,
+    image_input,
+    state_input,
+)
 from simscaleai.models.language import PADDING, SimpleLanguageEncoder, text_lengths
 from simscaleai.models.policy_heads.diffusion_head import DiffusionActionHead
 from simscaleai.models.policy_heads.mlp_head import MLPActionHead
@@ -40,6 +47,7 @@ class VisionLanguageAction(ActionModel):
     """
 
     uses_image = True
+    is_recordable = True
 
     def __init__(
         self,
@@ -175,6 +183,14 @@ class VisionLanguageAction(ActionModel):
         if self.uses_language:
             self.language_encoder.tokens(texts)
 
+    def text_tokens(self, texts: Sequence[str]) -> Tensor:
+        """Return the tokens of `texts`, (number of texts, L), on the model's device; see `DistinctTexts`.
+
+        Raises:
+            SimScaleError: If a text is longer than `max_text_len`.
+        """
+        return self.language_encoder.tokens(texts)
+
     def remember_texts(self) -> None:
         """Cache the features of each instruction; see `ActionModel.remember_texts`."""
         self._text_cache = {}
@@ -211,6 +227,8 @@ class VisionLanguageAction(ActionModel):
         count = 1 if isinstance(language, str) else len(language)
         if count != batch_size and not isinstance(language, str):
             raise SimScaleError(f"language must be one text or one per row: {batch_size} rows, {count} texts")
+        if isinstance(language, DistinctTexts):
+            return language.tokens, language.rows
         if isinstance(language, Tensor):
             tokens, rows = torch.unique(self.language_encoder.tokens(language), dim=0, return_inverse=True)
             return tokens, rows

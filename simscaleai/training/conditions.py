@@ -15,7 +15,7 @@ from simscaleai.json_data import json_differences
 from simscaleai.training.config import TrainConfig
 from simscaleai.training.state import STATE_FILE, Progress
 
-MAY_DIFFER_ON_RESUME = ("dataset", "output", "threads", "max_minutes", "resume", "device", "tensorboard")
+MAY_DIFFER_ON_RESUME = ("dataset", "output", "threads", "max_minutes", "resume", "device", "cuda_graph", "tensorboard")
 """Settings that do not change what is learned. The dataset is compared by its digest."""
 
 

@@ -79,6 +79,9 @@ class TrainConfig:
     """Also write the metrics for TensorBoard, into the folder tensorboard of the output folder."""
     device: str = "cpu"
     """Device to compute on: cpu, cuda, cuda:1, …"""
+    cuda_graph: bool = True
+    """On CUDA, record the computation of a step once and replay it, which is much faster for small models. Models that
+    cannot be recorded, and several processes, compute without."""
     threads: int | None = None
     """Number of threads of torch on the CPU; torch chooses by default."""
     max_minutes: float | None = None

@@ -7,7 +7,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -49,21 +49,17 @@ class TrainingLog:
         self._file = path.open("a", newline="")
         self._rows = csv.DictWriter(self._file, COLUMNS)
         self._start, self._steps = start, steps
-        self._since_row: list[Mapping[str, float]] = []
         self._began, self._last_line = time.monotonic(), -math.inf
         self._bar = tqdm(total=steps, initial=start, unit="step") if sys.stderr.isatty() else None
 
-    def advance(self, metrics: Mapping[str, float]) -> None:
-        """Count one step. The next row contains the means of the `metrics` of its steps."""
-        self._since_row.append(metrics)
+    def advance(self) -> None:
+        """Count one step."""
         if self._bar is not None:
             self._bar.update()
 
-    def write(self, step: int, current: Mapping[str, float]) -> None:
-        """Write the row of `step`: means over the steps since the last row, and the `current` values."""
-        names = self._since_row[0] if self._since_row else ()
-        metrics = {name: fmean(row[name] for row in self._since_row) for name in names} | dict(current)
-        self._since_row.clear()
+    def write(self, step: int, since_row: Sequence[Mapping[str, float]], current: Mapping[str, float]) -> None:
+        """Write the row of `step`: means of the metrics of the steps `since_row`, and the `current` values."""
+        metrics = {name: fmean(row[name] for row in since_row) for name in since_row[0]} | dict(current)
         self._rows.writerow({"step": step} | {name: f"{value:.6g}" for name, value in metrics.items()})
         self._file.flush()
         if self._curves is not None:

@@ -101,7 +101,7 @@ def restore_state(folder: Path, learner: Learner, average: AveragedModel, optimi
             if name.startswith("optimizer."):
                 parameter_name, _, key = name.removeprefix("optimizer.").rpartition("/")
                 parameter = parameters[parameter_name]
-                optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
+                optimizer.state[parameter][key] = value.to(parameter.device)
     except (KeyError, RuntimeError) as error:
         raise SimScaleError(f"{path} belongs to another model: {error}; delete it and train anew") from None
 

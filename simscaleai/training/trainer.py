@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,19 +24,23 @@ from simscaleai.data import Dataset
 from simscaleai.errors import SimScaleError
 from simscaleai.files import output_folder
 from simscaleai.processing import Affine
-from simscaleai.training.batches import EpochOrder, Stream, generator, prefetch, split_episodes, torch_seed
 from simscaleai.training.conditions import check_output, check_same_training, check_success, memory_errors_explained
 from simscaleai.training.config import TrainConfig
 from simscaleai.training.distributed import ProcessGroup, device_of_process, is_first_process, joined_processes
+from simscaleai.training.gradients import LOSSES, Gradients, PlainGradients, RecordedGradients
+from simscaleai.training.inputs.order import EpochOrder, Stream, generator, prefetch, split_episodes, torch_seed
+from simscaleai.training.inputs.windows import Batch, Selection, WindowSampler
 from simscaleai.training.learner import AveragedModel, Learner, learning_rate_at, make_auxiliary, make_optimizer
 from simscaleai.training.log import TrainingLog
 from simscaleai.training.policy import build_policy
 from simscaleai.training.record import training_record
 from simscaleai.training.state import STATE_FILE, Progress, load_progress, restore_state, save_state
-from simscaleai.training.windows import Batch, WindowSampler
 
 VALIDATION_FRAMES = 2048
 """Largest number of held-out frames, evenly spread, in one validation."""
+
+GPU_READERS = 3
+"""Number of threads that read batches for a GPU, each a batch ahead."""
 
 
 class DivergedError(SimScaleError):
@@ -85,7 +88,8 @@ def _train(config: TrainConfig) -> TrainingResult:
         dataset.check_files()
     device = _device(device_of_process(config.device))
     processes = joined_processes(device, config.batch_size)
-    with torch.random.fork_rng(), _threads(config.threads), memory_errors_explained(config), processes as group:
+    used = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    with torch.random.fork_rng(), used, _threads(config.threads), memory_errors_explained(config), processes as group:
         return _Trainer(config, dataset, device, group).run()
 
 
@@ -93,24 +97,19 @@ class _Trainer:
     def __init__(self, config: TrainConfig, dataset: Dataset, device: torch.device, processes: ProcessGroup) -> None:
         self.config, self.dataset, self.device, self.processes = config, dataset, device, processes
         self.policy = build_policy(config, dataset)
-        self.sampler = WindowSampler(
-            dataset,
-            self.policy.processor,
-            action_horizon=self.policy.action_horizon,
-            image_shift=config.image_shift,
-            auxiliary_targets=_auxiliary_targets(dataset) if config.auxiliary_weight > 0 else None,
-        )
+        self.is_recorded = self._can_record()
+        self.sampler = self._make_sampler()
         training, held_out = split_episodes(len(dataset.episodes), config.validation_fraction, config.seed)
         self.order = EpochOrder(dataset.frames_of(training), config.batch_size, config.seed)
         self.validation_frames = _evenly_spread(dataset.frames_of(held_out))
         self.learner = self._make_learner()
         self.average = AveragedModel(self.learner.model, config.ema_decay)
         self.optimizer = make_optimizer(self.learner, config.weight_decay)
+        self.unread: list[Tensor] = []  # losses and gradient norm of the steps since the last look, on the device
         self.step, self.minutes_before, self.began = 0, 0.0, time.monotonic()
         self.validation_loss: float | None = None
         if config.resume and (config.output / STATE_FILE).exists():
             self._restore()
-        self.forward = processes.averaging(self.learner)
 
     @property
     def minutes(self) -> float:
@@ -118,14 +117,18 @@ class _Trainer:
 
     def run(self) -> TrainingResult:
         log = self._open_log() if self.processes.is_first else None
-        batches = prefetch(self._batch, range(self.step, self.config.steps))
+        gradients = self._make_gradients()
+        batches = prefetch(
+            lambda step: gradients.prepare(self._selection(step)),
+            range(self.step, self.config.steps),
+            threads=1 if self.device.type == "cpu" else GPU_READERS,  # more would take cores from a step on the CPU
+        )
         try:
             for batch in batches:
                 last = self.step + 1 == self.config.steps or self._is_time_up()
-                metrics = self._optimise(batch)
+                self._optimise(gradients, batch)
                 self.step += 1
-                if log is not None:
-                    self._report(metrics, log, last=last)
+                self._report(log, last=last)
                 if last:
                     break
         finally:
@@ -147,45 +150,62 @@ class _Trainer:
         log.print_line(self._summary())
         return log
 
-    def _report(self, metrics: dict[str, float], log: TrainingLog, *, last: bool) -> None:
-        """Log the `metrics` of a step. Validate and save after the last step, and once per checkpoint interval."""
-        log.advance(metrics)
-        current = {"minutes": self.minutes}
+    def _report(self, log: TrainingLog | None, *, last: bool) -> None:
+        """Look at the metrics once per interval. Validate and save after the last step, and once per checkpoint.
+
+        A step computes on the device alone; only a look waits for the device.
+        """
+        if log is not None:
+            log.advance()
         at_checkpoint = last or self.step % self.config.checkpoint_interval == 0
+        if not at_checkpoint and self.step % self.config.log_interval:
+            return
+        metrics = self._read_metrics()
+        if log is None:
+            return
+        current = {"minutes": self.minutes}
         if at_checkpoint and len(self.validation_frames):
             self.validation_loss = current["validation_loss"] = self._validate()
-        if at_checkpoint or self.step % self.config.log_interval == 0:
-            log.write(self.step, current)
+        log.write(self.step, metrics, current)
         if at_checkpoint:
             self._save()
 
-    def _optimise(self, batch: Batch) -> dict[str, float]:
-        """Take one optimiser step and return its metrics."""
-        config = self.config
+    def _optimise(self, gradients: Gradients, batch: Batch | Selection) -> None:
+        """Take one optimiser step."""
         self._seed_torch(Stream.TORCH, self.processes.stream_position(self.step))
-        rate = learning_rate_at(
-            self.step, highest=config.learning_rate, warmup_steps=config.warmup_steps, steps=config.steps
-        )
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.learner.train()
-        with self._autocast():
-            output = self.forward(_to_device(batch, self.device))
-        self.optimizer.zero_grad()
-        output["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), config.gradient_clip)
-        losses = {name: float(output[name].detach()) for name in ("loss", "auxiliary_loss") if name in output}
-        metrics = losses | {"gradient_norm": float(norm), "learning_rate": rate}
-        self._check_finite(metrics)
+            group["lr"] = self._learning_rate(self.step)
+        losses = gradients(batch)
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.gradient_clip)
+        self.unread.append(torch.stack([*losses.values(), norm]))
         self.optimizer.step()
         self.average.update(self.learner.model, self.step)
-        return metrics
 
-    def _check_finite(self, metrics: Mapping[str, float]) -> None:
+    def _learning_rate(self, step: int) -> float:
+        config = self.config
+        return learning_rate_at(
+            step, highest=config.learning_rate, warmup_steps=config.warmup_steps, steps=config.steps
+        )
+
+    def _read_metrics(self) -> list[dict[str, float]]:
+        """Return the metrics of each step since the last call.
+
+        Raises:
+            DivergedError: If a loss or gradient norm is not finite.
+        """
+        first = self.step - len(self.unread)
+        names = [*LOSSES[: len(self.unread[0]) - 1], "gradient_norm"]
+        rows = [dict(zip(names, row, strict=True)) for row in torch.stack(self.unread).tolist()]
+        self.unread.clear()
+        for step, row in enumerate(rows, start=first):
+            self._check_finite(row, step)
+        return [row | {"learning_rate": self._learning_rate(step)} for step, row in enumerate(rows, start=first)]
+
+    def _check_finite(self, metrics: Mapping[str, float], step: int) -> None:
         loss, norm = metrics["loss"], metrics["gradient_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise DivergedError(
-                f"loss {loss} with gradient norm {norm} at step {self.step}: training stopped; an earlier checkpoint "
+                f"loss {loss} with gradient norm {norm} at step {step}: training stopped; an earlier checkpoint "
                 f"in {self.config.output} is kept; try a lower --learning-rate"
             )
 
@@ -193,17 +213,20 @@ class _Trainer:
     def _validate(self) -> float:
         """Return the loss of the averaged weights on held-out frames, always with the same noise."""
         total = 0.0
+        remember_texts: Callable[[], None] | None = getattr(self.average.model, "remember_texts", None)
+        if remember_texts is not None:
+            remember_texts()  # as these weights encode them
         for start in range(0, len(self.validation_frames), self.config.batch_size):
             frames = self.validation_frames[start : start + self.config.batch_size]
             self._seed_torch(Stream.VALIDATION, start)
             with self._autocast():
-                output = self.average.model(_to_device(self.sampler.batch(frames), self.device))
+                output = self.average.model(self.sampler.batch(frames))
             total += float(output["loss"]) * len(frames)
         return total / len(self.validation_frames)
 
-    def _batch(self, step: int) -> Batch:
+    def _selection(self, step: int) -> Selection:
         shifts = generator(self.config.seed, Stream.IMAGE_SHIFT, self.processes.stream_position(step))
-        return self.sampler.batch(self.processes.own_rows(self.order(step)), shifts)
+        return self.sampler.select(self.processes.own_rows(self.order(step)), shifts)
 
     def _seed_torch(self, stream: Stream, position: int) -> None:
         """Seed the generators of dropout and noise. `torch.manual_seed` would seed all devices, which is far slower."""
@@ -221,12 +244,36 @@ class _Trainer:
             return False
         return self.processes.flag_of_first((time.monotonic() - self.began) / 60 >= limit)
 
-    def _make_learner(self) -> Learner:
+    def _can_record(self) -> bool:
+        """Return whether a CUDA graph may hold the computation of a step."""
+        is_single = self.device.type == "cuda" and self.processes.world_size == 1
+        return is_single and self.config.cuda_graph and getattr(self.policy.model, "is_recordable", False)
+
+    def _make_sampler(self) -> WindowSampler:
         model = self.policy.model.to(self.device)
+        return WindowSampler(
+            self.dataset,
+            self.policy.processor,
+            action_horizon=self.policy.action_horizon,
+            image_shift=self.config.image_shift,
+            auxiliary_targets=_auxiliary_targets(self.dataset) if self.config.auxiliary_weight > 0 else None,
+            tokenize=getattr(model, "text_tokens", None) if self.policy.needs.instruction else None,
+            device=self.device,
+            fixed_shapes=self.is_recorded,
+        )
+
+    def _make_gradients(self) -> Gradients:
+        self.sampler.keep_images_on_device()
+        self.learner.train()
+        forward = self.processes.averaging(self.learner)
+        plain = PlainGradients(forward, self.sampler, self.device, self._autocast)
+        return RecordedGradients(plain, self._selection(self.step), self.device) if self.is_recorded else plain
+
+    def _make_learner(self) -> Learner:
+        model = self.policy.model
         auxiliary = None
         if self.config.auxiliary_weight > 0:
-            example = _to_device(self.sampler.batch(self.order(0)[:2]), self.device)
-            auxiliary = make_auxiliary(model, example)
+            auxiliary = make_auxiliary(model, self.sampler.batch(self.order(0)[:2]))
         return Learner(model, auxiliary, self.config.auxiliary_weight).to(self.device)
 
     def _restore(self) -> None:
@@ -315,9 +362,3 @@ def _evenly_spread(frames: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return at most `VALIDATION_FRAMES` of `frames`, evenly spread."""
     places = np.linspace(0, len(frames), num=min(len(frames), VALIDATION_FRAMES), endpoint=False)
     return frames[places.astype(np.intp)]
-
-
-def _to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
-    moved["observations"] = {key: value.to(device) for key, value in batch["observations"].items()}
-    return moved

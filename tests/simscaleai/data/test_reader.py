@@ -37,6 +37,17 @@ def test_few_open_maps_suffice(
     np.testing.assert_array_equal(Dataset(folder).gather("observation.images.front", frames), expected)
 
 
+def test_a_file_that_shrinks_or_vanishes_is_an_error(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
+    folder = make_dataset(tmp_path, make_needs(cameras=("front",)), episodes=2)
+    dataset = Dataset(folder)
+    (folder / EPISODE).write_bytes((folder / EPISODE).read_bytes()[:300])
+    with pytest.raises(DatasetError, match=r"episode_000001.safetensors became shorter while it was in use"):
+        dataset.gather("observation.images.front", np.array([0, 10]))
+    (folder / EPISODE).unlink()
+    with pytest.raises(DatasetError, match=r"episode_000001.safetensors cannot be read"):
+        dataset.gather("observation.images.front", np.array([0, 10]))
+
+
 def test_arrays_are_read_only(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
     action = Dataset(make_dataset(tmp_path, make_needs())).episode(0)["action"]
     with pytest.raises(ValueError, match="read-only"):

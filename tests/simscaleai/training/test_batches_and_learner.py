@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from simscaleai.training.batches import EpochOrder, prefetch, split_episodes
+from simscaleai.training.inputs.order import EpochOrder, prefetch, split_episodes
 from simscaleai.training.learner import AveragedModel, learning_rate_at, make_optimizer
 
 

@@ -75,10 +75,10 @@ def split_episodes(
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def prefetch(make: Callable[[int], Item], steps: Iterable[int], depth: int = 3) -> Generator[Item]:
-    """Yield `make(step)` for each step. One background thread prepares up to `depth` items ahead."""
+def prefetch(make: Callable[[int], Item], steps: Iterable[int], depth: int = 3, threads: int = 1) -> Generator[Item]:
+    """Yield `make(step)` for each step. Background threads prepare up to `depth` items ahead."""
     remaining = iter(steps)
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
         waiting: deque[Future[Item]] = deque(pool.submit(make, step) for step in islice(remaining, depth))
         while waiting:
             item = waiting.popleft().result()
