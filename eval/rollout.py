@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envs.registration import find_environment
 from eval.episodes.loop import rollout
 from eval.episodes.plan import PlanError
 from eval.execution.assembly import build_policy
@@ -24,6 +25,8 @@ from eval.execution.planning import PlanRequest, plan_run
 from eval.execution.worker import TIMEOUT_SECONDS
 from eval.observers.progress import Progress
 from eval.probing.interventions import parse_interventions
+from eval.probing.perturbations import parse_perturbations
+from eval.probing.probe_axes import axes_of
 from eval.runs.folder import check_output, next_free_folder
 from eval.runs.log_file import EPISODES_FILE
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER
@@ -88,6 +91,10 @@ class RolloutConfig:
     """Change what the policy gets, to learn what it depends on: target=red (the same scenes, another object to move),
     language=empty, language=shuffled (another seed's instruction), language=held-out (a phrasing never trained on),
     language="words of your own", vision=black, vision=other-seed, vision=frozen, state=zero."""
+    perturb: tuple[str, ...] = ()
+    """Perturb every episode, each AXIS=LEVEL (0 to 5), AXIS=MAGNITUDE with its unit, or GROUP=LEVEL: light=3,
+    camera.azimuth=15deg, camera.azimuth=-15deg. Everything else is drawn from the episode's seed. Level 0 changes
+    nothing."""
     num_envs: int | None = None
     """Episodes simulated at the same time. By default 256, for a policy that uses images 64, with --until-… 16; at most
     the number of episodes. Changes the speed, never a result."""
@@ -176,6 +183,7 @@ def run(config: RolloutConfig) -> RunRecord:
         options=parse_options(config.policy_option),
         env=config.env,
         interventions=parse_interventions(config.intervene),
+        perturbations=parse_perturbations(config.perturb, axes_of(find_environment(config.env).offer())),
         num_envs=config.num_envs or 0,
         terminate_on_success=config.terminate_on_success,
         timeout=config.timeout,
@@ -233,6 +241,8 @@ class _Presentation:
             self.console.say(invocation.plan.reason)
         if self.config.intervene:
             self.console.say(f"intervention: {invocation.job.interventions.meaning()}")
+        if invocation.job.perturbations.settings:
+            self.console.say(f"perturbation: {invocation.job.perturbations.meaning()}")
         shape = shape_text(invocation.record.resolved.num_envs, self.config.workers)
         self.console.say(f"{shape}; record in {self.shown}")
         if self._overlap_text:
@@ -280,6 +290,7 @@ class _Presentation:
 
             yield from sequential_rows(record.sequential, record.summary, comparison)
         yield "intervention", self.invocation.job.interventions.meaning()
+        yield "perturbation", self.invocation.job.perturbations.meaning()
         yield "right object", moved_object_text(record.summary) if self.invocation.has_targets else ""
         yield "warning", self._overlap_text
         yield "smallest difference", smallest_difference_text(record.summary)

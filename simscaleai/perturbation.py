@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from simscaleai.errors import SimScaleError
 
 LEVELS = (0, 1, 2, 3, 4, 5)
@@ -36,6 +38,8 @@ class Axis:
     the episode draws it."""
     summary: str
     """What a magnitude means, in one sentence."""
+    limit: float | None = None
+    """Largest magnitude that is possible; None if there is no limit."""
 
     def __post_init__(self) -> None:
         """Check that the magnitudes increase, because they may come from a damaged file."""
@@ -51,3 +55,22 @@ class Axis:
     def magnitude(self, level: int) -> float:
         """Return the magnitude of `level`, 0 to 5."""
         return (0.0, *self.magnitudes)[level]
+
+
+Magnitude = float | str
+"""Magnitude of an axis in its unit, as a plan holds it. For a signed axis, a number above 0 lets the seed of the
+episode draw the direction. A negative number, or a text with a sign such as "+15", fixes the direction."""
+
+
+def axis_stream(seed: int, name: str) -> np.random.Generator:
+    """Return the random stream of the axis `name` in the episode `seed`. It is independent of all other streams."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=tuple(name.encode()))))
+
+
+def with_direction(axis: Axis, magnitude: Magnitude, stream: np.random.Generator) -> float:
+    """Return `magnitude` with its sign. If none is given and the axis has two directions, `stream` draws the sign."""
+    if not axis.is_signed:
+        return float(magnitude)
+    drawn = (1.0, -1.0)[int(stream.integers(2))]  # drawn in any case, so that the rest of the stream stays the same
+    is_fixed = isinstance(magnitude, str) or magnitude < 0
+    return float(magnitude) if is_fixed else drawn * float(magnitude)

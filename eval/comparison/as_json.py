@@ -63,6 +63,7 @@ def _sides(comparison: Comparison) -> dict[str, Any]:
             "model": run.record.policy.model,
             "identity": run.record.policy.identity,
             "interventions": list(run.interventions),
+            "perturbations": dict(run.record.perturbations),
             "successes": count,
             "sequential": run.record.to_json()["sequential"],
             "errors": errors,

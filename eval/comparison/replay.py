@@ -23,6 +23,8 @@ def replay_command(run: Run, seeds: Sequence[int]) -> str:
         words.append("--no-terminate-on-success")
     if settings.intervene:
         words += ["--intervene", *settings.intervene]
+    if settings.perturb:
+        words += ["--perturb", *settings.perturb]
     return shlex.join([*words, "--seeds", *map(str, seeds)])
 
 

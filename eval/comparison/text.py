@@ -85,6 +85,8 @@ def _heading(comparison: Comparison) -> Iterator[Row]:
     for name, run in sides:
         if run.interventions:
             yield f"intervention on {name}", run.interventions_text
+        if run.perturbations:
+            yield f"perturbation of {name}", run.perturbations_text
     for name, run in sides:
         if run.record.sequential:
             yield "sequential", f"{name} {extent_text(run.record.sequential)}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +31,12 @@ from eval.episodes.results import PLACED_THEN_KNOCKED, EpisodeResult, Status
 from eval.episodes.tally import Tally
 from policies.base import Policy
 from simscaleai.contract import Observation, union_of_needs
-from simscaleai.errors import SimScaleError
+from simscaleai.errors import SimScaleError, UnknownNameError
 
 logger = logging.getLogger(__name__)
+
+PERTURBATION = "perturbation"
+"""Name of the start option that maps the axes of an environment's scene to magnitudes."""
 
 Slots = NDArray[np.intp]
 
@@ -82,6 +86,8 @@ class _Loop:
     ) -> None:
         self._env, self._observers, self._probes = env, observers, probes
         self._terminate_on_success = terminate_on_success
+        self._scene_axes = {axis.name for axis in env.spec.axes}
+        self._axes = self._scene_axes | {axis.name for probe in probes for axis in probe.axes}
         self._needs, self._observed = policy.needs, union_of_needs(observer.needs for observer in observers)
         self._policy_calls = PolicyCalls(policy, env.spec.action.size, pulse)
         self._environment_calls = EnvironmentCalls(env, pulse)
@@ -159,14 +165,34 @@ class _Loop:
             self._history.begin(slots)
         for slot in slots.tolist():
             self._begun[slot] = Begun()
-        begun = self._environment_calls.reset(slots, [Start(spec.seed, spec.options) for spec in specs])
+        begun = self._environment_calls.reset(slots, [self._start(spec) for spec in specs])
+        self._check_instructions(specs, begun)
+        begun = [self._instructed(each, spec) for each, spec in zip(begun, specs, strict=True)]
         self._begun.update(zip(slots.tolist(), begun, strict=True))
         self._unseen.update(slots.tolist())
-        seeds = [spec.seed for spec in specs]
-        self._check_instructions(specs, begun)
         for probe in self._probes:
-            probe.begin(slots, seeds)
-        self._policy_calls.reset(slots, seeds, [each.instruction for each in begun])
+            probe.begin(slots, specs)
+        self._policy_calls.reset(slots, [spec.seed for spec in specs], [each.instruction for each in begun])
+
+    def _start(self, spec: EpisodeSpec) -> Start:
+        """Return the start of an episode, with the part of its perturbation that concerns the scene.
+
+        Raises:
+            SimScaleError: If neither the environment nor a probe has an axis of the perturbation.
+        """
+        if not spec.perturbation:
+            return Start(spec.seed, spec.options)
+        for name in spec.perturbation:
+            if name not in self._axes:
+                raise UnknownNameError("axis", name, sorted(self._axes))
+        of_scene = {name: spec.perturbation[name] for name in spec.perturbation if name in self._scene_axes}
+        return Start(spec.seed, {**spec.options, PERTURBATION: of_scene} if of_scene else spec.options)
+
+    def _instructed(self, begun: Begun, spec: EpisodeSpec) -> Begun:
+        """Return `begun` with the instruction that the policy gets, after all probes."""
+        for probe in self._probes:
+            begun = replace(begun, instruction=probe.instruct(begun.instruction, spec))
+        return begun
 
     def _check_instructions(self, specs: Sequence[EpisodeSpec], begun: Sequence[Begun]) -> None:
         """Raise if an episode has no instruction and the policy reads one, unless the plan sets the instruction."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simscaleai.errors import SimScaleError
+from simscaleai.perturbation import Magnitude
 
 TEST_SEEDS = range(1_000_000)
 """Evaluation runs of users."""
@@ -54,8 +55,9 @@ class EpisodeSpec:
     """Name of the task within a suite; None outside a suite."""
     arm: str | None = None
     """Name of the experimental arm; None for the nominal one."""
-    perturbation: Mapping[str, Any] | None = None
-    """Changes of the scene or of the observations, with magnitudes; None if nothing is changed."""
+    perturbation: Mapping[str, Magnitude] | None = None
+    """Name of each perturbed axis to its magnitude, not 0, in the unit of the axis. Each axis is one of the environment
+    or of a probe. None if nothing is perturbed."""
 
 
 def plan_episodes(episodes: int, seed: int = 0) -> tuple[EpisodeSpec, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from eval.observers.film.video import VideoRecorder
 from eval.observers.receipts import ReceiptWriter
 from eval.observers.trace import TraceRecorder
 from eval.probing.interventions import Interventions
+from eval.probing.perturbations import Perturbations
+from eval.probing.probe_axes import perturbation_probes
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_paths, video_paths
 from policies.base import Policy
 from simscaleai.contract import EnvSpec
@@ -38,6 +40,8 @@ class EvaluationJob(WorkerJob):
     env: str
     """Name or id of the environment."""
     interventions: Interventions
+    perturbations: Perturbations = field(default_factory=Perturbations)
+    """Perturbations of every episode. The plan holds them, too."""
     folder: Path
     """Folder of the run."""
     filmed: range
@@ -93,7 +97,10 @@ class EvaluationJob(WorkerJob):
             policy,
             plan,
             [*self.observers(policy), *observers],
-            probes=self.interventions.probes(policy.needs, self.registration),
+            probes=[
+                *self.interventions.probes(policy.needs, self.registration),
+                *perturbation_probes(policy.needs, env.spec),
+            ],
             terminate_on_success=self.terminate_on_success,
             pulse=pulse,
         )

@@ -28,6 +28,7 @@ from eval.observers.film.video_file import remove_partial_videos
 from eval.observers.log import EpisodeLog
 from eval.observers.stopping import Stopping
 from eval.probing.instructions import choice_of_targets
+from eval.probing.probe_axes import check_effects
 from eval.runs.folder import check_same_run, earlier_record, earlier_results
 from eval.runs.log_file import EPISODES_FILE, episodes_digest
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
@@ -180,6 +181,7 @@ class Invocation:
             fingerprint=self.machine,
             timing=Timing(started=datetime.now(UTC).isoformat(timespec="seconds")),
             interventions=self.job.interventions.meanings(),
+            perturbations=self.job.perturbations.meanings(),
             seed_overlap=seed_overlap(checkpoint.training if checkpoint else None, self.plan.specs),
             sequential=self._sequential(),
         )
@@ -231,7 +233,8 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     spec = registration.offer()
     job.interventions.check(policy.needs, spec.env_id)
     cameras = film_cameras(spec) if job.filmed else ()
-    plan = replace(plan, specs=job.interventions.planned(plan.specs, spec.env_id))
+    check_effects(job.perturbations.axes, [policy.needs])
+    plan = replace(plan, specs=job.perturbations.planned(job.interventions.planned(plan.specs, spec.env_id)))
     _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
     slots = _slots(job.num_envs, plan, workers, with_images=bool(policy.needs.cameras))
     job = replace(job, identity=policy.identity, num_envs=slots)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.episodes.probe import Probe
+from eval.episodes.probe import Episode, Probe
 from simscaleai.contract import ActionSpec
 
 _STREAM = 0x4E4F4953
@@ -37,10 +37,10 @@ class DisplacementNoise(Probe):
         self._low, self._high = np.array(action.low, np.float32), np.array(action.high, np.float32)
         self._streams: dict[int, np.random.Generator] = {}
 
-    def begin(self, slots: NDArray[np.intp], seeds: Sequence[int]) -> None:
+    def begin(self, slots: NDArray[np.intp], episodes: Sequence[Episode]) -> None:
         """Start the noise of the new episodes in `slots`."""
-        for slot, seed in zip(slots.tolist(), seeds, strict=True):
-            self._streams[slot] = np.random.default_rng([seed, _STREAM])
+        for slot, episode in zip(slots.tolist(), episodes, strict=True):
+            self._streams[slot] = np.random.default_rng([episode.seed, _STREAM])
 
     def act(self, actions: NDArray[np.float32], slots: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return `actions` (n, A) with noise."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from envs.slots import SlotEnv, Start
 from eval.episodes.plan import TEST_SEEDS
-from eval.episodes.probe import Probe
+from eval.episodes.probe import Episode, Probe
 from eval.probing.other_seed import other_seed
 from simscaleai.contract import Observation
 
@@ -36,10 +36,10 @@ class _ConstantImages(Probe):
         self._shown: dict[int, Observation] = {}
         """Slot to the images that the policy gets until the episode ends."""
 
-    def begin(self, slots: NDArray[np.intp], seeds: Sequence[int]) -> None:
+    def begin(self, slots: NDArray[np.intp], episodes: Sequence[Episode]) -> None:
         """Drop the images of earlier episodes."""
-        for slot, seed in zip(slots.tolist(), seeds, strict=True):
-            self._seeds[slot] = seed
+        for slot, episode in zip(slots.tolist(), episodes, strict=True):
+            self._seeds[slot] = episode.seed
             self._shown.pop(slot, None)
 
     def observe(self, observation: Observation, slots: NDArray[np.intp]) -> Observation:

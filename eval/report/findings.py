@@ -128,6 +128,8 @@ def _notices(run: Run, summary: Summary) -> Iterator[Notice]:
         yield Notice("Seeds overlap", f"{overlap_text(record.seed_overlap, summary.planned)}.")
     if run.interventions:
         yield Notice("Intervention", f"{run.interventions_text}.")
+    if run.perturbations:
+        yield Notice("Perturbation", f"Every episode is perturbed: {run.perturbations_text}.")
     if summary.errors:
         yield Notice(
             "Errors", f"{summary.errors} of {summary.episodes} episodes could not be run; {errors_text(summary)}."

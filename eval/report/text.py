@@ -43,6 +43,7 @@ def _run(report: RunReport) -> dict[str, Any]:
         "success": report.meaning_of_success,
         "seeds": list(report.run.seeds),
         "interventions": list(report.run.interventions),
+        "perturbations": dict(report.run.record.perturbations),
         "summary": report.summary.to_json(),
         "notices": [vars(notice) for notice in report.notices],
         "limits": list(report.limits),

@@ -260,6 +260,8 @@ class Settings:
     """Whether a success ends the episode."""
     intervene: tuple[str, ...] = ()
     """Interventions on the inputs of the policy, each `kind=value`."""
+    perturb: tuple[str, ...] = ()
+    """Perturbations of every episode, each `AXIS=VALUE`."""
     policy_option: tuple[str, ...] = ()
     """Options of the policy, each `NAME=VALUE`."""
 
@@ -286,6 +288,8 @@ class RunRecord:
     """When the run began and how fast it was."""
     interventions: Mapping[str, str] = field(default_factory=dict)
     """Each of `config.intervene` with its meaning in words."""
+    perturbations: Mapping[str, str] = field(default_factory=dict)
+    """Each perturbation of every episode, as the user wrote it, with its axes and magnitudes in words."""
     seed_overlap: SeedOverlap | None = None
     """Seeds that the checkpoint was trained on; None if none is known."""
     sequential: SequentialRecord | None = None

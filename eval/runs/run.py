@@ -78,6 +78,16 @@ class Run:
         return "; ".join(self.record.interventions.get(text, text) for text in self.interventions)
 
     @property
+    def perturbations(self) -> tuple[str, ...]:
+        """Perturbations of every episode, each `AXIS=VALUE`."""
+        return tuple(self.record.perturbations)
+
+    @property
+    def perturbations_text(self) -> str:
+        """Axes and magnitudes of the perturbations in words; "" without perturbations."""
+        return "; ".join(self.record.perturbations.values())
+
+    @property
     def planned(self) -> int:
         """Number of planned episodes. If a stopping rule ended the run, the number of episodes that count."""
         sequential = self.record.sequential

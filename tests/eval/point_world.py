@@ -10,6 +10,16 @@ import numpy as np
 from envs.registration import Registration
 from envs.slots import ActionSpec, Begun, EnvSpec, Feature, Layout, Transition
 from policies.base import Policy
+from simscaleai.perturbation import Axis, axis_stream, with_direction
+
+WIND = Axis(
+    name="wind",
+    unit="m",
+    magnitudes=(0.01, 0.02, 0.03, 0.04, 0.05),
+    changes="physics",
+    is_signed=True,
+    summary="Moves the point along x at every step.",
+)
 
 SPEC = EnvSpec(
     env_id="Test/Point-v0",
@@ -25,6 +35,7 @@ SPEC = EnvSpec(
     max_episode_steps=30,
     success="the point is within 0.15 m of the origin",
     has_instructions=True,
+    axes=(WIND,),
 )
 
 
@@ -42,6 +53,7 @@ class PointEnv:
         self.cameras = {} if needs is None else dict(needs.cameras)
         self.positions, self.velocities = np.zeros((num_slots, 2)), np.zeros((num_slots, 2))
         self.seeds = np.full(num_slots, -1)
+        self.winds = np.zeros(num_slots)
         self.steps = np.zeros(num_slots, dtype=int)
         self.running = np.zeros(num_slots, dtype=bool)
         self.simulated_steps = 0
@@ -61,6 +73,8 @@ class PointEnv:
             self.seeds[slot], self.steps[slot], self.running[slot] = start.seed, 0, True
             self.positions[slot] = np.random.default_rng(start.seed).uniform(-1, 1, 2)
             self.velocities[slot] = 0
+            wind = start.options.get("perturbation", {}).get("wind", 0.0)
+            self.winds[slot] = with_direction(WIND, wind, axis_stream(start.seed, "wind"))
             words = start.options.get("instruction", f"move {start.seed % 3}" if self.spec.has_instructions else "")
             begun.append(Begun(instruction=words, facts={"target": start.options.get("target")}))
         return begun
@@ -91,6 +105,7 @@ class PointEnv:
         executed = np.where(finite[:, None], np.clip(actions, -1, 1), 0).astype(np.float32)
         self.velocities[slots] = 0.2 * executed
         self.positions[slots] += self.velocities[slots]
+        self.positions[slots, 0] += self.winds[slots]
         self.steps[slots] += 1
         success = (np.linalg.norm(self.positions[slots], axis=1) < 0.15) & finite
         terminated = ~finite | (success & self.terminate_on_success)

@@ -13,7 +13,7 @@ from eval.episodes.plan import EpisodeSpec, plan_episodes
 from eval.episodes.probe import Probe
 from policies.base import check_policy
 from simscaleai.contract import Needs
-from simscaleai.errors import PolicyUnavailable, SimScaleError
+from simscaleai.errors import PolicyUnavailable, SimScaleError, UnknownNameError
 
 
 class Diary(Observer):
@@ -84,13 +84,13 @@ def test_digest_is_of_actions_and_state_after_every_step(run_point):
 
 def test_options_of_the_plan_reach_environment_and_result(run_point):
     options = {"target": "blue", "instruction": "take the blue one"}
-    plan = [EpisodeSpec(0, 5, options, task="t", arm="a", perturbation={"light": 2}), EpisodeSpec(1, 5)]
+    plan = [EpisodeSpec(0, 5, options, task="t", arm="a", perturbation={"wind": 0.01}), EpisodeSpec(1, 5)]
     (given, drawn), _, policy = run_point(plan, 2)
     assert (given.target, given.instruction) == ("blue", "take the blue one")
     assert (drawn.target, drawn.instruction) == (None, "move 2")
-    assert given.digest == drawn.digest
+    assert given.digest != drawn.digest
     assert policy.instructions == {0: "take the blue one", 1: "move 2"}
-    assert (given.task, given.arm, given.perturbation) == ("t", "a", {"light": 2})
+    assert (given.task, given.arm, given.perturbation) == ("t", "a", {"wind": 0.01})
     assert given.to_json().keys() - drawn.to_json().keys() == {"task", "arm", "perturbation"}
 
 
@@ -465,8 +465,8 @@ class Mirror(Probe):
     def __init__(self):
         self.seeds = []
 
-    def begin(self, slots, seeds):
-        self.seeds += seeds
+    def begin(self, slots, episodes):
+        self.seeds += [episode.seed for episode in episodes]
 
     def observe(self, observation, slots):
         return {key: -rows for key, rows in observation.items()}
@@ -525,3 +525,21 @@ def test_an_error_while_a_run_is_closed_does_not_hide_the_first_one(run_point, i
 def test_results_stay_if_something_cannot_be_closed(run_point):
     plain, _, _ = run_point(plan_episodes(2), 2)
     assert run_point(plan_episodes(2), 2, observers=[Closing()], probes=[Closing()])[0] == plain
+
+
+class Shouting(Probe):
+    """Changes the words of the episodes with an odd seed."""
+
+    def instruct(self, instruction, episode):
+        return instruction.upper() if episode.seed % 2 else instruction
+
+
+def test_a_probe_changes_what_the_policy_is_told_and_the_line_says_so(run_point):
+    results, _, policy = run_point(plan_episodes(2), 2, probes=[Shouting()])
+    assert [result.instruction for result in results] == ["move 0", "MOVE 1"]
+    assert policy.instructions == {0: "move 0", 1: "MOVE 1"}
+
+
+def test_an_axis_that_nobody_carries_out_is_refused(run_point):
+    with pytest.raises(UnknownNameError, match=r"Unknown axis 'wimd'. Did you mean 'wind'\?"):
+        run_point([EpisodeSpec(0, 5, perturbation={"wimd": 0.01})], 1)

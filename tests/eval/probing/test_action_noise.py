@@ -5,7 +5,7 @@ import pytest
 
 from envs.registration import find_environment
 from envs.slots import ActionSpec
-from eval.episodes.plan import plan_episodes
+from eval.episodes.plan import EpisodeSpec, plan_episodes
 from eval.probing.action_noise import DisplacementNoise
 
 TABLETOP = find_environment("reach").offer().action
@@ -14,7 +14,7 @@ TABLETOP = find_environment("reach").offer().action
 def noisy(probe, seeds, steps, actions=None):
     """Returns the actions sent in the slots 0 to len(seeds) - 1, (steps, n, A)."""
     slots = np.arange(len(seeds))
-    probe.begin(slots, seeds)
+    probe.begin(slots, [EpisodeSpec(index, seed) for index, seed in enumerate(seeds)])
     actions = np.zeros((len(seeds), 4), np.float32) if actions is None else actions
     return np.stack([probe.act(actions, slots) for _ in range(steps)])
 
@@ -49,7 +49,7 @@ def test_noise_of_an_episode_does_not_depend_on_its_slot_and_neighbours():
 def test_actions_stay_within_their_range_and_the_original_as_it_is():
     spec = ActionSpec(names=("x", "y"), low=(-2.0, float("-inf")), high=(0.5, float("inf")), meaning="")
     probe, slots = DisplacementNoise(3.0, spec), np.array([4])
-    probe.begin(slots, [1])
+    probe.begin(slots, [EpisodeSpec(0, 1)])
     action = np.array([[0.4, 0.0]], np.float32)
     sent = np.concatenate([probe.act(action, slots) for _ in range(200)])
     assert sent[:, 0].min() == -2

@@ -8,7 +8,7 @@ import point_world
 from envs.registration import find_environment
 from envs.slots import Start
 from eval.episodes.observer import Observer
-from eval.episodes.plan import TEST_SEEDS, plan_episodes
+from eval.episodes.plan import TEST_SEEDS, EpisodeSpec, plan_episodes
 from eval.execution.assembly import build_environment, closing
 from eval.probing.interventions import parse_interventions
 from eval.probing.other_seed import other_seed
@@ -22,6 +22,10 @@ def probes(*texts, needs=NEEDS):
     return parse_interventions(texts).probes(needs, REACH)
 
 
+def specs(*seeds):
+    return [EpisodeSpec(index, seed) for index, seed in enumerate(seeds)]
+
+
 def observe(step, rows=2):
     """Returns an observation that is another one in every row and at every step."""
     rng = np.random.default_rng(step)
@@ -32,7 +36,7 @@ def observe(step, rows=2):
 def given(text, steps=3, seeds=(5, 6)):
     """Returns what a policy is given step by step."""
     (probe,) = probes(text)
-    probe.begin(IDS, list(seeds))
+    probe.begin(IDS, specs(*seeds))
     return [probe.observe(observe(step), IDS) for step in range(steps)]
 
 
@@ -56,10 +60,10 @@ def test_frozen_images_are_the_first_of_the_episode():
 
 def test_a_new_episode_freezes_its_own_image_and_leaves_its_neighbour():
     (probe,) = probes("vision=frozen")
-    probe.begin(IDS, [5, 6])
+    probe.begin(IDS, specs(5, 6))
     for step in (0, 1):
         probe.observe(observe(step), IDS)
-    probe.begin(IDS[1:], [7])
+    probe.begin(IDS[1:], specs(7))
     image = probe.observe(observe(2), IDS)["front"]
     np.testing.assert_array_equal(image[0], observe(0)["front"][0])
     np.testing.assert_array_equal(image[1], observe(2)["front"][1])
@@ -67,7 +71,7 @@ def test_a_new_episode_freezes_its_own_image_and_leaves_its_neighbour():
 
 def test_rows_are_slots_also_when_some_do_not_look():
     (probe,) = probes("vision=frozen")
-    probe.begin(IDS, [5, 6])
+    probe.begin(IDS, specs(5, 6))
     probe.observe(observe(0), IDS)
     image = probe.observe(observe(1, rows=1), IDS[1:])["front"]
     np.testing.assert_array_equal(image[0], observe(0)["front"][1])

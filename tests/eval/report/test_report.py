@@ -415,6 +415,11 @@ def test_what_is_to_be_known_before_a_figure_is_used(make_run):
     assert "the success rate would be in [75.0, 100.0] %" in found
 
 
+def test_a_perturbation_is_told(make_run):
+    found = page(make_run("a", "+-", perturbations={"wind=2": "wind 0.02 m"}))
+    assert "Every episode is perturbed: wind 0.02 m." in found.text
+
+
 @pytest.mark.parametrize(("repeats", "told"), [("exact", False), ("no", True), ("unknown", True)])
 def test_an_environment_that_does_not_repeat_itself_is_told(make_run, repeats, told):
     text = page(make_run("a", "+-", environment={"repeats": repeats})).text
