@@ -2,6 +2,7 @@
 
 python -m envs
 python -m envs --contact-sheet environments.png
+python -m envs --contact-sheet perturbations.png --perturbations-of pick-place --camera front
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.catalogue import Entry, catalogue
-from envs.registration import registrations, unusable_environments
+from envs.registration import find_environment, registrations, unusable_environments
 from envs.tabletop.names import ACTION, CAMERAS, CONTROL_HZ
 from simscaleai.command_line import parse, say_mistake
 from simscaleai.errors import SimScaleError
@@ -35,28 +36,37 @@ class ListConfig:
 
     contact_sheet: Path | None = None
     """PNG file to write, with the first frames of every environment; no list is printed."""
+    perturbations_of: str | None = None
+    """Environment that the contact sheet shows instead: each perturbation of its scene, at the levels 0 to 5."""
+    camera: str = "front"
+    """Camera of the sheet of perturbations."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
     try:
         config: ListConfig = parse(ListConfig, _PROGRAM, arguments)
-        if config.contact_sheet is None:
+        if config.contact_sheet is None and config.perturbations_of is None:
             print(_listing(catalogue(), unusable_environments()))
+        elif config.contact_sheet is None:
+            raise SimScaleError("--perturbations-of needs a file to write; add --contact-sheet FILE.png")
         else:
-            _save_sheet(config.contact_sheet)
+            _save_sheet(config, config.contact_sheet)
     except (SimScaleError, OSError) as mistake:
         say_mistake(mistake)
         return 2
     return 0
 
 
-def _save_sheet(path: Path) -> None:
-    from envs.contact_sheet import save_contact_sheet
+def _save_sheet(config: ListConfig, path: Path) -> None:
+    from envs.contact_sheet import save_contact_sheet, save_perturbation_sheet
 
     if path.suffix.lower() != ".png":
         raise SimScaleError(f"expected a name that ends in .png, got {path}")
-    save_contact_sheet(path, registrations())
+    if config.perturbations_of is None:
+        save_contact_sheet(path, registrations())
+    else:
+        save_perturbation_sheet(path, find_environment(config.perturbations_of), config.camera)
     print(path)
 
 

@@ -1,4 +1,4 @@
-"""Draws a contact sheet: the first frames of a few episodes of every environment."""
+"""Draws contact sheets: the first frames of every environment, or of one environment under each perturbation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.registration import Registration
-from envs.slots import Start
+from envs.slots import SlotEnv, Start
 from simscaleai.contract import EnvSpec, Needs
+from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
+from simscaleai.perturbation import LEVELS, Axis
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,6 +44,49 @@ def save_contact_sheet(path: Path, environments: Sequence[Registration]) -> None
     sheet = _new_sheet(_GAP + columns * (_TILE + _GAP), len(rows) * _ROW + _GAP)
     for row, (registration, spec) in enumerate(rows):
         _draw_row(sheet, row * _ROW, registration, _views(spec))
+    _save(sheet, path)
+
+
+def save_perturbation_sheet(path: Path, registration: Registration, camera: str, seed: int = 0) -> None:
+    """Write a PNG with the first frame of an episode at the levels 0 to 5 of each axis of the scene, a row per axis.
+
+    Args:
+        path: File to write. Missing folders are created.
+        registration: The environment.
+        camera: Film camera.
+        seed: Seed of the episode.
+
+    Raises:
+        SimScaleError: If the environment has no axes, this machine cannot render, or the file cannot be written.
+        UnknownNameError: If the environment has no such camera.
+        OSError: If the folder cannot be created.
+    """
+    axes = registration.offer().axes
+    if not axes:
+        raise SimScaleError(f"the environment {registration.name!r} offers no perturbations of its scene")
+    sheet = _new_sheet(_GAP + len(LEVELS) * (_TILE + _GAP), len(axes) * _ROW + _GAP)
+    env = registration.make(1, Needs(), True, None)
+    for row, axis in enumerate(axes):
+        _draw_levels(sheet, row * _ROW, env, axis, camera, seed)
+    env.close()
+    _save(sheet, path)
+
+
+def _draw_levels(sheet: Image, top: int, env: SlotEnv, axis: Axis, camera: str, seed: int) -> None:
+    """Draw the row of one axis."""
+    from PIL import Image, ImageDraw
+
+    draw = ImageDraw.Draw(sheet)
+    end = _write(draw, (_GAP, top + 12), axis.name, 21, _INK)
+    _write(draw, (end + 14, top + 17), axis.summary, 15, _MUTED)
+    for level in LEVELS:
+        left, magnitude = _GAP + level * (_TILE + _GAP), axis.magnitude(level)
+        env.reset(np.arange(1), [Start(seed, {"perturbation": {axis.name: magnitude}})])
+        sheet.paste(Image.fromarray(env.frame(0, camera, (_TILE, _TILE))), (left, top + _HEADING))
+        _write(draw, (left, top + _HEADING + _TILE + 4), f"level {level}: {magnitude:g} {axis.unit}", 13, _MUTED)
+
+
+def _save(sheet: Image, path: Path) -> None:
     png = io.BytesIO()
     sheet.save(png, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -176,17 +176,18 @@ def own_options(options: Mapping[str, Any] | None, names: Sequence[str]) -> dict
 
 
 def per_slot_options(options: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]:
-    """Return the start options of each slot. An option is one text for all slots, or a sequence with one per slot."""
+    """Return the start options of each slot. An option is one value for all slots, or a sequence with one per slot."""
     rows: list[dict[str, Any]] = [{} for _ in range(num_envs)]
     for name in START_OPTIONS:
         value = options.get(name)
         if value is None:
             continue
-        values = [value] * num_envs if isinstance(value, str) else value
-        proper = isinstance(values, Sequence) and all(isinstance(each, str | None) for each in values)
+        kind, word = (Mapping, "mapping") if name == "perturbation" else (str, "text")
+        values = [value] * num_envs if isinstance(value, kind) else value
+        proper = isinstance(values, Sequence) and all(each is None or isinstance(each, kind) for each in values)
         if not proper or len(values) != num_envs:
             raise SimScaleError(
-                f"option {name!r} needs one text for all slots or {num_envs}, one per slot; got {value!r}"
+                f"option {name!r} needs one {word} for all slots or {num_envs}, one per slot; got {value!r}"
             )
         for row, each in zip(rows, values, strict=True):
             row[name] = each

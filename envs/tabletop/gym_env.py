@@ -66,7 +66,7 @@ class TaskEnv(gym.Env[Observation, NDArray[np.float32]]):
         """Entries of the info that stay the same during an episode."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
-        """Begin an episode; see `TaskVectorEnv.reset`. Options: "target" and "instruction", if the task has them."""
+        """Begin an episode. Options: "target", "instruction" and "perturbation"; see `TaskVectorEnv.reset`."""
         (seed,) = per_slot_seeds([seed], 1)
         super().reset(seed=None if seed is None else int(seed))
         start = Start(

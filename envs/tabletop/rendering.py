@@ -16,6 +16,7 @@ import sys
 import warnings
 import weakref
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from envs.tabletop.forks import SPAWN, never_destroy_in_forked_processes
 from envs.tabletop.names import CAMERAS, OVERVIEW
-from envs.tabletop.simulation import Simulation
+from envs.tabletop.simulation import Edits, Simulation
 from simscaleai.assets import asset_path
 from simscaleai.errors import SimScaleError
 
@@ -60,6 +61,7 @@ class SceneRenderer:
         _check_process()
         self._simulation = simulation
         self._data = mujoco.MjData(simulation.model)
+        self._edits: Edits = {}  # of the slot that was drawn last
         self._model = _video_model(simulation, size) if video else copy.deepcopy(simulation.model)
         self._model.vis.global_.offheight, self._model.vis.global_.offwidth = size
         self._scene, self._options = mujoco.MjvScene(self._model, maxgeom=10_000), mujoco.MjvOption()
@@ -95,12 +97,26 @@ class SceneRenderer:
         with self._context.as_current():
             for slot, views in pictures.items():
                 self._simulation.copy_data(slot, self._data)
+                self._dress(self._simulation.edits[slot])
                 for camera, picture in views.items():
                     view = self._cameras[camera]
                     mujoco.mjv_updateScene(self._model, self._data, self._options, None, view, everything, self._scene)
                     mujoco.mjr_render(self._rectangle, self._scene, self._resources)
                     mujoco.mjr_readPixels(picture, None, self._rectangle, self._resources)
                     picture[:] = np.flipud(picture)
+
+    def _dress(self, edits: Edits) -> None:
+        """Give the model the fields of `edits`, and restore all others."""
+        if edits is not self._edits:
+            for field in self._edits:
+                attrgetter(field)(self._model)[:] = attrgetter(field)(self._simulation.model)
+            for field, values in edits.items():
+                attrgetter(field)(self._model)[:] = values
+            self._edits = edits
+        if edits:
+            import mujoco
+
+            mujoco.mj_camlight(self._model, self._data)  # the data have the poses of the scene's cameras and lights
 
     def gl_name(self) -> str:
         """Return the name of the GL renderer. Two machines draw equal pictures only if their names are equal."""

@@ -10,9 +10,10 @@ import ctypes.util
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,21 @@ except (RuntimeError, AttributeError) as error:  # what mujoco and PyOpenGL rais
 
 MAX_ARM_SPEED = 100.0
 """A simulation whose arm or fingers are faster than this [rad/s, m/s] has diverged."""
+
+LOOKS = (
+    *("cam_pos", "cam_quat", "light_pos", "light_dir", "light_ambient", "light_diffuse", "light_specular", "mat_rgba"),
+    *("vis.headlight.ambient", "vis.headlight.diffuse", "vis.headlight.specular"),
+)
+"""Fields of a model that may differ between slots and change only how a slot looks."""
+PHYSICS = (
+    *("geom_size", "geom_aabb", "geom_rbound", "bvh_aabb", "geom_friction"),
+    *("body_mass", "body_inertia", "body_subtreemass", "body_invweight0"),
+    *("dof_invweight0", "dof_M0", "dof_length"),
+)
+"""Fields of a model that may differ between slots and change how a slot moves."""
+
+Edits = Mapping[str, NDArray[Any]]
+"""Name of each field of a model that differs from the scene, to all its values."""
 
 _ARM_DOFS = 9  # seven joints and two fingers come first in every scene
 _NOTHING, _VELOCITIES = int(mujoco.mjtStage.mjSTAGE_NONE), int(mujoco.mjtStage.mjSTAGE_VEL)  # stages to compute
@@ -89,6 +105,7 @@ class Simulation:
         marker_position: World position of the goal marker, (N, 3) [m], live view.
         sensordata: Sensor readings, (N, number of readings), read-only; see `sensor_column`.
         ee_position: World position of the point between the finger pads, (N, 3) [m], read-only.
+        edits: What differs from `model` in each slot; see `edit`.
         ee_rotation: Rotation matrix of the end effector (site `tool`), columns are its axes, (N, 3, 3), read-only.
     """
 
@@ -125,6 +142,8 @@ class Simulation:
         self.sensordata: NDArray[np.float64] = bind("sensordata")
         self._warning_counts: NDArray[np.int32] = self._batch.warning[:, :, 1]
         self.state_rows: NDArray[np.float64] = self._batch.state
+        self.edits: list[Edits] = [{}] * num_slots
+        self._own_values: dict[str, NDArray[Any]] = {}  # of each field of PHYSICS that a slot has changed, (N, …)
         self._process = os.getpid()
         if self.num_threads > 1:
             never_destroy_in_forked_processes(self)
@@ -177,6 +196,18 @@ class Simulation:
         """Set the simulations in `mask` to the model's default state. Then write their state and call `forward`."""
         self._check_process()
         self._batch.reset(ids=mask, stage=_NOTHING)
+
+    def edit(self, slot: int, edits: Edits) -> None:
+        """Give `slot` a model of its own, which differs from `model` in the fields of LOOKS and PHYSICS in `edits`.
+
+        Then write the state of the slot and call `forward`.
+        """
+        for field in edits:
+            if field in PHYSICS and field not in self._own_values:
+                self._own_values[field] = self._batch.expand(field)
+        for field, values in self._own_values.items():
+            values[slot] = edits.get(field, getattr(self.model, field))
+        self.edits[slot] = edits
 
     def restore(self, slots: NDArray[np.intp], states: NDArray[np.float64]) -> None:
         """Put the simulations `slots` into `states`, which are earlier rows of `state_rows`, (n, number of values)."""

@@ -14,6 +14,7 @@ from envs.slots import Begun, Slots, Start, Transition
 from envs.tabletop.controller import CartesianController
 from envs.tabletop.digests import profile_digest, scene_digest
 from envs.tabletop.names import ACTION, CAMERAS, CONTROL_HZ, ENVIRONMENT_STATE, FILM_CAMERAS, STATE
+from envs.tabletop.perturbations.perturbation import Perturbation, axes_of, read_perturbation
 from envs.tabletop.rendering import SceneRenderer
 from envs.tabletop.simulation import Simulation, load_scene
 from envs.tabletop.tasks.docstring import describe
@@ -21,8 +22,8 @@ from envs.tabletop.tasks.task import Task
 from simscaleai.contract import EnvSpec, ImageSize, Needs, Observation, check_needs, union_of_needs
 from simscaleai.errors import SimScaleError, UnknownNameError
 
-START_OPTIONS = ("target", "instruction")
-"""Options of a `Start`. Each value is a text, or None to draw it from the seed."""
+START_OPTIONS = ("target", "instruction", "perturbation")
+"""Options of a `Start`: two texts, or None to draw them from the seed; and a mapping, see `read_perturbation`."""
 
 
 def task_spec(env_id: str, task_class: type[Task], max_episode_steps: int | None = None) -> EnvSpec:
@@ -46,6 +47,7 @@ def task_spec(env_id: str, task_class: type[Task], max_episode_steps: int | None
         max_episode_steps=task_class.max_episode_steps if max_episode_steps is None else max_episode_steps,
         success=describe(getdoc(task_class) or "").success,
         has_instructions=True,
+        axes=axes_of(task_class.scene),
     )
 
 
@@ -111,6 +113,7 @@ class TaskSlots:
         self._renderers: dict[tuple[ImageSize, bool], SceneRenderer] = {}
         self._elapsed = np.zeros(num_slots, dtype=np.int64)
         self._running = np.zeros(num_slots, dtype=bool)
+        self._perturbations = np.full(num_slots, None, dtype=object)
         self._progress = np.zeros(num_slots)  # for the dense reward alone
 
     def _index(self, slots: Slots) -> Slots | slice:
@@ -120,21 +123,35 @@ class TaskSlots:
     # Episodes
 
     def reset(self, slots: Slots, starts: Sequence[Start]) -> list[Begun]:
-        """Begin an episode in each of `slots`. Options of a start: "target" and "instruction".
+        """Begin an episode in each of `slots`. Options of a start: "target", "instruction" and "perturbation".
 
         Raises:
             SimScaleError: If an option is unknown or its value is invalid. Then no episode runs in `slots`.
         """
         self._running[slots] = False
-        for start in starts:
-            if start.options:
-                _check_options(start.options)
+        self._perturb(slots, [self._read_perturbation(start) for start in starts])
         self.task.reset(slots, [start.seed for start in starts], [start.options for start in starts])
         self._elapsed[slots] = 0
         self._running[slots] = True
         self._measure_progress(slots)
         instructions, targets, stages = self.task.instructions, self.task.targets, self.task.stage()
         return [Begun(instructions[slot], {"target": targets[slot] or None}, stages[slot]) for slot in slots.tolist()]
+
+    def _read_perturbation(self, start: Start) -> Perturbation | None:
+        """Check the options of `start` and return its perturbation."""
+        if not start.options:
+            return None
+        _check_options(start.options)
+        return read_perturbation(self.spec.axes, start.seed, start.options.get("perturbation"))
+
+    def _perturb(self, slots: Slots, perturbations: Sequence[Perturbation | None]) -> None:
+        """Give each of `slots` the model of its perturbation; None for the nominal model."""
+        scene = self.simulation.scene
+        edits = [perturbation.edits(scene) if perturbation else {} for perturbation in perturbations]
+        for slot, perturbation, each in zip(slots.tolist(), perturbations, edits, strict=True):
+            if perturbation or self._perturbations[slot]:
+                self.simulation.edit(slot, each)
+                self._perturbations[slot] = perturbation
 
     def step(self, slots: Slots, actions: NDArray[np.floating[Any]]) -> Transition:
         """Advance `slots` by one control step.
@@ -217,7 +234,8 @@ class TaskSlots:
 
     def save(self, slots: Slots) -> dict[str, Any]:
         """Return everything that the future of the episodes in `slots` depends on, for `restore`. It can be pickled."""
-        return {"environment": self._identity(), "rows": [rows[slots] for rows in self._episode_arrays()]}
+        rows = [rows[slots] for rows in self._episode_arrays()]
+        return {"environment": self._identity(), "perturbations": self._perturbations[slots].tolist(), "rows": rows}
 
     def restore(self, slots: Slots, saved: Mapping[str, Any]) -> None:
         """Continue saved episodes in `slots`, bit for bit. These may be other slots, or slots of another object.
@@ -229,6 +247,7 @@ class TaskSlots:
             raise SimScaleError(f"expected a state of {self._identity()}, got one of {saved['environment']}")
         for rows, values in zip(self._episode_arrays(), saved["rows"], strict=True):
             rows[slots] = values
+        self._perturb(slots, saved["perturbations"])
         self.simulation.restore(slots, saved["rows"][0])
         self.task.measure()
         self._measure_progress(slots)
@@ -324,5 +343,5 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if name not in START_OPTIONS:
             raise UnknownNameError("start option", name, START_OPTIONS)
-        if not isinstance(value, str | None):
+        if name != "perturbation" and not isinstance(value, str | None):
             raise SimScaleError(f"expected a text as start option {name!r}, got {value!r}")

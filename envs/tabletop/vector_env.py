@@ -131,8 +131,9 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             seed: One seed for each slot, or an int s, which gives slot i the seed s + i. A slot without a seed draws
                 one from its own stream.
             options: "reset_mask" (N,) bool: the slots to reset, by default all. "target", "instruction": one value
-                for all slots, or one per slot (None: drawn from the seed); see the task. Options of other tools
-                are ignored.
+                for all slots, or one per slot (None: drawn from the seed); see the task. "perturbation": one mapping
+                for all slots, or one per slot, from the name of an axis of the scene to a magnitude, for example
+                {"light.intensity": 0.5}; see `read_perturbation`. Options of other tools are ignored.
 
         Returns:
             Observation (N, ...) and info. The rows of slots that were not reset stay as they were.

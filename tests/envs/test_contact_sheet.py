@@ -23,6 +23,24 @@ def test_the_contact_sheet_shows_every_environment(tmp_path, capsys):
             assert np.abs(row[: len(other)].astype(int) - other[: len(row)]).mean() > 1
 
 
+def test_the_sheet_of_perturbations_has_a_row_per_axis_and_a_column_per_level(tmp_path):
+    path = tmp_path / "sheet.png"
+    assert envs.__main__.main(["--contact-sheet", str(path), "--perturbations-of", "reach"]) == 0
+    sheet = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    axes = find_environment("reach").offer().axes
+    names = [axis.name for axis in axes]
+    rows = dict(zip(names, np.array_split(sheet[:-8], len(axes)), strict=True))
+    levels = np.array_split(rows["table.colour"][44:300, 8:], 6, axis=1)
+    changes = [np.abs(level - levels[0]).mean() for level in levels]
+    assert changes == sorted(changes)
+    assert changes[5] > 20
+
+
+def test_a_sheet_of_perturbations_needs_a_file(capsys):
+    assert envs.__main__.main(["--perturbations-of", "reach"]) == 2
+    assert "add --contact-sheet FILE.png" in capsys.readouterr().err
+
+
 def test_an_environment_that_cannot_be_filmed_is_left_out(tmp_path):
     spec = EnvSpec(
         env_id="Test/Blind-v0",

@@ -1,0 +1,1 @@
+"""Perturbations of the scene: physical changes of one episode's looks, dynamics or start."""
