@@ -47,8 +47,6 @@ class SceneAxis:
 
     axis: Axis
     """Name, unit and levels."""
-    limit: float
-    """Largest magnitude that is possible, in the unit of the axis."""
     fits: Fits
     """Whether a scene has what the axis changes."""
     change_model: ChangeModel | None = None
@@ -84,8 +82,8 @@ def changes_model(
     """Declare the function below as an axis that changes the model of a slot; see `Axis` and `SceneAxis`."""
 
     def declare(function: ChangeModel) -> ChangeModel:
-        axis = _axis(name, unit, magnitudes, changes, is_signed, function)
-        AXES[name] = SceneAxis(axis, limit, fits, change_model=function)
+        axis = _axis(name, unit, magnitudes, limit, changes, is_signed, function)
+        AXES[name] = SceneAxis(axis, fits, change_model=function)
         return function
 
     return declare
@@ -97,13 +95,23 @@ def changes_start(
     """Declare the function below as an axis that changes how an episode starts; see `Axis` and `SceneAxis`."""
 
     def declare(function: ChangeStart) -> ChangeStart:
-        axis = _axis(name, unit, magnitudes, "physics", False, function)
-        AXES[name] = SceneAxis(axis, limit, fits, change_start=function)
+        axis = _axis(name, unit, magnitudes, limit, "physics", False, function)
+        AXES[name] = SceneAxis(axis, fits, change_start=function)
         return function
 
     return declare
 
 
-def _axis(name: str, unit: str, magnitudes: Magnitudes, changes: Changes, is_signed: bool, function: object) -> Axis:
+def _axis(
+    name: str, unit: str, magnitudes: Magnitudes, limit: float, changes: Changes, is_signed: bool, function: object
+) -> Axis:
     summary = (getdoc(function) or "").partition("\n\n")[0].replace("\n", " ")
-    return Axis(name=name, unit=unit, magnitudes=magnitudes, changes=changes, is_signed=is_signed, summary=summary)
+    return Axis(
+        name=name,
+        unit=unit,
+        magnitudes=magnitudes,
+        changes=changes,
+        is_signed=is_signed,
+        summary=summary,
+        limit=limit,
+    )

@@ -15,7 +15,7 @@ from envs.tabletop.perturbations import cameras, colours, lights  # noqa: F401  
 from envs.tabletop.perturbations.axes import AXES, Scene, SceneAxis
 from envs.tabletop.simulation import LOOKS, PHYSICS, Edits, load_scene
 from simscaleai.errors import SimScaleError, UnknownNameError
-from simscaleai.perturbation import Axis
+from simscaleai.perturbation import Axis, Magnitude, axis_stream, with_direction
 
 if TYPE_CHECKING:
     from envs.tabletop.tasks.task import Task
@@ -27,8 +27,8 @@ class Perturbation:
 
     seed: int
     """Seed of the episode, from which all directions are drawn."""
-    magnitudes: Mapping[str, float | str]
-    """Name of each axis to its magnitude, not 0. A text with a sign, such as "+15", fixes the direction."""
+    magnitudes: Mapping[str, Magnitude]
+    """Name of each axis to its magnitude, not 0."""
 
     def edits(self, scene: str) -> Edits:
         """Return what the perturbation changes in the model of `scene`: the new values of each changed field."""
@@ -56,13 +56,8 @@ class Perturbation:
         for name, axis in AXES.items():
             if name in self.magnitudes:
                 stream = axis_stream(self.seed, name)
-                found.append((axis, _signed(axis.axis, self.magnitudes[name], stream), stream))
+                found.append((axis, with_direction(axis.axis, self.magnitudes[name], stream), stream))
         return found
-
-
-def axis_stream(seed: int, name: str) -> np.random.Generator:
-    """Return the random stream of the axis `name` in the episode `seed`. It is independent of all other streams."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=tuple(name.encode()))))
 
 
 def axes_of(scene: str) -> tuple[Axis, ...]:
@@ -77,9 +72,7 @@ def read_perturbation(axes: tuple[Axis, ...], seed: int, given: object) -> Pertu
     Args:
         axes: Axes of the environment.
         seed: Seed of the episode.
-        given: Mapping from the name of an axis to a magnitude in its unit. A number above 0 lets the seed draw the
-            direction. For a signed axis, a negative number or a text with a sign ("+15", "-15") fixes the direction.
-            0 changes nothing.
+        given: Mapping from the name of an axis to a magnitude in its unit; see `Magnitude`. 0 changes nothing.
 
     Raises:
         UnknownNameError: If the environment has no such axis.
@@ -101,7 +94,7 @@ def read_perturbation(axes: tuple[Axis, ...], seed: int, given: object) -> Pertu
 def _check(axis: Axis, magnitude: object) -> None:
     """Raise `SimScaleError` unless `magnitude` is a number or a text with a sign, and possible for `axis`."""
     amount = _number(magnitude)
-    most = AXES[axis.name].limit
+    most = math.inf if axis.limit is None else axis.limit
     least = -most if axis.is_signed else 0.0
     proper = not isinstance(magnitude, str) or (axis.is_signed and magnitude.strip()[:1] in ("+", "-"))
     if not (proper and least <= amount <= most):
@@ -120,12 +113,3 @@ def _number(magnitude: object) -> float:
         return float(magnitude)
     except ValueError:
         return math.nan
-
-
-def _signed(axis: Axis, magnitude: float | str, stream: np.random.Generator) -> float:
-    """Return the magnitude with its sign, which `stream` draws if the axis has two directions and none is given."""
-    if not axis.is_signed:
-        return float(magnitude)
-    drawn = (1.0, -1.0)[int(stream.integers(2))]  # drawn in any case, so that what follows in the stream stays the same
-    is_fixed = isinstance(magnitude, str) or magnitude < 0
-    return float(magnitude) if is_fixed else drawn * float(magnitude)
