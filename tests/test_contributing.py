@@ -57,11 +57,8 @@ def test_the_recipes_work(tmp_path):
     assert 0.3 < float(height[1]) <= 0.35  # the last look is before the last step
 
 
-TO_COME = {"envs/tabletop/perturbations.py"}
-
-
 def test_the_files_that_it_names_exist():
     tables, _, _ = TEXT.partition("## Recipes")
     named = set(re.findall(r"`([\w.]+(?:/[\w.]+)+/?)`", tables))
     assert len(named) > 20
-    assert {name for name in named if not (ROOT / name).exists()} == TO_COME
+    assert {name for name in named if not (ROOT / name).exists()} == set()
