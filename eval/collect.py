@@ -36,6 +36,8 @@ from eval.execution.watchdog import Watchdog
 from eval.execution.worker import TIMEOUT_SECONDS
 from eval.observers.dataset import DatasetIndex, finished_results, is_worth_keeping
 from eval.observers.progress import Progress
+from eval.probing.perturbations import parse_perturbations
+from eval.probing.probe_axes import axes_of, check_effects
 from eval.runs.provenance import fingerprint
 from eval.runs.record import Summary
 from eval.runs.summary import summarise
@@ -92,6 +94,10 @@ class CollectConfig:
     """Policy that labels; any --model of eval.rollout, usually scripted. The label of a step is then the action of the
     expert in the state that --model reached (DAgger), and all episodes are kept. By default --model labels its own
     actions."""
+    perturb: tuple[str, ...] = ()
+    """Perturb the episodes, as in eval.rollout: light=3, camera.azimuth=15deg. A range of levels draws the magnitude of
+    each axis anew for every episode, from its seed: light=0..3. The dataset stores what the environment shows; probes
+    change only what --model gets and does."""
     keep_failures: bool = False
     """Also keep episodes without success."""
     quiet: bool = False
@@ -140,6 +146,9 @@ def collect(config: CollectConfig) -> Collected:
         SimScaleError: If the configuration is wrong, or does not fit the dataset to resume.
     """
     plan, folder = config.plan(), config.output
+    axes = axes_of(find_environment(config.env).offer())
+    perturbations = parse_perturbations(config.perturb, axes, allow_ranges=True)
+    plan = perturbations.planned(plan)
     if folder is None:
         raise PlanError("expected --output with the folder to write to, or --verify with a dataset to check")
     if config.resume and folder.is_dir():
@@ -149,6 +158,7 @@ def collect(config: CollectConfig) -> Collected:
     job = _job(config, folder.absolute(), len(plan))
     with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
         demonstrators = job.build_demonstrators()
+        check_effects(perturbations.axes, [demonstrators.policy.needs, job.recorded])
         job = replace(job, identities=demonstrators.identities)
         # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
         slots = 1 if config.workers > 1 else job.num_envs
@@ -209,6 +219,7 @@ def _provenance(config: CollectConfig, demonstrators: Demonstrators, machine: di
         "seed": config.seed,
         "keep_failures": config.keep_failures,
         "fingerprint": machine,
+        **({"perturb": config.perturb} if config.perturb else {}),
     }
 
 

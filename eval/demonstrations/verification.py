@@ -149,12 +149,16 @@ class _Replay:
             self.fingerprint = self.fingerprint or fingerprint(env.fingerprint())
             comparison = _Comparison(self.folder, self.dataset, needs, self.differences)
             policy = _StoredActions(comparison.stored_actions, env.spec.action.size)
-            plan = [EpisodeSpec(number, int(self.dataset.episodes[number].metadata["seed"])) for number in episodes]
+            plan = [self._spec(number) for number in episodes]
             shown = [Progress(len(self.dataset.episodes), earlier=self.results)] if self.progress else []
             self.results += rollout(env, policy, plan, [comparison, *shown])
         finally:
             with logged("closing the environment"):
                 env.close()
+
+    def _spec(self, number: int) -> EpisodeSpec:
+        stored = self.dataset.episodes[number].metadata
+        return EpisodeSpec(number, int(stored["seed"]), perturbation=stored.get("perturbation"))
 
     def _make_environment(self, needs: Needs, num_slots: int) -> SlotEnv:
         try:

@@ -19,6 +19,7 @@ from eval.execution.assembly import build_environment, build_policy, closing
 from eval.execution.worker import WorkerJob
 from eval.observers.dataset import EpisodeRecorder
 from eval.probing.action_noise import DisplacementNoise
+from eval.probing.probe_axes import perturbation_probes
 from policies.base import Policy
 from simscaleai.contract import EnvSpec, Needs
 from simscaleai.errors import SimScaleError, UnknownNameError
@@ -103,7 +104,8 @@ class CollectJob(WorkerJob):
         pulse: Pulse | None = None,
     ) -> list[EpisodeResult]:
         """Run the episodes of `plan`. The first of `observers` must be the recorder."""
-        probes = [DisplacementNoise(self.action_noise, env.spec.action)] if self.action_noise else []
+        noise = [DisplacementNoise(self.action_noise, env.spec.action)] if self.action_noise else []
+        probes = [*perturbation_probes(demonstrators.policy.needs, env.spec), *noise]
         return rollout(
             env,
             demonstrators.policy,
