@@ -16,6 +16,7 @@ from typing import Any
 
 from envs.registration import find_environment
 from envs.slots import SlotEnv
+from eval.demonstrations.phrasings import Phrasings, with_phrasings
 from eval.demonstrations.verification import verify_dataset
 from eval.episodes.observer import Observer
 from eval.episodes.plan import (
@@ -87,6 +88,9 @@ class CollectConfig:
     """Cameras to store; by default all cameras of the environment. The flag without a name stores no images."""
     image_size: int = 64
     """Height and width of the stored images [px]."""
+    phrasings: Phrasings = "task"
+    """Wordings of the instructions: those of the task, or "grammar" for many thousands, drawn from the seed, so that a
+    policy learns to understand wordings that it was not trained on. For pick-place and pick-place-language."""
     action_noise: float = 0.0
     """Standard deviation of the noise that is added to the executed action, except to the gripper, in units of the
     action. The stored label stays the action before noise, so that a learner sees how to recover."""
@@ -156,6 +160,7 @@ def collect(config: CollectConfig) -> Collected:
             remove_partial_files(folder)
     _check_output(folder, resume=config.resume)  # before time is spent on loading
     job = _job(config, folder.absolute(), len(plan))
+    plan = with_phrasings(plan, job.env_id, config.phrasings)
     with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
         demonstrators = job.build_demonstrators()
         check_effects(perturbations.axes, [demonstrators.policy.needs, job.recorded])
@@ -220,6 +225,7 @@ def _provenance(config: CollectConfig, demonstrators: Demonstrators, machine: di
         "keep_failures": config.keep_failures,
         "fingerprint": machine,
         **({"perturb": config.perturb} if config.perturb else {}),
+        **({} if config.phrasings == "task" else {"phrasings": config.phrasings}),
     }
 
 

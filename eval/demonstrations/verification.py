@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from envs.registration import Registration, find_environment
 from envs.slots import Begun, SlotEnv
+from eval.demonstrations.phrasings import with_phrasings
 from eval.episodes.faults import logged
 from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer, Step
@@ -149,7 +150,8 @@ class _Replay:
             self.fingerprint = self.fingerprint or fingerprint(env.fingerprint())
             comparison = _Comparison(self.folder, self.dataset, needs, self.differences)
             policy = _StoredActions(comparison.stored_actions, env.spec.action.size)
-            plan = [self._spec(number) for number in episodes]
+            specs = [self._spec(number) for number in episodes]
+            plan = with_phrasings(specs, self.registration.env_id, self.dataset.provenance[0].get("phrasings", "task"))
             shown = [Progress(len(self.dataset.episodes), earlier=self.results)] if self.progress else []
             self.results += rollout(env, policy, plan, [comparison, *shown])
         finally:

@@ -281,6 +281,7 @@ def test_a_file_in_place_of_the_folder_is_left_alone(capsys):
         (["--image-size", "0", "--cameras", "front"], "expected an --image-size of at least 1 px, got 0"),
         (["--cameras", "front", "front"], "expected each of --cameras once"),
         (["--cameras", "fornt"], "Did you mean 'front'?"),
+        (["--phrasings", "grammar"], "--phrasings grammar is for pick-place and pick-place-language, not for SimScale"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(capsys, workdir, flags, text):
@@ -288,6 +289,22 @@ def test_mistakes_are_one_line_and_leave_nothing(capsys, workdir, flags, text):
     (line,) = capsys.readouterr().err.splitlines()
     assert text in line
     assert not Path("d").exists()
+
+
+@pytest.mark.parametrize("env", ["pick-place", "pick-place-language"])
+def test_instructions_of_the_grammar_are_recorded_and_verified(env):
+    flags = ["--env", env, "--episodes", "6", "--cameras"]
+    assert collect.main([*flags, "--phrasings", "grammar", "--output", "d"]) == 0
+    assert collect.main([*flags, "--output", "plain"]) == 0
+    dataset, plain = Dataset("d"), Dataset("plain")
+    assert dataset.provenance[0]["phrasings"] == "grammar"
+    assert "phrasings" not in plain.provenance[0]
+    for number, (told, otherwise) in enumerate(zip(dataset.episodes, plain.episodes, strict=True)):
+        assert told.metadata["target"] == otherwise.metadata["target"]
+        assert told.metadata["target"] in told.metadata["instruction"].split()
+        assert told.metadata["instruction"] != otherwise.metadata["instruction"]
+        np.testing.assert_array_equal(dataset.episode(number)["action"], plain.episode(number)["action"])
+    assert verify_dataset(Path("d"), progress=False).differences == {}
 
 
 def test_a_collection_that_kept_nothing_is_no_success(capsys):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from envs.tabletop.controller import NUM_JOINTS, CartesianController
 from envs.tabletop.simulation import Simulation
+from envs.tabletop.tasks.grammar import draw_sentence
 from envs.tabletop.tasks.task import (
     ARM_FEATURES,
     Task,
@@ -125,6 +126,11 @@ class PickPlace(Task):
     def phrase(cls, target: str, seed: int) -> str:
         """Return an instruction to move the cube `target`. The wording may depend on `seed`."""
         return f"pick up the {target} cube and place it on the goal"
+
+    @classmethod
+    def phrase_by_grammar(cls, target: str, seed: int) -> str:
+        """Return an instruction to move the cube `target` that the grammar forms, drawn from the seed."""
+        return draw_sentence(episode_stream(seed, "grammar")).format(colour=target)
 
     def clear_history(self, mask: NDArray[np.bool_]) -> None:
         """Clear milestones, drops and lifts."""

@@ -13,7 +13,7 @@ from envs.tabletop.controller import NUM_JOINTS, CartesianController
 from envs.tabletop.simulation import Simulation
 from simscaleai.contract import Feature, Layout
 
-_STREAMS = ("arm", "places", "yaws", "colours", "goal", "target", "phrasing")
+_STREAMS = ("arm", "places", "yaws", "colours", "goal", "target", "phrasing", "grammar")
 
 ARM_FEATURES = (
     Feature("joint_positions", 7, "rad", "joint"),
