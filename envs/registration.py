@@ -2,56 +2,35 @@
 
 Code in this process registers an environment with `register_environment`. Another package offers an environment
 through an entry point of the group `simscaleai.envs`. The name of the entry point is the short name of the environment.
-Its object is a `Registration`, or a function without arguments that returns a `Registration`. The object is loaded when
-a caller looks up this name or lists all environments.
+Its object is a `Registration`, or a function that returns a `Registration` or a `gymnasium.Env`. The object is loaded
+when a caller looks up this name or lists all environments. Names with a colon, such as `gym:Pendulum-v1`, need no
+registration, see `envs.foreign.gymnasium_env`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from typing import Any
 
-from envs.slots import SlotEnv
-from simscaleai.contract import EnvSpec, Needs
+from envs.choices import Choices
+from envs.entry import MakeSlots, Registration
 from simscaleai.errors import SimScaleError, UnknownNameError
 from simscaleai.extensions.entry_points import entry_point_names, load_entry_point
 
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "MakeSlots",
+    "Registration",
+    "environment_names",
+    "find_environment",
+    "register_environment",
+    "registrations",
+    "unusable_environments",
+]
+
 ENTRY_POINT_GROUP = "simscaleai.envs"
 """Group of the entry points through which other packages offer environments."""
-
-
-class MakeSlots(Protocol):
-    """Function that makes an environment."""
-
-    def __call__(
-        self, num_slots: int, needs: Needs, terminate_on_success: bool, max_episode_steps: int | None
-    ) -> SlotEnv:
-        """Make `num_slots` slots whose observations hold the keys of `needs`.
-
-        Args:
-            num_slots: Number of slots, at least 1.
-            needs: Vectors and cameras to observe.
-            terminate_on_success: Whether an episode ends at its first success.
-            max_episode_steps: Time limit in control steps; None for the limit of the specification.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Registration:
-    """The names of one environment, and the functions that describe and make it."""
-
-    name: str
-    """Short name, as in `--env reach`."""
-    env_id: str
-    """Full id with its version, for example "SimScale/Reach-v0"."""
-    offer: Callable[[], EnvSpec]
-    """Function that returns the specification. It should be fast, since lists of environments call it."""
-    make: MakeSlots
-    """Function that makes the environment."""
-    summary: str = ""
-    """The task in one sentence, for lists of environments."""
 
 
 _REGISTERED: dict[str, Registration] = {}
@@ -76,21 +55,23 @@ def register_environment(registration: Registration) -> None:
 def find_environment(name: str) -> Registration:
     """Return the registration of the environment with this short name or id.
 
-    The id may have the prefix "envs:", which `gym.make` needs.
+    The id may have the prefix "envs:", which `gym.make` needs. After a "?" there may be choices, see `Choices`.
 
     Raises:
         UnknownNameError: If no environment has this name or id.
-        SimScaleError: If several environments have this name or id, or its entry point cannot be used.
+        SimScaleError: If several environments have this name or id, its entry point cannot be used, or there is
+            nothing to choose about it.
     """
-    name = name.removeprefix("envs:")
-    for registration in _REGISTERED.values():
-        if registration.env_id == name:
-            return registration
-    if name in entry_point_names(ENTRY_POINT_GROUP):
-        return _load(name)
-    if name in _REGISTERED:
-        return _REGISTERED[name]
-    return _find_by_id(name)
+    name, _, query = name.removeprefix("envs:").partition("?")
+    registration, choices = _find(name), Choices.parse(query)
+    if not query:
+        return registration
+    if registration.choose is None:
+        raise SimScaleError(
+            f"{name} has its own success rule and time limit, and no options; leave out --success, "
+            "--max-episode-steps and --env-option"
+        )
+    return registration.choose(choices)
 
 
 def environment_names() -> dict[str, str]:
@@ -106,6 +87,21 @@ def registrations() -> list[Registration]:
 def unusable_environments() -> dict[str, str]:
     """Return the reason why each unusable entry point cannot be used, by the name of the entry point."""
     return _load_all()[1]
+
+
+def _find(name: str) -> Registration:
+    for registration in _REGISTERED.values():
+        if registration.env_id == name:
+            return registration
+    if name in entry_point_names(ENTRY_POINT_GROUP):
+        return _load(name)
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    if ":" in name:
+        from envs.foreign.gymnasium_env import find_gymnasium_env
+
+        return find_gymnasium_env(name)
+    return _find_by_id(name)
 
 
 def _find_by_id(env_id: str) -> Registration:
@@ -146,11 +142,7 @@ def _load(name: str) -> Registration:
             f"two environments are called {name!r}: {ours}, and {origin} of another package; "
             f"ask for the first by its id {ours!r}, or uninstall the other package"
         )
-    loaded = load_entry_point(ENTRY_POINT_GROUP, name)
-    registration = loaded if isinstance(loaded, Registration) else _call(loaded, origin)
-    if not isinstance(registration, Registration):
-        got = type(registration).__name__
-        raise SimScaleError(f"expected a Registration, or a function that returns one, as {origin}, got {got}")
+    registration = _registration(name, load_entry_point(ENTRY_POINT_GROUP, name), origin)
     if registration.name != name:
         raise SimScaleError(f"expected a Registration named {name!r} as {origin}, got {registration.name!r}")
     taken = [other.name for other in _REGISTERED.values() if other.env_id == registration.env_id]
@@ -161,7 +153,30 @@ def _load(name: str) -> Registration:
     return registration
 
 
-def _call(factory: Callable[[], object], origin: str) -> object:
+@lru_cache
+def _registration(name: str, loaded: Any, origin: str) -> Registration:
+    """Return what the object `loaded` of an entry point registers. The result is kept, since making it may take long.
+
+    Raises:
+        SimScaleError: If it registers nothing.
+    """
+    if isinstance(loaded, Registration):
+        return loaded
+    made = _call(loaded, origin)
+    if isinstance(made, Registration):
+        return made
+    from envs.foreign.gymnasium_env import is_gymnasium_env, register_factory
+
+    if not is_gymnasium_env(made):
+        raise SimScaleError(
+            f"expected a Registration, or a function that returns one or a gymnasium.Env, as {origin}, "
+            f"got {type(made).__name__}"
+        )
+    made.close()
+    return register_factory(name, loaded)
+
+
+def _call(factory: Callable[[], Any], origin: str) -> Any:
     try:
         return factory()
     except (Exception, SystemExit) as error:

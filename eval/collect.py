@@ -44,6 +44,7 @@ from eval.runs.record import Summary
 from eval.runs.summary import summarise
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command, shape_text
 from eval.terminal.console import Console, rows_text
+from eval.terminal.environment import EnvironmentFlags
 from eval.terminal.figures import summary_rows
 from eval.terminal.flags import command_line
 from simscaleai.command_line import raise_at_interrupt
@@ -55,7 +56,7 @@ PROGRAM = "python -m eval.collect"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectConfig:
+class CollectConfig(EnvironmentFlags):
     """Collect demonstrations of a task into a dataset for `simscaleai.train`, or check a dataset."""
 
     output: Path | None = None
@@ -63,8 +64,6 @@ class CollectConfig:
     verify: Path | None = None
     """Collect nothing. Replay every episode of the dataset in this folder and compare it, bit for bit, with what is
     stored. The exit code is 1 if an episode differs."""
-    env: str = "pick-place"
-    """Environment: a name that `python -m envs` lists, or a full id."""
     episodes: int = 500
     """Number of episodes to run. Failed episodes are not kept."""
     model: str = "scripted"
@@ -198,7 +197,7 @@ def _collect(
 
 
 def _job(config: CollectConfig, folder: Path, episodes: int) -> CollectJob:
-    registration = find_environment(config.env)
+    registration = find_environment(config.environment)
     return CollectJob(
         num_envs=min(config.num_envs, episodes),
         terminate_on_success=True,

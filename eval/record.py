@@ -31,6 +31,7 @@ from eval.observers.progress import Progress
 from eval.runs.media_paths import video_paths
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console
+from eval.terminal.environment import EnvironmentFlags
 from policies.base import Policy
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.contract import EnvSpec
@@ -50,7 +51,7 @@ _WALL_FILE = "wall.mp4"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordConfig:
+class RecordConfig(EnvironmentFlags):
     """Film a policy: one video for each seed, or one wall of many episodes."""
 
     model: str
@@ -59,8 +60,6 @@ class RecordConfig:
     """Folder for the MP4 files, new or empty. For one seed or a wall, it may be a file that ends in .mp4 or .gif."""
     checkpoint: Path | None = None
     """Folder with the weights of --model; by default the shipped ones."""
-    env: str = "pick-place"
-    """Environment: a name that `python -m envs` lists, or a full id."""
     seeds: tuple[int, ...] = ()
     """Seeds of the episodes; by default 0, 1, 2, and for a wall one seed per tile, from 0."""
     cameras: tuple[str, ...] = ()
@@ -125,7 +124,7 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     Raises:
         SimScaleError: If the configuration is wrong, or the environment cannot be filmed.
     """
-    registration = find_environment(config.env)
+    registration = find_environment(config.environment)
     filming = _check(config, registration.offer())
     with chdir("."):  # the user's working directory afterwards, wherever the policy goes
         policy = build_policy(config.model, config.checkpoint, filming.spec)

@@ -34,6 +34,7 @@ from eval.runs.reading import read_run
 from eval.runs.record import RECORD_FILE, RunRecord
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command, shape_text
 from eval.terminal.console import Console, Row, rows_text
+from eval.terminal.environment import EnvironmentFlags
 from eval.terminal.figures import moved_object_text, overlap_text, smallest_difference_text, summary_rows
 from eval.terminal.flags import Points, command_line
 from policies.options import parse_options
@@ -56,19 +57,17 @@ _EXCLUDES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RolloutConfig:
+class RolloutConfig(EnvironmentFlags):
     """Evaluate a policy: run episodes, print the success rate with its interval, write a record."""
 
     model: str | None = None
     """Policy to evaluate: bc, vla, scripted, random, zero, a shipped checkpoint by name, a checkpoint folder, or
-    module:attribute."""
+    module:function or file.py:function, which takes an observation and returns an action."""
     checkpoint: Path | None = None
     """Folder with the weights of --model; by default the shipped ones."""
     policy_option: tuple[str, ...] = ()
     """Options of the policy, each NAME=VALUE. Every policy has n_action_steps (actions of a chunk to execute before the
     policy is asked again) and ensemble_decay (average overlapping chunks instead)."""
-    env: str = "pick-place"
-    """Environment: reach, pick-place, pick-place-language, the name of another registered one, or a full id."""
     episodes: int | None = None
     """Number of episodes, by default 50. With --until-width or --until-decided, the largest number. Ignored if --seeds
     is given."""
@@ -181,9 +180,9 @@ def run(config: RolloutConfig) -> RunRecord:
         model=model,
         checkpoint=config.checkpoint,
         options=parse_options(config.policy_option),
-        env=config.env,
+        env=config.environment,
         interventions=parse_interventions(config.intervene),
-        perturbations=parse_perturbations(config.perturb, axes_of(find_environment(config.env).offer())),
+        perturbations=parse_perturbations(config.perturb, axes_of(find_environment(config.environment).offer())),
         num_envs=config.num_envs or 0,
         terminate_on_success=config.terminate_on_success,
         timeout=config.timeout,

@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +35,7 @@ from eval.statistics.percentage import points_text
 from eval.statistics.rates import Interval, wilson
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console, rows_text
+from eval.terminal.environment import EnvironmentFlags
 from eval.terminal.flags import command_line
 from policies.base import Policy
 from simscaleai.command_line import raise_at_interrupt
@@ -46,13 +47,11 @@ PROGRAM = "python -m eval.validate"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidateConfig:
+class ValidateConfig(EnvironmentFlags):
     """Choose the best of several checkpoints on validation seeds, then score it on fresh ones."""
 
     checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL MODEL [MODEL …]")]
     """Policies to choose from; each is any --model of eval.rollout."""
-    env: str = "pick-place"
-    """Environment: a short name or a full id."""
     episodes: int = DEFAULT_EPISODES
     """Number of episodes of each run."""
     num_envs: int | None = None
@@ -88,7 +87,7 @@ class ValidateConfig:
         """Return the configuration of one run."""
         return RolloutConfig(
             model=model,
-            env=self.env,
+            **{field.name: getattr(self, field.name) for field in fields(EnvironmentFlags)},
             episodes=self.episodes,
             seed=seed,
             num_envs=self.num_envs,
@@ -193,7 +192,7 @@ def _conditions(config: ValidateConfig) -> dict[str, Any]:
     return {
         "checkpoints": list(config.checkpoints),
         "identities": identities,
-        "environment": find_environment(config.env).env_id,
+        "environment": find_environment(config.environment).env_id,
         "episodes": config.episodes,
         "terminate_on_success": config.terminate_on_success,
     }
@@ -203,7 +202,7 @@ def _conditions(config: ValidateConfig) -> dict[str, Any]:
 def _policy(config: ValidateConfig, model: str) -> Iterator[Policy]:
     """Yield the policy `model`, and close it. It may change the working directory within the block only."""
     with chdir("."):
-        policy = build_policy(model, None, find_environment(config.env).offer())
+        policy = build_policy(model, None, find_environment(config.environment).offer())
         try:
             yield policy
         finally:

@@ -33,7 +33,9 @@ def make_policy(
     * the name of a policy without weights ("scripted", "random", …), or of an entry point;
     * the name of a model ("bc", "vla"), which runs `checkpoint`, by default a shipped checkpoint of this model;
     * the name of a shipped checkpoint, or a checkpoint folder;
-    * "module:attribute", a callable that takes an `EnvSpec` and returns a policy, or the model class of `checkpoint`.
+    * "module:attribute" or "file.py:attribute": a function that takes an observation and returns an action, a class
+      with `reset` and `act` (see `policies.foreign.agents`), a callable that takes an `EnvSpec` and returns a policy,
+      or the model class of `checkpoint`.
 
     Args:
         model: See above.
@@ -53,8 +55,8 @@ def make_policy(
         policy = build_from_factory(model, factory, spec, values)
         return identified(model, policy, module or type(policy).__module__)
     if checkpoint is None and ":" in model and not Path(model).exists():
-        policy = build_from_factory(model, find_factory(model), spec, values)
-        return identified(model, policy, model.partition(":")[0])
+        factory, module = find_factory(model)
+        return identified(model, build_from_factory(model, factory, spec, values), module)
     return _learned_policy(model, checkpoint, spec, values)
 
 
@@ -70,7 +72,10 @@ def _named_factory(model: str) -> tuple[PolicyFactory, str]:
     """Return the factory of the policy `model`, and the name of its module; "" for a built-in policy."""
     if model in BUILT_IN:
         return BUILT_IN[model], ""
-    factory: PolicyFactory = load_entry_point(ENTRY_POINTS, model)
+    from policies.foreign.agents import agent_factory
+
+    loaded = load_entry_point(ENTRY_POINTS, model)
+    factory: PolicyFactory = agent_factory(model, loaded) or loaded
     return factory, entry_point_names(ENTRY_POINTS)[model].partition(":")[0].strip()
 
 

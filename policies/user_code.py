@@ -18,18 +18,23 @@ PolicyFactory = Callable[..., Policy]
 """Callable that takes the specification of an environment (`EnvSpec`) and options by keyword, and returns a policy."""
 
 
-def find_factory(name: str) -> PolicyFactory:
-    """Import and return the callable `name`, which has the form "module:attribute".
+def find_factory(name: str) -> tuple[PolicyFactory, str]:
+    """Import what `name` stands for, and return a callable that makes the policy, and the name of its module.
+
+    `name` is "module:attribute" or "file.py:attribute". The attribute is a callable that takes an `EnvSpec` and returns
+    a policy, or a user's function or class, see `policies.foreign.agents`.
 
     Raises:
-        SimScaleError: If the attribute cannot be imported, or is not callable.
+        SimScaleError: If the attribute cannot be imported, or makes no policy.
     """
-    factory, _ = load_attribute("policy", name)
-    if not callable(factory):
-        got = type(factory).__name__
+    from policies.foreign.agents import agent_factory
+
+    value, module = load_attribute("policy", name)
+    if not callable(value):
+        got = type(value).__name__
         raise SimScaleError(f"{name!r} does not make a policy: expected a callable that returns one, got {got}")
-    made: PolicyFactory = factory
-    return made
+    factory: PolicyFactory = agent_factory(name, value) or value
+    return factory, module
 
 
 def build_from_factory(name: str, factory: PolicyFactory, spec: EnvSpec, options: Mapping[str, Any]) -> Policy:

@@ -6,10 +6,8 @@ All derived values of the batch are current after `step`, which computes kinemat
 
 from __future__ import annotations
 
-import ctypes.util
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -18,23 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.gl_backend import choose_gl_backend
 from envs.tabletop.forks import SPAWN, never_destroy_in_forked_processes
 from envs.tabletop.names import CONTROL_HZ
 from simscaleai.assets import asset_path
 from simscaleai.errors import SimScaleError
 
-
-def _choose_gl_backend() -> None:
-    """Set MUJOCO_GL to EGL, or else OSMesa, on a Linux machine without a display."""
-    if "MUJOCO_GL" in os.environ or not sys.platform.startswith("linux") or os.environ.get("DISPLAY"):
-        return
-    for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
-        if ctypes.util.find_library(library):
-            os.environ["MUJOCO_GL"] = backend
-            return
-
-
-_choose_gl_backend()  # mujoco reads MUJOCO_GL when it is imported
+choose_gl_backend()  # mujoco reads MUJOCO_GL when it is imported
 try:
     import mujoco
     import mujoco.batch

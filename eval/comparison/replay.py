@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from eval.runs.record import Settings
 from eval.runs.run import Run
 
 _PROGRAM = ["python", "-m", "eval.rollout"]
@@ -18,7 +19,7 @@ def replay_command(run: Run, seeds: Sequence[int]) -> str:
         words += ["--checkpoint", policy.checkpoint]
     if settings.policy_option:
         words += ["--policy-option", *settings.policy_option]
-    words += ["--env", settings.env]
+    words += ["--env", settings.env, *_environment_words(settings)]
     if not settings.terminate_on_success:
         words.append("--no-terminate-on-success")
     if settings.intervene:
@@ -26,6 +27,13 @@ def replay_command(run: Run, seeds: Sequence[int]) -> str:
     if settings.perturb:
         words += ["--perturb", *settings.perturb]
     return shlex.join([*words, "--seeds", *map(str, seeds)])
+
+
+def _environment_words(settings: Settings) -> list[str]:
+    words = ["--success", settings.success] if settings.success is not None else []
+    words += ["--env-option", *settings.env_option] if settings.env_option else []
+    limit = settings.max_episode_steps
+    return words + (["--max-episode-steps", str(limit)] if limit is not None else [])
 
 
 def replay_both(a: Run, b: Run, seeds: Sequence[int]) -> dict[str, str]:

@@ -236,7 +236,8 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     check_effects(job.perturbations.axes, [policy.needs])
     plan = replace(plan, specs=job.perturbations.planned(job.interventions.planned(plan.specs, spec.env_id)))
     _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
-    slots = _slots(job.num_envs, plan, workers, with_images=bool(policy.needs.cameras))
+    usual = _usual_slots(plan, registration.usual_slots, with_images=bool(policy.needs.cameras))
+    slots = min(job.num_envs or usual, ceil(len(plan.specs) / workers))  # at most a worker's share of the episodes
     job = replace(job, identity=policy.identity, num_envs=slots)
     # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
     with closing(job.build_environment(policy, 1 if workers > 1 else slots), policy) as env:
@@ -249,10 +250,10 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     yield Invocation(job, policy, None, plan, workers, machine)
 
 
-def _slots(wanted: int, plan: RunPlan, workers: int, *, with_images: bool) -> int:
-    """Return the number of slots of each worker, at most its share of the episodes; `wanted` is 0 for the default."""
+def _usual_slots(plan: RunPlan, most: int | None, *, with_images: bool) -> int:
+    """Return the default number of slots of each worker, at most `most`."""
     usual = _SLOTS_WITH_RULE if plan.rule else _SLOTS_WITH_IMAGES if with_images else _SLOTS
-    return min(wanted or usual, ceil(len(plan.specs) / workers))
+    return usual if most is None else min(usual, most)
 
 
 def _check_reference(plan: RunPlan, conditions: EpisodeConditions) -> None:

@@ -256,6 +256,12 @@ class Settings:
 
     env: str
     """Environment as the user named it."""
+    success: str | None = None
+    """Success rule that the user named; None if the environment has its own."""
+    env_option: tuple[str, ...] = ()
+    """Keyword arguments of the environment, each `NAME=VALUE`."""
+    max_episode_steps: int | None = None
+    """Time limit that the user gave; None for that of the environment."""
     terminate_on_success: bool = True
     """Whether a success ends the episode."""
     intervene: tuple[str, ...] = ()

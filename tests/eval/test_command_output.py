@@ -30,7 +30,7 @@ def test_rollout_for_scripts_prints_one_object_that_names_the_files(capsys):
     assert found["folder"] == "run"
     assert found["summary"]["successes"] == 3
     assert found["summary"]["wilson_95"] == json.loads(Path("run/run.json").read_text())["summary"]["wilson_95"]
-    assert found["replay"] == "python -m eval.rollout --model scripted --env reach --seeds 3000000000"
+    assert found["replay"] == "python -m eval.rollout --env reach --model scripted --seeds 3000000000"
 
 
 def test_a_choice_between_checkpoints_for_scripts_is_one_object(capsys):

@@ -116,7 +116,7 @@ def test_the_closing_table_ends_with_the_command_for_the_first_failure(workdir, 
 def test_of_successes_the_first_is_replayed_and_of_nothing_nothing(workdir, capsys):
     assert rollout.main(["--model", "scripted", *FEW, "--workers", "2", "--output", "run"]) == 0
     out = capsys.readouterr().out
-    assert out.endswith("replay               python -m eval.rollout --model scripted --env reach --seeds 3000000000\n")
+    assert out.endswith("replay               python -m eval.rollout --env reach --model scripted --seeds 3000000000\n")
     assert re.search(r"^smallest difference +none is detectable: 3 episodes are too few$", out, re.MULTILINE)
 
 

@@ -1,0 +1,1 @@
+"""Policies of others: functions and classes of users that import nothing of this project."""

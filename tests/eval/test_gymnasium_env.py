@@ -1,0 +1,215 @@
+"""A user's Gymnasium environment and policy, both files on disk, go through all commands by their names alone."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import simscaleai.train
+from eval import collect, compare, record, rollout
+from eval.report import __main__ as report
+from eval.runs.log_file import read_results
+from eval.runs.record import RunRecord
+from simscaleai.data import Dataset
+
+WORLD = '''
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+
+class OddWorld(gym.Env):
+    """Moves a point with 3 numbers per action; odd names, float64, a nested Dict, an image."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 12}
+
+    def __init__(self, reach=0.2, render_mode=None):
+        box = spaces.Box(-10.0, 10.0, (3,), np.float64)
+        self.observation_space = spaces.Dict(
+            {
+                "Robot Arm": spaces.Dict({"tip position (m)": box, "joint/angle": spaces.Box(-10, 10, (), np.float64)}),
+                "eye": spaces.Box(0, 255, (16, 16, 3), np.uint8),
+            }
+        )
+        self.action_space = spaces.Box(-0.5, 0.5, (3, 1), np.float64)
+        self.reach, self.render_mode = reach, render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.point = self.np_random.uniform(-1, 1, 3)
+        return self._observation(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.point = self.point + action[:, 0]
+        solved = bool(np.linalg.norm(self.point) < self.reach)
+        return self._observation(), -float(np.linalg.norm(self.point)), False, False, {"solved!": solved}
+
+    def render(self):
+        return np.repeat(np.repeat(self._observation()["eye"], 4, 0), 4, 1)
+
+    def _observation(self):
+        image = np.zeros((16, 16, 3), np.uint8)
+        image[:] = (127 + 60 * np.clip(self.point, -1, 1)).astype(np.uint8)
+        image[0, 0] = 255
+        arm = {"tip position (m)": self.point.copy(), "joint/angle": np.float64(self.point.sum())}
+        return {"Robot Arm": arm, "eye": image}
+
+
+def make(reach=0.2, render_mode=None):
+    return OddWorld(reach, render_mode)
+
+
+def act(observation):
+    return -observation["Robot Arm.tip position (m)"]
+
+
+act.needs = {"Robot Arm.tip position (m)": None}
+'''
+
+ENV = ["--env", "odd_world.py:make", "--success", "info:solved!", "--max-episode-steps", "20"]
+SOLVER = ["--model", "odd_world.py:act", *ENV]
+ROOT = str(Path(__file__).resolve().parents[2])
+
+
+@pytest.fixture(autouse=True)
+def workdir(tmp_path, monkeypatch):
+    from envs.foreign.gymnasium_env import find_gymnasium_env
+
+    (tmp_path / "odd_world.py").write_text(WORLD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    find_gymnasium_env.cache_clear()
+    yield tmp_path
+    sys.modules.pop("odd_world", None)
+
+
+def plain_loop(seed, act, make, limit):
+    """Return success and steps of one episode, with nothing of this project."""
+    env = make()
+    observation, _ = env.reset(seed=seed)
+    for step in range(1, limit + 1):
+        observation, _, terminated, truncated, info = env.step(act(observation))
+        if info.get("solved!") or terminated or truncated:
+            return bool(info.get("solved!")), step
+    return False, limit
+
+
+def test_the_same_episodes_as_a_plain_loop_for_every_shape_of_the_run():
+    lines = []
+    for name, shape in {"one": ["--num-envs", "1"], "many": [], "two": ["--workers", "2", "--num-envs", "2"]}.items():
+        assert rollout.main([*SOLVER, "--env-option", "reach=0.1", "--episodes", "9", "--output", name, *shape]) == 0
+        lines.append(sorted(Path(name, "episodes.jsonl").read_text().splitlines()))
+    assert lines[0] == lines[1] == lines[2]
+
+    import odd_world
+
+    def act(observation):
+        point = observation["Robot Arm"]["tip position (m)"].astype(np.float32)
+        return np.clip(-point, -0.5, 0.5).astype(np.float64).reshape(3, 1)
+
+    expected = [plain_loop(seed, act, lambda: odd_world.make(reach=0.1), 20) for seed in range(9)]
+    assert [(each.success_once, each.steps) for each in read_results(Path("one/episodes.jsonl"))] == expected
+
+
+def test_a_run_that_was_cut_short_is_resumed_to_the_same_lines(capsys):
+    flags = [*SOLVER, "--episodes", "6", "--output", "run"]
+    assert rollout.main(flags) == 0
+    whole = Path("run/episodes.jsonl").read_text()
+    Path("run/episodes.jsonl").write_text("".join(whole.splitlines(keepends=True)[:2]))
+    assert rollout.main([*flags, "--resume"]) == 0
+    assert sorted(Path("run/episodes.jsonl").read_text().splitlines()) == sorted(whole.splitlines())
+    capsys.readouterr()
+    assert rollout.main([*flags, "--resume", "--env-option", "reach=0.3"]) == 2
+    assert "began under other conditions" in capsys.readouterr().err
+
+
+def test_the_whole_loop(capsys):
+    assert collect.main([*SOLVER, "--episodes", "30", "--output", "data", "--quiet"]) == 0
+    needs = Dataset(Path("data")).needs
+    assert needs.vectors["Robot Arm.tip position (m)"].size == 3
+    assert needs.cameras == {"eye": (16, 16)}
+    assert collect.main(["--verify", "data", "--quiet"]) == 0
+    model = ["--model-arguments", "hidden_dim=64", "--no-image", "--device", "cpu"]
+    training = ["--steps", "300", "--learning-rate", "0.003", "--warmup-steps", "10", "--ema-decay", "0.9"]
+    assert simscaleai.train.main(["--model", "bc", "--dataset", "data", "--output", "bc", *model, *training]) == 0
+    assert rollout.main(["--model", "./bc", *ENV, "--episodes", "12", "--output", "trained"]) == 0
+    assert RunRecord.read(Path("trained")).summary.successes >= 8
+    assert rollout.main(["--model", "zero", *ENV, "--episodes", "12", "--output", "zero", "--video", "1"]) == 0
+    assert compare.main(["zero", "trained"]) == 0
+    assert report.main(["zero", "trained"]) == 0
+    assert "odd_world.py:make" in Path("zero/report.html").read_text()
+    assert record.main([*SOLVER, "--seeds", "0", "--output", "film.gif"]) == 0
+    capsys.readouterr()
+    assert rollout.main(["--model", "./bc", "--env", "odd_world.py:make", "--success", "terminated"]) == 2
+    assert "--max-episode-steps" in capsys.readouterr().err
+
+
+def test_a_replay_command_repeats_the_episode(capsys):
+    assert rollout.main([*SOLVER, "--episodes", "2", "--output", "run", "--json"]) == 0
+    command = json.loads(capsys.readouterr().out)["replay"]
+    import shlex
+
+    words = shlex.split(command)[3:]
+    assert rollout.main([*words, "--output", "again"]) == 0
+    assert read_results(Path("again/episodes.jsonl"))[0].digest == read_results(Path("run/episodes.jsonl"))[0].digest
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--env", "odd_world.py:make"], "does not say what a success is; name it with --success: info:KEY, terminated, or "
+     "return>=NUMBER (its info has info:solved!)"),
+    (["--env", "odd_world.py:make", "--success", "solved"], "expected --success as info:KEY, terminated, or return>="),
+    (["--env", "odd_world.py:make", "--success", "terminated"], "has no time limit; give one with --max-episode-steps"),
+    ([*ENV[:2], "--success", "info:done", "--max-episode-steps", "3"], "info never had the key 'done' in an episode"),
+    ([*ENV, "--env-option", "reech=1"], "unexpected keyword argument 'reech'"),
+    ([*ENV, "--env-option", "reach"], "expected --env-option NAME=VALUE"),
+    ([*ENV[:-1], "0"], "expected a time limit of at least 1"),
+    (["--env", "odd_world.py:mak", *ENV[2:]], "no attribute 'mak'"),
+    (["--env", "no_world.py:make", *ENV[2:]], "no file"),
+    (["--env", "odd_world.py:WORDS", *ENV[2:]], "expected a callable that returns a gymnasium.Env"),
+    (["--env", "builtins:dict", *ENV[2:]], "expected a gymnasium.Env from 'builtins:dict', got dict"),
+    (["--env", "gym:Pendulun-v1", *ENV[2:]], "Did you mean: `Pendulum`"),
+    (["--env", "gym:CartPole-v1", "--success", "terminated"], "expected actions in a Box, got Discrete"),
+    (["--env", "reach", "--success", "terminated"], "has its own success rule and time limit"),
+])  # fmt: skip
+def test_a_mistake_is_one_line_and_nothing_is_written(words, message, capsys, workdir):
+    with (workdir / "odd_world.py").open("a") as file:
+        file.write('\nWORDS = "no environment"\n')
+    assert rollout.main(["--model", "random", *words, "--episodes", "2", "--quiet"]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("env_id", "success", "limit"), [
+    ("Pendulum-v1", "return>=-900", 200),
+    ("InvertedPendulum-v5", "return>=20", 40),
+    ("Reacher-v5", "return>=-40", 50),
+])  # fmt: skip
+def test_environments_of_gymnasium_give_the_successes_of_a_plain_loop(env_id, success, limit, workdir):
+    (workdir / "gain.py").write_text(
+        "import numpy as np\n\n\ndef act(observation):\n    return np.tanh(observation['state'][:SIZE] * 3)\n".replace(
+            "SIZE", "2" if env_id.startswith("Reacher") else "1"
+        )
+    )
+    flags = ["--env", f"gym:{env_id}", "--success", success, "--max-episode-steps", str(limit)]
+    assert rollout.main(["--model", "gain.py:act", *flags, "--episodes", "12", "--output", "run"]) == 0
+    sys.modules.pop("gain")
+    size, least = (2 if env_id.startswith("Reacher") else 1), float(success.partition("=")[2])
+    env, expected = gym.make(env_id, max_episode_steps=limit), []
+    for seed in range(12):
+        observation, _ = env.reset(seed=seed)
+        total, ended = 0.0, False
+        while not ended:
+            action = np.tanh(observation[:size].astype(np.float32) * 3)
+            action = np.clip(action, env.action_space.low, env.action_space.high)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            total, ended = total + float(reward), terminated or truncated
+        expected.append((total >= least, total))
+    found = [(each.status == "success", each.return_) for each in read_results(Path("run/episodes.jsonl"))]
+    assert found == expected
