@@ -149,7 +149,7 @@ def collect(config: CollectConfig) -> Collected:
         SimScaleError: If the configuration is wrong, or does not fit the dataset to resume.
     """
     plan, folder = config.plan(), config.output
-    axes = axes_of(find_environment(config.env).offer())
+    axes = axes_of(find_environment(config.environment).offer())
     perturbations = parse_perturbations(config.perturb, axes, allow_ranges=True)
     plan = perturbations.planned(plan)
     if folder is None:
