@@ -1,7 +1,7 @@
 """Measures the success rates of the policies without weights, as a certificate of the environments.
 
     python -m benchmarks.certify --seeds development
-    python -m benchmarks.certify --seeds published     # once for each version of an environment
+    python -m benchmarks.certify --seeds published     # rows of an unchanged scene are kept, not measured again
 
 Writes benchmarks/results/certificate_<seeds>.csv: one row for each policy and environment, with the scene's digest.
 Experts must succeed. The other policies must not.
@@ -75,23 +75,27 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     path = Path(__file__).parent / "results" / f"certificate_{arguments.seeds}.csv"
-    to_run = {environments[name] for name in arguments.envs}
-    rows: list[Row] = [row for row in _read_rows(path) if row[0] not in to_run]
+    scenes = {environments[name]: find_environment(name).offer().digest for name in arguments.envs}
+    is_once = arguments.seeds == "published"
+    rows: list[Row] = [
+        row for row in _read_rows(path) if row[0] not in scenes or (is_once and row[1] == scenes[row[0]])
+    ]
+    measured = {(row[0], row[2]) for row in rows}
     for name in arguments.envs:
         for policy in POLICIES:
-            if name == "reach" and policy == "pusher":
+            if (name == "reach" and policy == "pusher") or (environments[name], policy) in measured:
                 continue
             rows.append(certificate_row(name, policy, SEEDS[arguments.seeds]))
             print(*rows[-1], sep=" | ", flush=True)
     rows.sort(key=lambda row: list(environments.values()).index(str(row[0])))
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEADER, *rows])
 
 
 def _read_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file))[1:]
 
 

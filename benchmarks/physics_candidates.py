@@ -143,7 +143,7 @@ def main() -> None:
             [name, episodes, success, noisy, round(steps, 1), *(round(slip, 2) for slip in grasp_creep()), round(speed)]
         )
         print(*rows[-1], sep=" | ", flush=True)
-    with RESULTS.open("w", newline="") as file:
+    with RESULTS.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
 
 

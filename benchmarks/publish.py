@@ -37,7 +37,7 @@ SLOTS = 32
 
 def read_ledger() -> list[dict[str, Any]]:
     """Return the lines of the ledger, oldest first."""
-    return [json.loads(line) for line in LEDGER.read_text().splitlines()] if LEDGER.exists() else []
+    return [json.loads(line) for line in LEDGER.read_text(encoding="utf-8").splitlines()] if LEDGER.exists() else []
 
 
 def score(checkpoint: Path, environment: str) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def score(checkpoint: Path, environment: str) -> dict[str, Any]:
     today = datetime.now(UTC).date().isoformat()
     line = {"date": today, "checkpoint": checkpoint.name, "checkpoint_digest": digest}
     line |= _measured(registration, policy, plan)
-    with LEDGER.open("a") as file:
+    with LEDGER.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     return line
 

@@ -54,7 +54,7 @@ class CompareConfig:
     json: bool = False
     """Print the result as one JSON object instead of text."""
     quiet: bool = False
-    """Print only errors; the exit code holds the verdict."""
+    """Print no text, only errors; the exit code holds the verdict."""
 
 
 def format_comparison(comparison: Comparison) -> str:
@@ -75,9 +75,10 @@ def _compare_and_print(config: CompareConfig) -> int:
     except NotComparableError as error:
         _print_differences(error.differences, as_json=config.json)
         return NOT_COMPARABLE
-    if not config.quiet:
-        as_json = config.json
-        print(json.dumps(comparison_to_json(comparison), indent=2) if as_json else format_comparison(comparison))
+    if config.json:
+        print(json.dumps(comparison_to_json(comparison), indent=2))
+    elif not config.quiet:
+        print(format_comparison(comparison))
     return EXIT_CODES[comparison.verdict]
 
 

@@ -27,6 +27,9 @@ def damage_text(error: BaseException) -> str:
     return text if isinstance(error, SimScaleError) else f"{type(error).__name__} {text}"
 
 
+MAX_DEPTH = 100
+"""Deepest nesting of JSON data that is read. Python gives up a few hundred levels deeper, when the data is used."""
+
 _MOST_SHOWN = 80  # largest number of characters of a value in a message
 
 
@@ -34,10 +37,22 @@ def parse_json(text: str | bytes) -> Any:
     """Return the JSON data in `text`.
 
     Raises:
-        ValueError: If `text` is not JSON, or holds a number that is not finite.
-        RecursionError: If `text` is nested too deeply.
+        ValueError: If `text` is not JSON, holds a number that is not finite, or is nested deeper than `MAX_DEPTH`.
+        RecursionError: If `text` is nested so deeply that it cannot be parsed.
     """
-    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    data = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    _check_depth(data)
+    return data
+
+
+def _check_depth(data: Any) -> None:
+    level = [data]
+    for _ in range(MAX_DEPTH + 1):
+        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [item for items in inner for item in items]
+        if not level:
+            return
+    raise ValueError(f"expected at most {MAX_DEPTH} levels of nesting")
 
 
 def _finite(text: str) -> float:

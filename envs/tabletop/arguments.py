@@ -21,6 +21,9 @@ from simscaleai.errors import SimScaleError, UnknownNameError
 MOST_PIXELS = 4096
 """Largest height and width of an image; no GL driver draws much larger ones."""
 
+Seeds = int | Sequence[int | None] | NDArray[np.integer] | None
+"""What `reset` takes for seeds."""
+
 _REWARDS = ("sparse", "dense")
 _BOUNDS = {STATE: MAX_ARM_SPEED, ENVIRONMENT_STATE: 1000.0}
 """Bound of the entries of each vector: a faster arm has diverged, and a falling cube stays within 1 km."""
@@ -148,11 +151,13 @@ def check_mask(name: str, mask: NDArray[np.bool_], num_envs: int) -> None:
         raise SimScaleError(f"{name} must be a bool array of shape ({num_envs},), got {got}")
 
 
-def per_slot_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> Sequence[int | None]:
+def per_slot_seeds(seed: Seeds, num_envs: int) -> Sequence[int | None]:
     """Return one seed per slot. An int s gives slot i the seed s + i. None: the slot draws from its own stream."""
     if seed is None:
         return [None] * num_envs
-    seeds = range(seed, seed + num_envs) if isinstance(seed, int | np.integer) else seed
+    if isinstance(seed, int | np.integer):
+        seed = range(int(seed), int(seed) + num_envs)  # a sum of small NumPy integers may overflow
+    seeds = seed.tolist() if isinstance(seed, np.ndarray) else seed
     if not isinstance(seeds, Sequence) or len(seeds) != num_envs:
         raise SimScaleError(f"expected an int or {num_envs} seeds, one per slot, got {seed!r}")
     if any(each is not None and (not isinstance(each, int | np.integer) or each < 0) for each in seeds):

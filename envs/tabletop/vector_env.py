@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from envs.slots import Start, Transition
 from envs.tabletop.arguments import (
+    Seeds,
     SeedStream,
     action_space,
     as_actions,
@@ -111,6 +114,7 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             "autoreset_mode": self.autoreset_mode,
         }
         self.num_envs, self.render_mode = num_envs, render_mode
+        self._spec: EnvSpec | None = None
         self.single_action_space = action_space()
         self.single_observation_space = observation_space(self.task_slots)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -122,9 +126,17 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self._ended = np.zeros(num_envs, dtype=bool)
         self._success = np.zeros(num_envs, dtype=bool)
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, Info]:
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What `gym.make_vec` made this environment from, with the time limit of this environment."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        limit = self.task_slots.spec.max_episode_steps
+        self._spec = None if spec is None else replace(spec, max_episode_steps=limit)
+
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begin new episodes.
 
         Args:
@@ -272,7 +284,7 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             SimScaleError: If the values differ, since the slots share this object.
         """
         each = list(values) if isinstance(values, list | tuple) else [values] * self.num_envs
-        if len(each) != self.num_envs or any(value != each[0] for value in each):
+        if len(each) != self.num_envs or not all(np.array_equal(value, each[0]) for value in each):
             raise SimScaleError(f"the {self.num_envs} slots share {name!r}; expected one value for all, got {values!r}")
         setattr(self, name, each[0])
 

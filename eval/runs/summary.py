@@ -59,7 +59,7 @@ def moved_objects(results: Sequence[EpisodeResult], *, sequential: bool = False)
     Returns:
         The counts; None if no object was lifted in any episode.
     """
-    right = sum(result.stage in _TARGET_LIFTED for result in results)
+    right = sum(result.stage in _TARGET_LIFTED and result.status != "error" for result in results)
     wrong = sum(result.failure == _OTHER_LIFTED for result in results)
     if right + wrong == 0:
         return None

@@ -5,12 +5,13 @@ Texts may come from run folders, datasets, policies and environments of others. 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TextIO
@@ -29,7 +30,7 @@ class Console:
     """Output of one command, in the form that its user chose; used in a `with` block.
 
     With `json`, standard output is kept for one JSON object, which is printed at the end of the block. What other code
-    prints there within the block goes to standard error.
+    prints there within the block, or when the interpreter exits, goes to standard error.
     """
 
     quiet: bool = False
@@ -50,6 +51,7 @@ class Console:
         self._block.close()
         if self._result is not None:
             print(_json_text(self._result), flush=True)
+            atexit.register(_end_standard_output)  # runs before what other code registered within the block
 
     def say(self, *lines: str) -> None:
         """Print lines for people while the command works."""
@@ -100,6 +102,12 @@ def _redirected_descriptor(stream: TextIO, target: TextIO) -> Iterator[None]:
         _flush_c_streams()
         os.dup2(kept, number)
         os.close(kept)
+
+
+def _end_standard_output() -> None:
+    """Send everything that is printed to standard output from now on to standard error."""
+    with suppress(OSError, ValueError):  # a stream in memory, or closed
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 
 def _flush_c_streams() -> None:

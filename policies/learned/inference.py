@@ -128,7 +128,7 @@ class RowInference:
         keywords: dict[str, Any] = {"language": list(texts)} if self._uses_language else {}
         if noise is not None:
             keywords["noise"] = noise
-        with _one_thread():
+        with _repeatable_arithmetic():
             actions: torch.Tensor = self._model.predict(dict(observations), **keywords)  # type: ignore[operator]
         rows = len(next(iter(observations.values())))
         if actions.ndim not in (2, 3) or len(actions) != rows:
@@ -167,16 +167,19 @@ class RowInference:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute on one thread within the block."""
+def _repeatable_arithmetic() -> Iterator[None]:
+    """Let torch compute on one thread and in full precision within the block, whatever the program has set before."""
     import torch
 
-    threads = torch.get_num_threads()
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
     finally:
         torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
 
 
 def _noise_shape(model: nn.Module) -> tuple[int, ...] | None:

@@ -95,7 +95,7 @@ def _time(dataset: Dataset, description: Description) -> Iterator[Finding]:
 def _vectors(dataset: Dataset, description: Description) -> Iterator[Finding]:
     for key, array_type in description.array_types.items():
         if is_float_vector(array_type.dtype, array_type.shape):
-            rows = np.concatenate([dataset.episode(number)[key] for number in range(len(dataset.episodes))])
+            rows = dataset.rows(key)
             layout = description.layout(key)
             names = list(map(str, range(rows.shape[1]))) if layout is None else layout.entry_names
             yield from _entries(key, rows.astype(np.float64), names)

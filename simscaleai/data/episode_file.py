@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from safetensors.numpy import save
 
 from simscaleai.errors import SimScaleError
 from simscaleai.files import file_size, replace_file
-from simscaleai.json_data import DAMAGE, damage_text
+from simscaleai.json_data import DAMAGE, damage_text, parse_json
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -67,7 +66,7 @@ def read_header(path: Path) -> dict[str, ArrayPlace]:
             length = int.from_bytes(file.read(8), "little")
             if length > size - 8:
                 raise ValueError("its header is longer than the file")
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
         places = {key: _place(entry, 8 + length) for key, entry in header.items() if key != "__metadata__"}
     except FileNotFoundError:
         raise DatasetError(f"episode file {path} is missing; restore it or collect the dataset anew") from None

@@ -123,16 +123,20 @@ class Dataset:
         if key not in self._vectors:
             if key not in self.array_types:
                 raise DatasetError(f"the dataset has no {key!r} in every episode; there are {sorted(self.array_types)}")
-            array_type = self.array_types[key]
-            table = np.empty((self.num_frames, *array_type.shape), array_type.dtype)
-            for number, rows in enumerate(np.split(table, self.episode_ends[:-1])):
-                self._read(number, key, 0, rows)
-                if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-                    raise DatasetError(
-                        f"{self._paths[number]} holds a value of {key} that is not finite; collect the episode anew"
-                    )
-            self._vectors[key] = table
+            rows = self.rows(key)
+            for path, own in zip(self._paths, np.split(rows, self.episode_ends[:-1]), strict=True):
+                if own.dtype.kind == "f" and not np.isfinite(own).all():
+                    raise DatasetError(f"{path} holds a value of {key} that is not finite; collect the episode anew")
+            self._vectors[key] = rows
         return self._vectors[key]
+
+    def rows(self, key: str) -> NDArray[Any]:
+        """Return array `key` of all frames, shape (num_frames, ...), whatever its values are."""
+        array_type = self.array_types[key]
+        rows = np.empty((self.num_frames, *array_type.shape), array_type.dtype)
+        for number, own in enumerate(np.split(rows, self.episode_ends[:-1])):
+            self._read(number, key, 0, own)
+        return rows
 
     @cached_property
     def positions(self) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ class TrainingLog:
         self._curves = _curves(folder / TENSORBOARD_FOLDER, start) if tensorboard else None
         path = folder / METRICS_FILE
         replace_file(path, _rows_until(path, start))
-        self._file = path.open("a", newline="")
+        self._file = path.open("a", newline="", encoding="utf-8")
         self._rows = csv.DictWriter(self._file, COLUMNS)
         self._start, self._steps = start, steps
         self._began, self._last_line = time.monotonic(), -math.inf

@@ -68,12 +68,14 @@ def start(*words, **options):
     ],
 )
 def test_standard_output_is_one_json_object_whatever_a_policy_prints(policy, command):
-    """Also what it writes to the descriptor, as libraries in C do."""
-    loud = policy("loud", "print('hello from Python'); os.write(1, b'hello from C\\n')")
+    """Also what it writes to the descriptor, as libraries in C do, and what it prints when the interpreter exits."""
+    at_exit = "import atexit; atexit.register(print, 'bye from Python'); atexit.register(os.write, 1, b'bye from C\\n')"
+    loud = policy("loud", f"print('hello from Python'); os.write(1, b'hello from C\\n'); {at_exit}")
     done = start(*command.format(a=loud, b="loud:B").split(), *REACH, "--json", "--output", "new")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["folder"] == "new"
-    assert {"hello from Python", "hello from C"} <= set(done.stderr.splitlines())
+    said = {"hello from Python", "hello from C", "bye from Python", "bye from C"}
+    assert said <= set(done.stderr.splitlines())
 
 
 def test_a_report_for_scripts_is_one_json_object_whatever_an_environment_prints(point_environment, capsys):

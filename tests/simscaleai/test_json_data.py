@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from simscaleai.errors import SimScaleError
-from simscaleai.json_data import is_of_type, parse_json, read_checked
+from simscaleai.json_data import MAX_DEPTH, is_of_type, parse_json, read_checked
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,10 @@ def test_numbers_come_back_to_the_last_bit():
 def test_only_finite_numbers_are_numbers(value):
     assert not is_of_type(value, float)
     assert is_of_type(10**300, float)
+
+
+def test_nesting_has_a_bound_well_below_what_python_gives_up_at():
+    assert parse_json("[" * MAX_DEPTH + "]" * MAX_DEPTH)
+    for text in ("[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2), '{"a":' * 600 + "1" + "}" * 600):
+        with pytest.raises(ValueError, match="at most 100 levels"):
+            parse_json(text)

@@ -207,7 +207,7 @@ class _DataFiles:
         if self._writer is None:
             path = self._folder / DATA_PATH.format(chunk_index=chunk_index, file_index=file_index)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(path, self._schema, compression="snappy")
+            self._writer = pq.ParquetWriter(path.absolute(), self._schema, compression="snappy")
         self._writer.write_table(table, row_group_size=table.num_rows)
         self._bytes += table.nbytes
         return chunk_index, file_index
@@ -247,7 +247,7 @@ def _tasks_table(tasks: list[str]) -> pa.Table:
 
 def _write_table(path: Path, table: pa.Table) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="snappy")
+    pq.write_table(table, path.absolute(), compression="snappy")  # pyarrow takes a relative a:b for an address
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -134,7 +134,7 @@ class LeRobotSource:
 
     def _read_rows(self) -> list[dict[str, Any]]:
         """Return the rows of the table of episodes in the order of their index."""
-        paths = sorted((self.folder / "meta" / "episodes").glob("*/*.parquet"))
+        paths = sorted((self.folder / "meta" / "episodes").glob("[!.]*/[!.]*.parquet"))  # macOS adds hidden files
         rows = [row for path in paths for row in _without_statistics(path)]
         rows.sort(key=lambda row: int(row["episode_index"]))
         total = self._info.total_episodes
@@ -196,23 +196,22 @@ def _only_task(row: Mapping[str, Any]) -> str:
     return str(texts[0])
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_table(path: Path, is_wanted: Callable[[str], bool] | None = None) -> pa.Table:
+    """Return the columns of the Parquet file in `path`: all, or those whose names are wanted."""
     file_size(path)  # also refuses pipes and devices
-    return pq.read_table(path, partitioning=None)
+    local = path.absolute()  # pyarrow takes a relative path with a colon for the address of a server
+    names = None if is_wanted is None else [*filter(is_wanted, pq.read_schema(local).names)]
+    return pq.read_table(local, columns=names, partitioning=None)
 
 
 def _read_frame_columns(path: Path) -> dict[str, NDArray[Any]]:
     """Return those of `FRAME_COLUMNS` that the data file in `path` has, shape (rows,)."""
-    file_size(path)
-    names = [name for name in FRAME_COLUMNS if name in pq.read_schema(path).names]
-    table = pq.read_table(path, columns=names, partitioning=None)
-    return {name: _to_array(table.column(name)).reshape(table.num_rows) for name in names}
+    table = _read_table(path, FRAME_COLUMNS.__contains__)
+    return {name: _to_array(table.column(name)).reshape(table.num_rows) for name in table.column_names}
 
 
 def _without_statistics(path: Path) -> list[dict[str, Any]]:
-    file_size(path)
-    names = [name for name in pq.read_schema(path).names if not name.startswith("stats/")]
-    rows: list[dict[str, Any]] = pq.read_table(path, columns=names, partitioning=None).to_pylist()
+    rows: list[dict[str, Any]] = _read_table(path, lambda name: not name.startswith("stats/")).to_pylist()
     return rows
 
 

@@ -61,7 +61,7 @@ def _frames(path: Path, start: float, end: float) -> Generator[tuple[float, Pixe
     file_size(path)
     seek = start - _SECONDS_BEFORE
     command = [
-        *(_ffmpeg(), "-nostdin", "-hide_banner", "-copyts"),
+        *(_ffmpeg(), "-nostdin", "-hide_banner", "-xerror", "-copyts"),
         *(("-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{seek:.6f}") if seek > 0 else ()),
         *("-i", f"file:{path}", "-map", "0:v:0", "-vf", f"trim=start={start:.6f}:end={end:.6f},showinfo=checksum=0"),
         *("-fps_mode", "passthrough", "-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "-"),

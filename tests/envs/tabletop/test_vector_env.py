@@ -162,6 +162,28 @@ def test_make_vec_gives_the_native_environment(env_id):
     assert isinstance(gym.make_vec(env_id, 2), TaskVectorEnv)
 
 
+def test_the_specification_has_the_time_limit_and_makes_the_same_environment_again():
+    spec = gym.make_vec("SimScale/Reach-v0", 2, max_episode_steps=80).spec
+    assert spec.max_episode_steps == 80
+    assert gym.make_vec(spec, 2).task_slots.spec.max_episode_steps == 80
+
+
+@pytest.mark.parametrize(
+    "seed", [np.uint8(250), np.arange(250, 258), list(np.arange(250, 258)), tuple(range(250, 258))]
+)
+def test_seeds_may_be_integers_and_arrays_of_numpy(seed):
+    expected = disabled("SimScale/Reach-v0", 8).reset(seed=250)[0]["state"]
+    np.testing.assert_array_equal(disabled("SimScale/Reach-v0", 8).reset(seed=seed)[0]["state"], expected)
+
+
+def test_attributes_may_be_arrays():
+    env = disabled("SimScale/Reach-v0", 2)
+    env.set_attr("weights", [np.zeros(3), np.zeros(3)])
+    np.testing.assert_array_equal(env.get_attr("weights")[1], np.zeros(3))
+    with pytest.raises(SimScaleError, match="expected one value for all"):
+        env.set_attr("weights", [np.zeros(3), np.ones(3)])
+
+
 def test_a_partial_reset_leaves_the_other_slots_alone():
     actions = random_actions(10, 3)
     env, untouched = disabled(LANGUAGE, 3), disabled(LANGUAGE, 3)
@@ -272,7 +294,14 @@ def test_impossible_arguments_of_the_vector_are_refused():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"seed": 1.5}, {"seed": -1}, {"seed": [1, "2"]}, {"options": {"instruction": 5}}, {"options": {"target": [5, 6]}}],
+    [
+        {"seed": 1.5},
+        {"seed": np.array([1.5, 2.5])},
+        {"seed": -1},
+        {"seed": [1, "2"]},
+        {"options": {"instruction": 5}},
+        {"options": {"target": [5, 6]}},
+    ],
 )
 def test_impossible_resets_are_refused(arguments):
     with pytest.raises(SimScaleError):

@@ -385,7 +385,7 @@ def test_a_long_list_is_cut_in_text_and_whole_in_json(make_run, capsys):
 
 def test_json_holds_the_figures(make_run, capsys):
     a, b = cells(33, 2, 12, 3)
-    compare.main([make_run("a", a), make_run("b", b), "--json", "--margin", "5pp"])
+    compare.main([make_run("a", a), make_run("b", b), "--json", "--quiet", "--margin", "5pp"])
     found = json.loads(capsys.readouterr().out)
     assert found["verdict"] == "better"
     assert found["pairs"] == {"both": 33, "only_a": 2, "only_b": 12, "neither": 3}

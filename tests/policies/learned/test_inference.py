@@ -1,5 +1,6 @@
-"""Rows of a model are computed on one thread, and torch is left as it was."""
+"""Rows of a model are computed on one thread in full precision, and torch is left as it was."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -22,3 +23,31 @@ def test_prediction_runs_on_one_thread_and_gives_the_others_back():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+class Multiplies(nn.Module):
+    def predict(self, obs):
+        precision = {"highest": 0.0, "medium": 1.0}[torch.get_float32_matmul_precision()]
+        product = obs["state"] @ torch.linspace(-1, 1, 12).reshape(3, 4)
+        return torch.cat([product, torch.full((len(product), 1), precision)], 1)
+
+
+@pytest.mark.parametrize("setting", ["precision", "autocast"])
+def test_what_a_program_has_set_for_speed_changes_no_prediction(setting):
+    rows = {"state": torch.linspace(0, 1, 3 * TILE).reshape(TILE, 3)}
+
+    def predict():
+        inference = RowInference(Multiplies(), uses_language=False, probe=rows)
+        return inference.predict(rows, [""] * TILE, [EpisodeNoise(seed) for seed in range(TILE)])
+
+    expected = predict()
+    if setting == "autocast":
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert (predict() == expected).all()
+        return
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert (predict() == expected).all()
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")

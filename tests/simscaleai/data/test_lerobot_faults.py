@@ -539,3 +539,38 @@ def test_a_path_that_is_no_utf_8_is_refused(tmp_path: Path, make: Any, make_need
     make()
     import_lerobot(tmp_path / "source", tmp_path / "again\udcff")
     assert Dataset(tmp_path / "again\udcff").num_frames == FRAMES
+
+
+def test_hidden_files_that_macos_adds_are_no_data(make: Any, imported: Any) -> None:
+    folder = make()
+    for path in [*folder.rglob("*.parquet"), folder / "meta/info.json"]:
+        (path.parent / f"._{path.name}").write_bytes(b"Mac OS X")
+        (path.parent / ".DS_Store").touch()
+    assert len(imported(folder)[0].episodes) == 2
+
+
+def test_a_path_with_a_colon_is_no_address(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make().rename(tmp_path / "s3:source")
+    monkeypatch.chdir(tmp_path)
+    import_lerobot(Path("s3:source"), Path("a:b"))
+    export_lerobot(Path("a:b"), Path("c:d"))
+    import_lerobot(Path("c:d"), Path("e:f"))
+    assert Dataset("e:f").digest == Dataset("a:b").digest
+
+
+def test_a_video_with_damaged_bytes_is_refused(tmp_path: Path) -> None:
+    """Otherwise ffmpeg fills the damaged places with whatever is near, and says so only in its log."""
+    film = tmp_path / "film.mp4"
+    blocks = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    writer = imageio_ffmpeg.write_frames(str(film), (128, 128), fps=FPS)
+    writer.send(None)
+    for step in range(20):
+        writer.send(np.ascontiguousarray(np.roll(blocks, 3 * step, 1)))
+    writer.close()
+    data, times = bytearray(film.read_bytes()), np.arange(20) / FPS
+    assert len(read_video(film, times, 0.05)) == 20
+    for start in range(len(data) // 4, len(data), len(data) // 8):
+        data[start : start + 8] = bytes(byte ^ 0x5A for byte in data[start : start + 8])
+    film.write_bytes(data)
+    with pytest.raises(OSError, match="cannot be read"):
+        read_video(film, times, 0.05)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +14,9 @@ import pytest
 
 from simscaleai.contract import Feature, Layout
 from simscaleai.data import Dataset, DatasetError, reader
+from simscaleai.data.check import check_dataset
 from simscaleai.data.episode_list import read_discarded
+from simscaleai.data.lerobot import export_lerobot
 
 
 def test_frames_run_through_all_episodes(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
@@ -46,6 +50,24 @@ def test_a_file_that_shrinks_or_vanishes_is_an_error(tmp_path: Path, make_needs:
     (folder / EPISODE).unlink()
     with pytest.raises(DatasetError, match=r"episode_000001.safetensors cannot be read"):
         dataset.gather("observation.images.front", np.array([0, 10]))
+
+
+def test_more_episodes_than_a_process_may_open_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_needs: Any, make_dataset: Any
+) -> None:
+    """A memory map keeps its file open. Vectors of all episodes, a check and an export must not need all at once."""
+    folder = make_dataset(tmp_path, make_needs(), episodes=40)
+    monkeypatch.setattr(reader, "_most_open_maps", lambda: 4)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    export_lerobot(folder, tmp_path / "first")  # what else it opens, such as libraries, is open now
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, hard))
+    try:
+        dataset = Dataset(folder)
+        assert len(dataset.vectors("action")) == dataset.num_frames
+        assert not any(finding.is_wrong for finding in check_dataset(folder))
+        export_lerobot(folder, tmp_path / "export")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_arrays_are_read_only(tmp_path: Path, make_needs: Any, make_dataset: Any) -> None:
