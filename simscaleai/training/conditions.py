@@ -18,6 +18,9 @@ from simscaleai.training.state import STATE_FILE, Progress
 MAY_DIFFER_ON_RESUME = ("dataset", "output", "threads", "max_minutes", "resume", "device", "cuda_graph", "tensorboard")
 """Settings that do not change what is learned. The dataset is compared by its digest."""
 
+_LATER_SETTINGS = {"augmentation": 0.0}
+"""Settings that trainings of earlier versions did not have, and what they did instead."""
+
 
 def check_output(config: TrainConfig) -> None:
     """Raise `SimScaleError` if the output folder holds a training and `--resume` is not given."""
@@ -42,7 +45,8 @@ def check_same_training(before: Progress, now: Progress) -> None:
     Settings, data, initial checkpoint and the number of processes must be equal, because weights depend on them.
     """
     settings = {name: value for name, value in now.config.items() if name not in MAY_DIFFER_ON_RESUME}
-    different = json_differences({name: value for name, value in before.config.items() if name in settings}, settings)
+    earlier = _LATER_SETTINGS | before.config
+    different = json_differences({name: value for name, value in earlier.items() if name in settings}, settings)
     if before.dataset_digest != now.dataset_digest:
         different.append("the dataset has changed")
     if before.initial_digest != now.initial_digest:

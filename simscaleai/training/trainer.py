@@ -256,6 +256,7 @@ class _Trainer:
             self.policy.processor,
             action_horizon=self.policy.action_horizon,
             image_shift=self.config.image_shift,
+            augmentation=self.config.augmentation,
             auxiliary_targets=_auxiliary_targets(self.dataset) if self.config.auxiliary_weight > 0 else None,
             tokenize=getattr(model, "text_tokens", None) if self.policy.needs.instruction else None,
             device=self.device,

@@ -34,13 +34,13 @@ def shifted(images: Tensor, corners: Tensor, most: int) -> Tensor:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Return uint8 `images` (B, C, H, W, 3) as float32 (B, 3 · C, H, W) in [0, 1], as `Processor.observations` does."""
+    """Return uint8 `images` (B, C, H, W, 3) as float32 (B, C, 3, H, W) in [0, 1], as `Processor.observations` does."""
     batch_size, cameras, height, width, channels = images.shape
     pixels = empty((batch_size, cameras, channels, height, width), torch.float32, images.device)
     pixels.copy_(images.permute(0, 1, 4, 2, 3).contiguous())
     # CUDA multiplies by the rounded reciprocal of a Python number, but divides by a tensor.
     pixels.div_(torch.full((), 255.0, device=images.device))
-    return pixels.flatten(1, 2)
+    return pixels
 
 
 def _padded(images: Tensor, dim: int, most: int) -> Tensor:

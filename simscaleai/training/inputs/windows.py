@@ -19,6 +19,7 @@ from torch import Tensor
 from simscaleai.data import Dataset
 from simscaleai.data.keys import ACTION, image_key, vector_key
 from simscaleai.processing import CHANNELS, Processor
+from simscaleai.training.inputs.augmentation import augmented, draw
 from simscaleai.training.inputs.images import empty, shifted, to_float
 from simscaleai.training.inputs.texts import Instructions, Tokenize
 
@@ -45,6 +46,7 @@ class WindowSampler:
         *,
         action_horizon: int = 1,
         image_shift: int = 0,
+        augmentation: float = 0.0,
         auxiliary_targets: NDArray[np.float32] | None = None,
         tokenize: Tokenize | None = None,
         device: torch.device | None = None,
@@ -57,6 +59,7 @@ class WindowSampler:
             processor: The conversions that the policy will use in evaluation, too. It names the observations.
             action_horizon: Actions in a chunk, H >= 1.
             image_shift: Largest random displacement of each camera's image [px]; 0 switches it off.
+            augmentation: Strength of the random changes of images, in [0, 1]; 0 switches them off.
             auxiliary_targets: Targets of the auxiliary head, one row per frame, (num_frames, P). A batch holds the rows
                 of its frames.
             tokenize: The model's tokenizer of instructions; None for a model that takes text or no language.
@@ -64,7 +67,7 @@ class WindowSampler:
             fixed_shapes: Whether all batches of one size must have tensors of the same shapes.
         """
         self._dataset, self._processor = dataset, processor
-        self._action_horizon, self._image_shift = action_horizon, image_shift
+        self._action_horizon, self._image_shift, self._augmentation = action_horizon, image_shift, augmentation
         self._device = torch.device("cpu") if device is None else device
         self._instructions = Instructions(dataset, tokenize, fixed_shapes=fixed_shapes)
         vectors = {key: dataset.vectors(vector_key(key)) for key in processor.vectors}
@@ -85,7 +88,7 @@ class WindowSampler:
 
         Args:
             frames: Frames of the dataset, shape (B,).
-            rng: Source of the random image shifts; None for no shifts.
+            rng: Source of random image shifts and augmentations; None for none.
         """
         selection: Selection = {"frames": torch.from_numpy(frames), **self._instructions.select(frames)}
         cameras = len(self._processor.cameras)
@@ -95,6 +98,8 @@ class WindowSampler:
             size = (len(frames), 2)
             corners = [rng.integers(0, 2 * self._image_shift + 1, size=size) for _ in range(cameras)]
             selection["corners"] = torch.from_numpy(np.stack(corners, axis=1))
+        if cameras and rng is not None and self._augmentation:
+            selection |= draw(rng, (len(frames), cameras), self._augmentation)
         return selection
 
     def convert(self, selection: Selection) -> Batch:
@@ -154,7 +159,10 @@ class WindowSampler:
         images = selection["images"] if self._images is None else self._images.index_select(0, selection["frames"])
         if "corners" in selection:
             images = shifted(images, selection["corners"], self._image_shift)
-        return to_float(images)
+        pixels = to_float(images)
+        if "colour" in selection:
+            pixels = augmented(pixels, **{name: selection[name] for name in ("colour", "contrast", "blur")})
+        return pixels.flatten(1, 2)
 
 
 def moved(selection: Selection, device: torch.device) -> Selection:

@@ -289,7 +289,8 @@ def test_a_crashed_training_resumes_to_the_same_bits(
 def test_a_vla_training_in_several_runs_gives_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Path, head: str
 ) -> None:
-    config = vla_config(images, tmp_path / "whole", model_arguments=(*SMALL_VLA, f"action_head_type={head}"))
+    arguments = (*SMALL_VLA, f"action_head_type={head}")
+    config = vla_config(images, tmp_path / "whole", model_arguments=arguments, augmentation=0.5)
     train(config)
     short = dataclasses.replace(config, output=tmp_path / "runs", resume=True, max_minutes=1e-9)
     results = [train(short) for _ in range(3)]

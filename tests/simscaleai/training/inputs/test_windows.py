@@ -100,5 +100,18 @@ def test_shifts_come_from_the_generator_and_only_from_it(dataset: Dataset) -> No
 
 def test_images_become_floats_exactly_as_in_evaluation(dataset: Dataset) -> None:
     levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 1, 16, 16, 3)
-    expected = levels[:, 0].transpose(0, 3, 1, 2) / np.float32(255)
+    expected = levels.transpose(0, 1, 4, 2, 3) / np.float32(255)
     np.testing.assert_array_equal(to_float(torch.from_numpy(levels)).numpy(), expected)
+
+
+def test_augmentations_change_training_images_alone_and_come_from_the_generator(dataset: Dataset) -> None:
+    sampler, frames = make_sampler(dataset, augmentation=0.5), np.arange(8)
+    images = [
+        sampler.batch(frames, rng)["observations"]["image"]
+        for rng in (None, *(np.random.default_rng(seed) for seed in (1, 1, 2)))
+    ]
+    assert torch.equal(images[0], make_sampler(dataset).batch(frames)["observations"]["image"])
+    assert torch.equal(images[1], images[2])
+    assert not torch.equal(images[1], images[3])
+    assert (images[1] - images[0]).abs().mean() > 0.02
+    assert 0 <= images[1].min() <= images[1].max() <= 1
