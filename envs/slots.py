@@ -29,6 +29,7 @@ __all__ = [
     "Start",
     "Transition",
     "check_slots",
+    "repeats_itself",
 ]
 
 Slots = NDArray[np.intp]
@@ -159,6 +160,23 @@ def check_slots(env: SlotEnv, *, seeds: Sequence[int] = (0, 1), steps: int = 20)
     _check_frames(env)
     _check_limits(env, first)
     _check_invalid_action(env, first)
+
+
+def repeats_itself(env: SlotEnv, starts: Sequence[Start], *, steps: int = 10) -> bool:
+    """Return whether an episode gives the same states when it runs again, in another slot and after another episode.
+
+    `env` may have a single slot; then the episode runs again there.
+
+    Args:
+        env: The environment. It can still be used afterwards.
+        starts: The start of the episode, and that of the other one.
+        steps: Control steps of each episode, at most.
+    """
+    first, other = starts
+    last = np.array([env.num_slots - 1])
+    before = _trial(env, np.array([0]), [first], steps)
+    _trial(env, last, [other], steps)
+    return before == _trial(env, last, [first], steps)
 
 
 def _require(holds: bool, promise: str) -> None:

@@ -106,6 +106,9 @@ class RolloutConfig(EnvironmentFlags):
     """Folder for the record, new or empty. Default: the next free runs/<model>-<env>-<number>."""
     resume: bool = False
     """Continue the run in --output: only missing episodes are run, and episodes with the status `error`."""
+    accept_inexact: bool = False
+    """With --resume: continue although the environment does not repeat itself. The result may then differ from that of
+    an uninterrupted run."""
     video: int = 0
     """Number of episodes to film, from the first. Their actions and observations are written to traces/."""
     quiet: bool = False
@@ -160,7 +163,18 @@ class RolloutConfig(EnvironmentFlags):
 _PLAN = (*(field.name for field in fields(PlanRequest)), "vs")
 _ONE_EPISODE: dict[str, Any] = {
     name: getattr(RolloutConfig, name)
-    for name in (*_PLAN, "num_envs", "workers", "timeout", "output", "resume", "video", "quiet", "json")
+    for name in (
+        *_PLAN,
+        "num_envs",
+        "workers",
+        "timeout",
+        "output",
+        "resume",
+        "accept_inexact",
+        "video",
+        "quiet",
+        "json",
+    )
 }
 """Defaults of the settings that do not change how an episode goes. A command that replays one episode omits them."""
 
@@ -215,7 +229,7 @@ class _Presentation:
 
     def execute(self) -> RunRecord:
         invocation = self.invocation
-        invocation.begin()
+        invocation.begin(accept_inexact=self.config.accept_inexact)
         self._announce()
         progress = None
         if not self.config.quiet:
@@ -244,13 +258,13 @@ class _Presentation:
             self.console.say(f"perturbation: {invocation.job.perturbations.meaning()}")
         shape = shape_text(invocation.record.resolved.num_envs, self.config.workers)
         self.console.say(f"{shape}; record in {self.shown}")
-        if self._overlap_text:
-            self.console.warn(self._overlap_text)
+        for warning in self._warnings:
+            self.console.warn(warning)
 
     @property
-    def _overlap_text(self) -> str:
-        overlap = self.invocation.record.seed_overlap
-        return overlap_text(overlap, len(self.invocation.plan.specs)) if overlap else ""
+    def _warnings(self) -> list[str]:
+        overlap, planned = self.invocation.record.seed_overlap, len(self.invocation.plan.specs)
+        return [*([overlap_text(overlap, planned)] if overlap else []), *self.invocation.repetition.warnings()]
 
     def _conclude(self, outcome: Outcome) -> RunRecord:
         comparison = self._compared_with_reference(outcome)
@@ -291,7 +305,8 @@ class _Presentation:
         yield "intervention", self.invocation.job.interventions.meaning()
         yield "perturbation", self.invocation.job.perturbations.meaning()
         yield "right object", moved_object_text(record.summary) if self.invocation.has_targets else ""
-        yield "warning", self._overlap_text
+        for warning in self._warnings:
+            yield "warning", warning
         yield "smallest difference", smallest_difference_text(record.summary)
 
     def _time_text(self, outcome: Outcome) -> str:
@@ -333,7 +348,8 @@ class _Presentation:
         return ""
 
     def _resume_command(self) -> str:
-        return command_line(PROGRAM, replace(self.config, output=self.shown, resume=True))
+        inexact = self.invocation.repetition.repeats != "exact"
+        return command_line(PROGRAM, replace(self.config, output=self.shown, resume=True, accept_inexact=inexact))
 
 
 def _missing_text(invocation: Invocation) -> str:

@@ -159,6 +159,7 @@ class _World:
             control_hz=_control_hz(env),
             max_episode_steps=limit,
             success=rule.in_words,
+            repeats="unknown",
             has_instructions=isinstance(info.get("instruction"), str),
         )
 

@@ -58,6 +58,19 @@ def logged(action: str) -> Iterator[None]:
         logger.exception("%s failed", action)
 
 
+@contextmanager
+def attributed_to_environment() -> Iterator[None]:
+    """Raise an exception of the block as a `Fault` of the infrastructure, except that a `SimScaleError` stays one."""
+    try:
+        yield
+    except SimScaleError:
+        raise
+    except SlotFault as error:
+        raise Fault("error", ENVIRONMENT_EXCEPTION, error.slots) from error
+    except (Exception, SystemExit) as error:
+        raise Fault("error", ENVIRONMENT_EXCEPTION) from error
+
+
 class PolicyCalls:
     """Calls one policy and raises its faults as `Fault`."""
 
@@ -125,12 +138,5 @@ class EnvironmentCalls:
         return transition, self._call(slots, self._env.state, slots)
 
     def _call(self, slots: Slots, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            with self._pulse.waiting_for(ENVIRONMENT, slots.tolist()):
-                return method(*args, **kwargs)
-        except SimScaleError:
-            raise
-        except SlotFault as error:
-            raise Fault("error", ENVIRONMENT_EXCEPTION, error.slots) from error
-        except (Exception, SystemExit) as error:
-            raise Fault("error", ENVIRONMENT_EXCEPTION) from error
+        with attributed_to_environment(), self._pulse.waiting_for(ENVIRONMENT, slots.tolist()):
+            return method(*args, **kwargs)

@@ -22,6 +22,7 @@ from eval.execution.assembly import closing
 from eval.execution.evaluation import EvaluationJob
 from eval.execution.planning import RunPlan
 from eval.execution.processes import run_in_workers
+from eval.execution.repetition import Repetition, probe_repetition
 from eval.execution.watchdog import Watchdog
 from eval.observers.film.video import PICTURE_SIZE, check_filming, film_cameras
 from eval.observers.film.video_file import remove_partial_videos
@@ -29,7 +30,7 @@ from eval.observers.log import EpisodeLog
 from eval.observers.stopping import Stopping
 from eval.probing.instructions import choice_of_targets
 from eval.probing.probe_axes import check_effects
-from eval.runs.folder import check_same_run, earlier_record, earlier_results
+from eval.runs.folder import check_repeats, check_same_run, earlier_record, earlier_results
 from eval.runs.log_file import EPISODES_FILE, episodes_digest
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
 from eval.runs.provenance import fingerprint, source_state
@@ -82,6 +83,8 @@ class Invocation:
     workers: int
     machine: dict[str, Any]
     """Fingerprint of this machine. Results are bit-identical only on machines with an equal one."""
+    repetition: Repetition
+    """Whether the environment repeats itself."""
     folder: Path = Path()
     config: dict[str, Any] = field(default_factory=dict)
     earlier: list[EpisodeResult] = field(default_factory=list)
@@ -93,16 +96,21 @@ class Invocation:
         """Return a copy for the run in `folder`, which must exist; the record will hold `config`, JSON data."""
         return replace(self, job=replace(self.job, folder=folder), folder=folder, config=config)
 
-    def begin(self) -> None:
+    def begin(self, *, accept_inexact: bool = False) -> None:
         """Start a run in the folder, or resume the run that is there, and write the record.
 
+        Args:
+            accept_inexact: Whether to resume a run although its environment does not repeat itself.
+
         Raises:
-            ResultsError: If the run in the folder began under other conditions.
+            ResultsError: If the run in the folder began under other conditions, or cannot be repeated exactly.
         """
         before = earlier_record(self.folder)
         self.record = self._new_record()
         if before is not None:
             check_same_run(self.folder, before, self.record)
+            if not accept_inexact:
+                check_repeats(self.folder, before, self.record)
             collect_receipts(self.folder)  # a record of version 1 holds receipts, and is replaced below
             self.record = replace(self.record, timing=_earlier_timing(self.folder, before))
             self.earlier, self.is_resumed = earlier_results(self.folder, self.plan.specs), True
@@ -167,7 +175,7 @@ class Invocation:
                 workers=self.workers,
                 episodes=len(self.plan.specs),
             ),
-            environment=registration.offer(),
+            environment=replace(registration.offer(), repeats=self.repetition.repeats),
             policies=(
                 PolicyRecord(
                     model=job.model,
@@ -239,15 +247,15 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     usual = _usual_slots(plan, registration.usual_slots, with_images=bool(policy.needs.cameras))
     slots = min(job.num_envs or usual, ceil(len(plan.specs) / workers))  # at most a worker's share of the episodes
     job = replace(job, identity=policy.identity, num_envs=slots)
-    # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
-    with closing(job.build_environment(policy, 1 if workers > 1 else slots), policy) as env:
-        machine = fingerprint(env.fingerprint())
+    # With workers, this environment only serves to check that it can be built, for its fingerprint, and for the probe.
+    with closing(job.build_environment(policy, min(slots, 2) if workers > 1 else slots), policy) as env:
+        machine, repetition = fingerprint(env.fingerprint()), probe_repetition(env, plan.specs)
         if cameras:
             check_filming(env, plan.specs[0], cameras, (PICTURE_SIZE, PICTURE_SIZE))
         if workers == 1:
-            yield Invocation(job, policy, env, plan, workers, machine)
+            yield Invocation(job, policy, env, plan, workers, machine, repetition)
             return
-    yield Invocation(job, policy, None, plan, workers, machine)
+    yield Invocation(job, policy, None, plan, workers, machine, repetition)
 
 
 def _usual_slots(plan: RunPlan, most: int | None, *, with_images: bool) -> int:

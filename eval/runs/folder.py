@@ -16,7 +16,18 @@ from eval.runs.record import RECORD_FILE, RunRecord
 from simscaleai.files import check_new_folder, locked, remove_partial_files
 from simscaleai.json_data import json_differences
 
-MAY_DIFFER = ("checkpoint", "json", "num_envs", "output", "quiet", "resume", "timeout", "vs", "workers")
+MAY_DIFFER = (
+    "accept_inexact",
+    "checkpoint",
+    "json",
+    "num_envs",
+    "output",
+    "quiet",
+    "resume",
+    "timeout",
+    "vs",
+    "workers",
+)
 """Entries of the configuration that may change when a run is resumed, because they do not change its results.
 Weights and the run of --vs are compared by their digests instead."""
 
@@ -120,6 +131,19 @@ def check_same_run(folder: Path, before: RunRecord, now: RunRecord) -> None:
     check_same_conditions(folder, then, present)
 
 
+def check_repeats(folder: Path, before: RunRecord, now: RunRecord) -> None:
+    """Check that the environment of the run in `folder` repeats itself, so that resuming changes no result.
+
+    Raises:
+        ResultsError: If it does not, or if that is not known.
+    """
+    if {before.environment.repeats, now.environment.repeats} != {"exact"}:
+        raise ResultsError(
+            f"cannot resume {folder} exactly: its environment is not known to repeat itself, so episodes that were "
+            "running would be others; start a new run, or add --accept-inexact to continue this one"
+        )
+
+
 def check_same_conditions(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Check that the conditions `before` and `now` are the same, so that the work in `folder` can be resumed.
 
@@ -148,7 +172,7 @@ def _conditions(record: RunRecord) -> dict[str, Any]:
         "episodes": data["resolved"]["episodes"],
         "vs": reference.get("episodes_sha256"),
         "fingerprint": data["fingerprint"],
-        "environment": data["environment"],
+        "environment": {name: value for name, value in data["environment"].items() if name != "repeats"},
         "policies": {
             str(place): {name: value for name, value in policy.items() if name != "checkpoint"}
             for place, policy in enumerate(data["policies"])
