@@ -3,6 +3,7 @@
     python -m benchmarks.run            # half an hour
     python -m benchmarks.run --quick    # two minutes: few episodes, few rounds
     python -m benchmarks.run --peers peers/bin/python    # and FetchPickAndPlace in the same rounds; see fetch.py
+    python -m benchmarks.run --peers peers/bin/python --only "128 x 128"    # some rows; the others stay in the table
 
 The rows are measured in turn, round after round. A figure is the median over the rounds. Writes
 benchmarks/results/speed.csv with machine and versions. The column `loaded` says whether the machine did other work at
@@ -16,7 +17,7 @@ import csv
 import os
 import platform
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,9 @@ from eval.runs.provenance import fingerprint, source_state
 
 RESULTS = Path(__file__).parent / "results" / "speed.csv"
 
-_IMAGES = "16 slots in 2 processes, 128 x 128 every step"
+Line = dict[str, object]
+"""Line of the CSV."""
+
 _QUIET_LOAD = 0.3
 """Highest load average over the last minute at which a machine counts as quiet."""
 
@@ -53,7 +56,10 @@ def table(*, quick: bool) -> list[Row]:
         Row(name="step outside physics, 16 slots", unit="share", target="", measure=measurements.step_overhead_share),
         Row(name="16 slots", unit="simulated s/s", target="", measure=measurements.vector_speed),
         Row(name="single gym.make", unit="simulated s/s", target="", measure=measurements.single_speed),
-        Row(name=_IMAGES, unit="steps/s", target="", measure=_image_speed),
+        *(
+            Row(name=f"16 slots in {name}, 128 x 128 every step", unit="steps/s", target="", measure=_images(processes))
+            for processes, name in ((1, "1 process"), (2, "2 processes"))
+        ),
         Row(name="reset of one slot among 16", unit="ms", target="≤ 0.3", measure=measurements.slot_reset),
         Row(name="eval.rollout --help", unit="s", target="≤ 0.5", measure=measurements.help_time),
         Row(name="command to first control step", unit="s", target="≤ 2.5", measure=measurements.first_step_time),
@@ -103,7 +109,7 @@ def peer_rows(peers: Path) -> list[Row]:
             (
                 f"128 x 128 every step, {processes} against {processes} processes, steps/s",
                 "",
-                times_fetch("image", partial(measurements.image_speed, processes, 16 // processes), processes),
+                times_fetch("image", _images(processes), processes),
             )
             for processes in (1, 2)
         ),
@@ -111,8 +117,8 @@ def peer_rows(peers: Path) -> list[Row]:
     return [Row(name=name, unit="times Fetch's", target=target, measure=work) for name, target, work in pairs]
 
 
-def _image_speed() -> float:
-    return measurements.image_speed(processes=2, slots=8)
+def _images(processes: int) -> Callable[[], float]:
+    return partial(measurements.image_speed, processes, 16 // processes)
 
 
 def measure(rows: list[Row], rounds: int) -> list[list[float]]:
@@ -148,9 +154,11 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def write(path: Path, rows: list[Row], figures: list[list[float]], conditions: dict[str, object]) -> None:
-    """Write the table to `path`, one line per row, and print it."""
-    lines: list[dict[str, object]] = [
+def write(
+    path: Path, rows: list[Row], figures: list[list[float]], conditions: dict[str, object], others: Sequence[Line] = ()
+) -> None:
+    """Write the table to `path`, one line per row after the `others`, and print the lines of `rows`."""
+    lines: list[Line] = [
         {
             "what": row.name,
             "unit": row.unit,
@@ -165,10 +173,17 @@ def write(path: Path, rows: list[Row], figures: list[list[float]], conditions: d
     ]
     for line in lines:
         print(f"{line['what']:44} {line['median']:>8} {line['unit']:14} {line['target']}")
-    write_csv(path, lines)
+    write_csv(path, [*others, *lines])
 
 
-def write_csv(path: Path, lines: list[dict[str, object]]) -> None:
+def other_lines(path: Path, rows: list[Row]) -> list[Line]:
+    """Return the lines of the table in `path` that are not about `rows`."""
+    measured = {(row.name, row.unit) for row in rows}
+    with path.open(newline="", encoding="utf-8") as file:
+        return [dict(line) for line in csv.DictReader(file) if (line["what"], line["unit"]) not in measured]
+
+
+def write_csv(path: Path, lines: list[Line]) -> None:
     """Write `lines`, which have the same keys, as a CSV file with a header."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(lines[0]))
@@ -181,13 +196,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer episodes and rounds")
     parser.add_argument("--peers", type=Path, help="Python interpreter that has gymnasium-robotics")
+    parser.add_argument("--only", default="", help="measure the rows with this text in their names; keep the others")
     parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
     arguments = parser.parse_args()
     conditions = circumstances(os.getloadavg()[0])  # before this process adds to the load
     if conditions["loaded"] == "yes":
         print("The machine is doing other work: only the shares are meaningful.")
     rows = table(quick=arguments.quick) + (peer_rows(arguments.peers) if arguments.peers else [])
-    write(arguments.output, rows, measure(rows, 3 if arguments.quick else 5), conditions)
+    rows = [row for row in rows if arguments.only in row.name]
+    others = other_lines(arguments.output, rows) if arguments.only and arguments.output.exists() else []
+    write(arguments.output, rows, measure(rows, 3 if arguments.quick else 5), conditions, others)
 
 
 if __name__ == "__main__":
