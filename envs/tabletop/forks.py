@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import weakref
 
 SPAWN = (
@@ -27,6 +28,8 @@ def never_destroy_in_forked_processes(owner: object) -> None:
 def _keep_owners() -> None:
     for owner in list(_OWNERS):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
+    if egl := sys.modules.get("mujoco.egl"):
+        egl.EGL_DISPLAY = None  # type: ignore[attr-defined]  # closing it at exit would wait for threads, too
 
 
 if hasattr(os, "register_at_fork"):

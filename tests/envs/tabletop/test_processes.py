@@ -31,12 +31,9 @@ if os.fork() == 0:
         print("works")
     except ValueError as error:
         print(type(error).__name__, error)
-    EXIT
+    sys.exit(0)
 print("child:", os.wait()[1])
 """
-
-AT_ONCE = "sys.stdout.flush(); os._exit(0)"
-"""How multiprocessing ends a forked process. Otherwise Mesa waits for its threads, of which the fork has none."""
 
 DRAW = "TaskEnv('SimScale/Reach-v0', render_mode='rgb_array')"
 SLOTS = "TaskVectorEnv('SimScale/PickPlace-v0', 16, num_threads={threads})"
@@ -51,8 +48,9 @@ def run(code, **environment):
     return done.stdout.splitlines(), done.stderr
 
 
-def fork(before, after, leave="sys.exit(0)"):
-    lines, stderr = run(FORK.replace("BEFORE", before).replace("AFTER", after).replace("EXIT", leave))
+def fork(before, after):
+    """Run `after` in a process that is forked after `before` and exits in the usual way; return what it printed."""
+    lines, stderr = run(FORK.replace("BEFORE", before).replace("AFTER", after))
     assert lines[-1] == "child: 0", stderr
     assert stderr == ""
     (said,) = lines[:-1]
@@ -69,19 +67,19 @@ def fork(before, after, leave="sys.exit(0)"):
     ],
 )
 def test_a_forked_process_is_told_that_it_cannot_draw(after):
-    said = fork(f"env = {DRAW}; env.reset(seed=0); env.render()", after, AT_ONCE)
+    said = fork(f"env = {DRAW}; env.reset(seed=0); env.render()", after)
     assert said.startswith("SimScaleError cannot render in a process that was forked from one that had rendered; ")
     assert 'vector_kwargs={"context": "spawn"}' in said
 
 
 @needs_fork
 def test_a_forked_process_may_close_what_its_parent_drew_with():
-    assert fork(f"env = {DRAW}; env.reset(seed=0); env.render()", "env.close(); del env", AT_ONCE) == "works"
+    assert fork(f"env = {DRAW}; env.reset(seed=0); env.render()", "env.close(); del env") == "works"
 
 
 @needs_fork
 def test_a_forked_process_draws_if_its_parent_has_not():
-    assert fork(f"env = {DRAW}; env.reset(seed=0)", "env.render()", AT_ONCE) == "works"
+    assert fork(f"env = {DRAW}; env.reset(seed=0)", "env.render()") == "works"
 
 
 @needs_fork
