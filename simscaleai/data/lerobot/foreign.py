@@ -54,7 +54,7 @@ class ForeignDataset:
         observed = [name for name in (STATE, ENVIRONMENT_STATE) if vector_key(name) in self._names_in_source]
         self._layouts = {name: self._layout(vector_key(name), name == ENVIRONMENT_STATE) for name in observed}
         self._deep: dict[str, str] = {}
-        """Camera that is left out because its pixels have more than 8 bits, to the kind of its pixels."""
+        """Camera that is left out because it sees no colours of 8 bits, to what it sees."""
         self._sizes = self._sizes_of_cameras()
         """Camera that is taken, to the height and width of its images in the source."""
         self.image_size = self._common_size()
@@ -179,10 +179,13 @@ class ForeignDataset:
                 raise DatasetError(f"expected numbers in {name!r}, got {dtype}; choose another feature with --rename")
 
     def _sizes_of_cameras(self) -> dict[str, ImageSize]:
-        """Return the size of the first image of each camera. Cameras with deep pixels go to `_deep` instead."""
+        """Return the size of the first image of each camera. Cameras that see no colours go to `_deep` instead."""
         sizes = {}
         for camera in self._chosen_cameras():
             (name,) = self._names_in_source[image_key(camera)]
+            if self._source.features[name].is_depth_map and self._options.cameras is None:
+                self._deep[camera] = "its pixels are distances, according to meta/info.json"
+                continue
             try:
                 sizes[camera] = self._source.image_size(name)
             except DatasetError as error:

@@ -25,6 +25,8 @@ class SourceFeature:
     """ "image", "video", or NumPy's name of a type."""
     names: Any = None
     """Names of the entries: a list, or a dictionary of lists."""
+    is_depth_map: bool = False
+    """Whether the images hold distances, possibly in the codes of a colour image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,4 +80,7 @@ def read_info(folder: Path) -> tuple[SourceInfo, str | None]:
 
 
 def _used_entries(feature: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in feature.items() if name in SourceFeature.__dataclass_fields__}
+    used = {name: value for name, value in feature.items() if name in ("dtype", "names")}
+    note = feature.get("info")
+    is_depth_map = isinstance(note, dict) and True in (note.get("is_depth_map"), note.get("video.is_depth_map"))
+    return used | {"is_depth_map": is_depth_map}

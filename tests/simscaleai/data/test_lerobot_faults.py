@@ -473,6 +473,18 @@ def test_a_video_of_16_bits_is_left_out_with_a_word(make: Any, imported: Any, re
     assert "camera top is left out: its pixels are gray16le" in notes
 
 
+@pytest.mark.parametrize("note", [{"is_depth_map": True}, {"video.is_depth_map": True}])
+def test_distances_in_a_video_of_colours_are_left_out_with_a_word(make: Any, imported: Any, note: Any) -> None:
+    folder = with_video(make, EXPECTED, FPS, (0.0, 0.6))
+    path = folder / "meta/info.json"
+    info = json.loads(path.read_text())
+    info["features"][TOP]["info"] = note
+    path.write_text(json.dumps(info))
+    dataset, notes = imported(folder)
+    assert not dataset.needs.cameras
+    assert "camera top is left out: its pixels are distances" in notes
+
+
 def test_many_frames_of_a_video_come_back_in_order(tmp_path: Path) -> None:
     greys = [(7 * step) % 250 for step in range(200)]
     write_video(tmp_path / "video.mp4", greys, 20)
