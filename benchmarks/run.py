@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import measurements, model_speed
+from benchmarks import measurements, model_speed, training_speed
 from benchmarks.fetch import fetch_figure
 from eval.runs.provenance import fingerprint, source_state
 
@@ -80,6 +80,12 @@ def table(*, quick: bool) -> list[Row]:
             unit="stored steps/s",
             target="≥ 300",
             measure=partial(measurements.collect_speed, collected),
+        ),
+        Row(
+            name="input pipeline of training, 2 images of 96², one thread",
+            unit="images/s",
+            target="≥ 25000",
+            measure=training_speed.input_speed,
         ),
         Row(
             name="VLA small, training step, plain formulation",

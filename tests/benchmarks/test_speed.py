@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import measurements, model_speed
+from benchmarks import measurements, model_speed, training_speed
 
 pytestmark = pytest.mark.slow
 
@@ -17,3 +17,11 @@ def test_prediction_beats_the_plain_formulation():
 
 def test_a_scripted_run_is_mostly_physics():
     assert min(measurements.rollout_share(episodes=200) for _ in range(3)) < 0.35
+
+
+def test_one_thread_reads_more_images_than_a_gpu_takes():
+    assert max(training_speed.input_speed(episodes=8) for _ in range(3)) > 20_000
+
+
+def test_training_speed_counts_steps():
+    assert 0 < training_speed.training_speed(6, episodes=8, batch_size=4, allow_failures=True) < 1000
