@@ -31,7 +31,7 @@ from typing import Any
 Row = tuple[str, str]
 """Name and unit of a row, which identify it."""
 
-_RATES = ("simulated s/s", "steps/s", "stored steps/s", "times ours")
+_RATES = ("simulated s/s", "steps/s", "stored steps/s", "images/s", "times ours")
 """Units for which a higher figure is better."""
 
 _LIST = """
