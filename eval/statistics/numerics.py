@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import lgamma
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 def log_beta(a: float, b: float) -> float:
     """Return the logarithm of the beta function B(a, b)."""
@@ -29,3 +32,12 @@ def boundary(holds: Callable[[float], bool], outside: float, inside: float) -> f
         if middle in (outside, inside):
             return outside
         outside, inside = (outside, middle) if holds(middle) else (middle, inside)
+
+
+def binomial_probabilities(n: int, p: float) -> NDArray[np.float64]:
+    """Return the probabilities of 0 … `n` successes in `n` trials, shape (n + 1,)."""
+    from scipy.special import gammaln, xlog1py, xlogy
+
+    k = np.arange(n + 1)
+    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return np.asarray(np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p)))

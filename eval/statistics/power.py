@@ -12,7 +12,7 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.statistics.numerics import boundary
+from eval.statistics.numerics import binomial_probabilities, boundary
 from eval.statistics.rates import LEVEL, check_level
 
 POWER = 0.8
@@ -44,7 +44,7 @@ def mcnemar_power(n: int, difference: float, discordance: float, level: float = 
     most_for_worse = _critical_counts(n, level)
     share_of_worse = (1 - difference / discordance) / 2 if discordance > 0 else 0.5
     detected = np.where(most_for_worse < 0, 0.0, bdtr(np.maximum(most_for_worse, 0), discordant, share_of_worse))
-    return float(_binomial(n, discordance) @ detected)
+    return float(binomial_probabilities(n, discordance) @ detected)
 
 
 def smallest_difference(n: int, discordance: float, power: float = POWER, level: float = LEVEL) -> float | None:
@@ -132,12 +132,3 @@ def _critical_counts(n: int, level: float) -> NDArray[np.int64]:
     while (fits := ~too_many(counts + 1) & (counts < discordant)).any():
         counts += fits
     return counts
-
-
-def _binomial(n: int, p: float) -> NDArray[np.float64]:
-    """Return the probabilities of 0 … `n` successes in `n` trials, shape (n+1,)."""
-    from scipy.special import gammaln, xlog1py, xlogy
-
-    k = np.arange(n + 1)
-    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return np.asarray(np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p)))
