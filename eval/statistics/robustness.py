@@ -8,6 +8,7 @@ the interval of any of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import sqrt
 from statistics import NormalDist
 from typing import NamedTuple
@@ -51,8 +52,8 @@ class Cells:
     and with the weights (-1, 1) it has Newcombe's. The intervals are also sound at rates of 0 and 100 %.
 
     Sources: Franco, Little, Louis, Slud 2019, J. Surv. Stat. Methodol. 7(3), 334-364, for Wilson's interval with an
-    effective sample size (Korn, Graubard 1998, Surv. Methodol. 24, for that of an exact interval); Newcombe 1998, Stat. Med. 17, 2635-2650, method 10; Zou, Donner 2008, Stat. Med. 27,
-    1693-1702, for joining intervals of other means in the same way (MOVER).
+    effective sample size, after Korn, Graubard 1998, Surv. Methodol. 24; Newcombe 1998, Stat. Med. 17, 2635-2650,
+    method 10; Zou, Donner 2008, Stat. Med. 27, 1693-1702, for joining intervals of other means in the same way (MOVER).
     """
 
     def __init__(self, outcomes: NDArray[np.bool_], level: float = LEVEL) -> None:
@@ -150,7 +151,7 @@ def area_weights(levels: Sequence[float]) -> Floats:
     weights = np.zeros(len(levels))
     weights[:-1] += steps / 2
     weights[1:] += steps / 2
-    return weights / steps.sum()
+    return np.asarray(weights / steps.sum())
 
 
 class Halving(NamedTuple):
@@ -237,7 +238,7 @@ def sign_flip_exact(differences: NDArray[np.int64]) -> float:
 
 def _grid(levels: Sequence[float]) -> list[float]:
     """Return the levels, with points between neighbouring ones."""
-    between = [np.linspace(low, high, _GRID, endpoint=False) for low, high in zip(levels, levels[1:], strict=False)]
+    between = [np.linspace(low, high, _GRID, endpoint=False) for low, high in pairwise(levels)]
     return [*np.concatenate(between).tolist(), float(levels[-1])]
 
 
