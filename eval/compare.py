@@ -2,6 +2,8 @@
 
     python -m eval.compare runs/a runs/b --margin 5pp
 
+Two robustness batteries are compared axis by axis, paired by arm and seed.
+
 Exit codes: 0 B is better than A or within --margin, 1 B is worse, 2 cannot tell, 3 not comparable or wrong usage,
 70 internal error.
 """
@@ -17,9 +19,13 @@ from typing import Annotated
 
 import tyro
 
+from eval.battery.as_json import battery_comparison_to_json
+from eval.battery.comparison import BatteryComparison, compare_batteries
+from eval.battery.text import battery_comparison_rows
 from eval.comparison.as_json import comparison_to_json
+from eval.comparison.conditions import NotComparableError
 from eval.comparison.outcome import Comparison
-from eval.comparison.pairing import NotComparableError, compare
+from eval.comparison.pairing import compare
 from eval.comparison.text import comparison_rows
 from eval.comparison.verdict import Verdict
 from eval.runs.reading import read_run
@@ -40,7 +46,7 @@ EXIT_CODES = {Verdict.BETTER: 0, Verdict.NON_INFERIOR: 0, Verdict.WORSE: 1, Verd
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """Compare two runs of the same episodes, pair by pair.
+    """Compare two runs of the same episodes, pair by pair; two robustness batteries axis by axis.
 
     Exit codes: 0 B is better than A or within --margin, 1 B is worse, 2 cannot tell, 3 not comparable or wrong usage.
     """
@@ -57,8 +63,10 @@ class CompareConfig:
     """Print no text, only errors; the exit code holds the verdict."""
 
 
-def format_comparison(comparison: Comparison) -> str:
+def format_comparison(comparison: Comparison | BatteryComparison) -> str:
     """Return the findings of a comparison as lines of text."""
+    if isinstance(comparison, BatteryComparison):
+        return rows_text(battery_comparison_rows(comparison))
     return rows_text(comparison_rows(comparison))
 
 
@@ -70,16 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _compare_and_print(config: CompareConfig) -> int:
     if config.a.resolve() == config.b.resolve():
         raise SimScaleError(f"expected two different runs, got {config.a} twice")
+    a, b = read_run(config.a), read_run(config.b)
     try:
-        comparison = compare(read_run(config.a), read_run(config.b), config.margin)
+        comparison = (compare_batteries if a.record.battery and b.record.battery else compare)(a, b, config.margin)
     except NotComparableError as error:
         _print_differences(error.differences, as_json=config.json)
         return NOT_COMPARABLE
     if config.json:
-        print(json.dumps(comparison_to_json(comparison), indent=2))
+        print(_as_json(comparison))
     elif not config.quiet:
         print(format_comparison(comparison))
     return EXIT_CODES[comparison.verdict]
+
+
+def _as_json(comparison: Comparison | BatteryComparison) -> str:
+    if isinstance(comparison, BatteryComparison):
+        return json.dumps(battery_comparison_to_json(comparison), indent=2)
+    return json.dumps(comparison_to_json(comparison), indent=2)
 
 
 def _print_differences(differences: list[str], *, as_json: bool) -> None:

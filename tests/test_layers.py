@@ -48,8 +48,9 @@ WINGS = {
     "demonstrations": ("observers", "runs", "episodes", "statistics"),
     "execution": ("demonstrations", "probing", "observers", "runs", "episodes", "statistics"),
     "comparison": ("runs", "episodes", "statistics"),
+    "battery": ("comparison", "runs", "episodes", "statistics"),
     "terminal": ("runs", "episodes", "statistics"),
-    "report": ("terminal", "comparison", "runs", "episodes", "statistics"),
+    "report": ("terminal", "battery", "comparison", "runs", "episodes", "statistics"),
 }
 """Wing of `eval` to the wings below it. Commands may import everything."""
 

@@ -6,21 +6,11 @@ episodes that both runs have are compared, and only if one plan begins with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from eval.comparison.conditions import NotComparableError, warnings_about
 from eval.comparison.outcome import Comparison, Pair
 from eval.runs.run import Run
-from simscaleai.errors import SimScaleError
-
-
-class NotComparableError(SimScaleError):
-    """The runs have different episodes or conditions, or are not complete, so they cannot be compared."""
-
-    def __init__(self, differences: list[str]) -> None:
-        super().__init__("; ".join(differences))
-        self.differences = differences
-        """What differs, one line each."""
 
 
 def compare(a: Run, b: Run, margin: float | None = None) -> Comparison:
@@ -39,13 +29,16 @@ def compare(a: Run, b: Run, margin: float | None = None) -> Comparison:
         raise NotComparableError(differences)
     b_by_seed = {result.seed: result for result in b.results}
     pairs = [Pair(result, b_by_seed[result.seed]) for result in a.results if result.seed in b_by_seed]
-    return Comparison(a=a, b=b, pairs=tuple(pairs), margin=margin, warnings=tuple(_warnings(a, b)))
+    return Comparison(a=a, b=b, pairs=tuple(pairs), margin=margin, warnings=tuple(warnings_about(a, b)))
 
 
 def _differences(a: Run, b: Run) -> Iterator[str]:
     """Yield one line for each reason why the runs cannot be compared."""
     yield from a.conditions.differences(b.conditions)
     for name, run in (("A", a), ("B", b)):
+        if run.record.battery is not None:
+            yield f"battery: {name} ({run.folder}) is a robustness battery; compare it with another one"
+            return
         if not run.is_complete:
             yield f"complete: {name} ({run.folder}) has {len(run.results)} of {run.planned} episodes; finish it first"
         if len(set(run.seeds)) < len(run.seeds):
@@ -72,23 +65,3 @@ def _differences_of_episodes(a: Run, b: Run) -> Iterator[str]:
 def _chooses_targets(run: Run) -> bool:
     """Return whether an intervention sets the target of every episode, so that different targets are intended."""
     return any(text.startswith("target=") for text in run.interventions)
-
-
-def _warnings(a: Run, b: Run) -> Iterator[str]:
-    yield from _fingerprint_warnings(a.record.fingerprint, b.record.fingerprint)
-    repeats = [run.record.environment.repeats for run in (a, b)]
-    if repeats != ["exact", "exact"]:
-        yield (
-            f"the environment is not known to repeat itself exactly (A: {repeats[0]}, B: {repeats[1]}): the same seed "
-            "may give another episode, so pairing by seed removes less variance; test and interval stay valid, "
-            "but have less power"
-        )
-
-
-def _fingerprint_warnings(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key in sorted(a.keys() | b.keys()):
-        of_a, of_b = a.get(key), b.get(key)
-        if isinstance(of_a, Mapping) and isinstance(of_b, Mapping):
-            yield from _fingerprint_warnings(of_a, of_b, f"{prefix}{key}.")
-        elif of_a != of_b and not (key == "gl_renderer" and None in (of_a, of_b)):  # None: a policy without images
-            yield f"fingerprint {prefix}{key} differs: A has {of_a}, B has {of_b}; this alone may change episodes"

@@ -35,10 +35,23 @@ def verdict_of(counts: PairedCounts, margin: float | None, *, sequential: bool) 
             margin.
         sequential: Whether a rule may have stopped a run early.
     """
-    decided = p_value_of(counts, sequential=sequential) <= 1 - LEVEL
-    if decided and counts.difference > 0:
+    interval = difference_interval(counts, sequential=sequential)
+    return verdict_from(p_value_of(counts, sequential=sequential), counts.difference, interval.low, margin)
+
+
+def verdict_from(p_value: float, difference: float, low: float, margin: float | None) -> Verdict:
+    """Return the verdict about B from the figures of a comparison.
+
+    Args:
+        p_value: p-value of "A and B are equally good".
+        difference: Success rate of B minus success rate of A.
+        low: Lower end of the interval of the difference.
+        margin: Non-inferiority margin, in (0, 1); None without a margin.
+    """
+    decided = p_value <= 1 - LEVEL
+    if decided and difference > 0:
         return Verdict.BETTER
-    if margin is not None and difference_interval(counts, sequential=sequential).low > -margin:
+    if margin is not None and low > -margin:
         return Verdict.NON_INFERIOR
     return Verdict.WORSE if decided else Verdict.UNDECIDED
 

@@ -192,6 +192,7 @@ class Invocation:
             perturbations=self.job.perturbations.meanings(),
             seed_overlap=seed_overlap(checkpoint.training if checkpoint else None, self.plan.specs),
             sequential=self._sequential(),
+            battery=self.plan.battery,
         )
 
     def _sequential(self) -> SequentialRecord | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eval.episodes.battery import Arm, Battery
+from eval.episodes.plan import MOST_EPISODES as MOST_PLANNED
 from eval.episodes.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds, plan_text
 from eval.observers.stopping import MOST_EPISODES, StoppingRule, UntilDecided, UntilWidth
 from eval.runs.run import Run
@@ -38,6 +40,8 @@ class RunPlan:
     """The run of --vs; None without --vs."""
     reason: str = ""
     """Why --detect leads to this number of episodes, in words; "" without --detect."""
+    battery: Battery | None = None
+    """Perturbations that the run tests; None for a plain run."""
 
     @property
     def text(self) -> str:
@@ -68,6 +72,32 @@ def plan_run(request: PlanRequest, reference: Run | None = None) -> RunPlan:
     if request.detect is not None:
         return _detecting(request, request.detect, reference)
     return RunPlan(_specs(request, DEFAULT_EPISODES))
+
+
+def plan_battery(battery: Battery, seeds: Sequence[int]) -> tuple[EpisodeSpec, ...]:
+    """Plan the episodes of a battery: for each start, first the control and then every arm.
+
+    So the episodes that run at the same time differ in their perturbations, and an interrupted battery has all arms of
+    its first starts.
+
+    Args:
+        battery: The arms.
+        seeds: Seed of each start.
+
+    Raises:
+        PlanError: If a seed occurs twice or is out of range, or there are too many episodes.
+    """
+    starts, arms = plan_seeds(seeds), (None, *battery.arms)
+    if len(starts) * len(arms) > MOST_PLANNED:
+        raise PlanError(f"expected at most {MOST_PLANNED} episodes, got {len(starts)} starts in {len(arms)} arms")
+    cells = ((start, arm) for start in starts for arm in arms)
+    return tuple(_in_arm(index, start.seed, arm) for index, (start, arm) in enumerate(cells))
+
+
+def _in_arm(index: int, seed: int, arm: Arm | None) -> EpisodeSpec:
+    if arm is None:
+        return EpisodeSpec(index, seed)
+    return EpisodeSpec(index, seed, arm=arm.name, perturbation=arm.perturbation)
 
 
 def _specs(request: PlanRequest, episodes_by_default: int) -> tuple[EpisodeSpec, ...]:

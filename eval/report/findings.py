@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from eval.comparison.conditions import NotComparableError
 from eval.comparison.outcome import Comparison
-from eval.comparison.pairing import NotComparableError, compare
+from eval.comparison.pairing import compare
 from eval.comparison.text import finding_rows, sequential_rows
 from eval.episodes.results import EpisodeResult
 from eval.report.contents import ComparisonReport, Incomparable, Notice, Report, RunReport, by_environment

@@ -171,6 +171,7 @@ def _conditions(record: RunRecord) -> dict[str, Any]:
         "config": {name: value for name, value in data["config"].items() if name not in MAY_DIFFER},
         "episodes": data["resolved"]["episodes"],
         "vs": reference.get("episodes_sha256"),
+        "battery": data["battery"],
         "fingerprint": data["fingerprint"],
         "environment": {name: value for name, value in data["environment"].items() if name != "repeats"},
         "policies": {

@@ -1,4 +1,7 @@
-"""Names of the files that belong to one episode of a run."""
+"""Names of the files that belong to one episode or one arm of a run, and of the runs below a battery.
+
+The folder of a battery is the run of the policy that is tested. Runs of the same starts by others are below it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,24 @@ VIDEOS_FOLDER = "videos"
 
 TRACES_FOLDER = "traces"
 """Folder of the traces, below the folder of a run."""
+
+
+EXPERT_FOLDER = Path("expert")
+"""Run of the privileged expert, below the folder of the battery."""
+
+POLICIES_FOLDER = Path("policies")
+"""Folder of the runs of further policies, below the folder of the battery."""
+
+OPTIONS_FOLDER = Path("options")
+"""Folder of the runs with other options of the policy, below the folder of the battery."""
+
+FRAMES_FOLDER = Path("frames")
+"""Folder of the pictures of the first start in every arm, below the folder of the battery."""
+
+
+def frame_path(folder: Path, arm: str) -> Path:
+    """Return the path of the picture of an arm, in the folder of a battery."""
+    return folder / FRAMES_FOLDER / f"{arm.replace(' ', '+')}.png"
 
 
 def video_path(folder: Path, episode_index: int) -> Path:

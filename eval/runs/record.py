@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from eval.episodes.battery import Battery
 from eval.episodes.results import ResultsError
 from eval.runs.versions import RECORD_FILE, SCHEMA_VERSION, converted_record
 from eval.statistics.rates import LEVEL, Interval
@@ -300,6 +301,8 @@ class RunRecord:
     """Seeds that the checkpoint was trained on; None if none is known."""
     sequential: SequentialRecord | None = None
     """Stopping rule and number of episodes; None if the number of episodes was fixed in advance."""
+    battery: Battery | None = None
+    """Perturbations that the run tests; None if it is no robustness battery."""
     summary: Summary | None = None
     """Figures; None until the run ends."""
 

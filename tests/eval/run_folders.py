@@ -7,6 +7,7 @@ from eval.runs.log_file import EPISODES_FILE, write_results
 from eval.runs.record import PolicyRecord, Resolved, RunRecord, SequentialRecord
 from eval.runs.summary import summarise
 from simscaleai.contract import ActionSpec, EnvSpec, Feature, Layout
+from simscaleai.perturbation import Axis
 
 PICK_PLACE = "SimScale/PickPlace-v0"
 OUTCOMES = {"+": "success", "-": "failure", "E": "error"}
@@ -42,6 +43,16 @@ RECORD = RunRecord(
     summary=summarise([], 0),
 )
 """The record of a complete run; `write_run` fills in the number of episodes."""
+
+
+def make_axis(name, changes="looks", unit="deg"):
+    """Returns an axis with the magnitudes of a camera angle."""
+    return Axis(
+        name=name, unit=unit, magnitudes=(5.0, 15.0, 30.0, 45.0, 75.0), changes=changes, is_signed=True, summary="s."
+    )
+
+
+LIGHT, MASS = make_axis("light.intensity", unit="stop"), make_axis("object.mass", "physics")
 
 
 def episode(index, seed, outcome, failure="dropped"):

@@ -1,0 +1,93 @@
+"""Findings of a battery in words: drops, halving levels, ceilings, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from eval.battery.cells import Cell
+from eval.battery.differences import Difference
+from eval.battery.findings import AxisFindings, BatteryFindings, magnitude_at
+from eval.statistics.percentage import points_text
+from eval.statistics.robustness import Estimate
+from simscaleai.perturbation import LEVELS, Axis
+
+
+def no_ceiling_text(findings: BatteryFindings) -> str:
+    """Return, in words, why there is no expert beside the policy."""
+    if findings.tested.battery.has_expert:
+        return "no ceiling yet: the episodes of the expert are missing; --resume runs them"
+    return "no ceiling: this environment has no expert"
+
+
+def largest_drop_text(findings: BatteryFindings) -> str:
+    """Return, in words, the axis with the largest significant drop."""
+    worst = findings.worst
+    if worst is None:
+        return f"no axis lowers the success rate significantly (Holm, {len(findings.axes)} axes)"
+    return f"{worst.axis.name}: {drop_text(worst.drop)} over its levels, p = {worst.holm_p:.2g} (Holm)"
+
+
+def drop_text(drop: Estimate) -> str:
+    """Return a difference of success rates with its interval, in percentage points."""
+    low, high = (points_text(end, sign=True) for end in (drop.low, drop.high))
+    return f"{points_text(drop.value, sign=True)} pp [{low}, {high}]"
+
+
+def halving_text(axis: AxisFindings) -> str:
+    """Return, in words, where the success rate is half of that of the control."""
+    at, low, high = axis.halving
+    if at is None and low is None:
+        return "does not halve" if axis.cells[0].successes else "has no success to halve"
+    ends = f"[{'…' if low is None else _level_text(axis.axis, low)}, "
+    ends += f"{'beyond' if high is None else _level_text(axis.axis, high)}]"
+    return f"halves at {_level_text(axis.axis, at)} {ends}" if at is not None else f"does not halve {ends}"
+
+
+def levels_text(axis: Axis, levels: Sequence[int]) -> str:
+    """Return the magnitudes of `levels`, with the unit."""
+    return f"{' '.join(f'{axis.magnitude(level):g}' for level in levels)} {axis.unit}".rstrip()
+
+
+def ceiling_text(axis: AxisFindings) -> str:
+    """Return, in words, what the expert reaches on this axis."""
+    if axis.ceiling == "none":
+        return "no ceiling"
+    if axis.ceiling == "control":
+        return f"expert {points_text(axis.ceilings[0].rate)} % (its control: {axis.axis.changes} do not reach it)"
+    return f"expert {rates_text(axis.ceilings)} % of {axis.ceilings[0].n}"
+
+
+def limits(findings: BatteryFindings, scene_axes: Sequence[Axis]) -> Iterator[str]:
+    """Yield what the battery does not show.
+
+    Args:
+        findings: Its findings.
+        scene_axes: All axes of the environment's scene.
+    """
+    tested = findings.tested
+    tried = {axis.name for axis in tested.battery.axes}
+    others = [axis.name for axis in scene_axes if axis.name not in tried]
+    if others:
+        yield f"axes that were not run: {', '.join(others)}"
+    missing = [str(level) for level in LEVELS[1:] if level not in tested.battery.levels]
+    yield f"levels {' '.join(missing)} and magnitudes beyond level 5" if missing else "magnitudes beyond level 5"
+    if tested.battery.pair_level is None:
+        yield "several axes at once"
+    yield f"differences that {findings.control.n} starts in each cell cannot show"
+    yield "the real robot: one simulator, one robot, one rule of success"
+
+
+def difference_text(difference: Difference) -> str:
+    """Return a difference of two policies in words: both rates, the difference with its interval, the p-value."""
+    rates = f"A {points_text(difference.rate_a):>5} %   B {points_text(difference.rate_b):>5} %"
+    p = f"{difference.p_value:.2g}" if difference.holm_p is None else f"{difference.holm_p:.2g} (Holm)"
+    return f"{rates}   B - A {drop_text(difference.estimate)}   p = {p}"
+
+
+def rates_text(cells: Mapping[int, Cell]) -> str:
+    """Return the success rates of `cells` in percent, without decimals."""
+    return " ".join(f"{100 * cell.rate:3.0f}" for cell in cells.values())
+
+
+def _level_text(axis: Axis, level: float) -> str:
+    return f"level {level:.1f} ({f'{magnitude_at(axis, level):.3g} {axis.unit}'.rstrip()})"
