@@ -19,9 +19,6 @@ Ceiling = Literal["run", "control", "none"]
 """Where the expert's success rate at a level comes from: its own episodes at this level; its control, because what the
 axis changes does not reach it; or nowhere, because the environment has no expert."""
 
-REACHES_EXPERT = ("physics", "action", "time")
-"""What axes change that also concerns an expert, which gets simulator truth and neither images nor instructions."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class AxisFindings:

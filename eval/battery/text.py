@@ -12,6 +12,7 @@ from eval.battery.differences import option_differences
 from eval.battery.findings import AxisFindings, PairFindings
 from eval.battery.reading import BatteryFolder
 from eval.battery.wording import (
+    battery_verdict_text,
     ceiling_text,
     difference_text,
     drop_text,
@@ -22,7 +23,6 @@ from eval.battery.wording import (
     no_ceiling_text,
     rates_text,
 )
-from eval.comparison.verdict import Verdict
 from eval.runs.run import seeds_text
 from eval.statistics.percentage import points_text, rate_text
 from eval.statistics.rates import Interval
@@ -80,17 +80,7 @@ def battery_comparison_rows(comparison: BatteryComparison) -> Iterator[Row]:
     errors_a, errors_b = comparison.errors
     if errors_a or errors_b:
         yield "errors", f"{errors_a} episodes of A and {errors_b} of B could not be run and count as not successful"
-    yield "verdict", battery_verdict_text(comparison)
-
-
-def battery_verdict_text(comparison: BatteryComparison) -> str:
-    """Return the verdict about B over all perturbed arms, in words."""
-    verdict = comparison.verdict
-    if verdict is Verdict.NON_INFERIOR:
-        return f"B is within the margin: no more than {points_text(comparison.margin or 0)} pp worse than A"
-    if verdict is Verdict.UNDECIDED:
-        return "cannot tell"
-    return f"B is {verdict.value} than A over all perturbed arms"
+    yield "verdict", battery_verdict_text(comparison.verdict, comparison.margin)
 
 
 def _axis_rows(axis: AxisFindings) -> Iterator[Row]:

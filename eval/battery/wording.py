@@ -7,9 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from eval.battery.cells import Cell
 from eval.battery.differences import Difference
 from eval.battery.findings import AxisFindings, BatteryFindings, magnitude_at
+from eval.comparison.verdict import Verdict
 from eval.statistics.percentage import points_text
 from eval.statistics.robustness import Estimate
-from simscaleai.perturbation import LEVELS, Axis
+from simscaleai.perturbation import LEVELS, Axis, Changes
+
+_CHANGED: dict[Changes, str] = {
+    "looks": "looks",
+    "observation": "changed observations",
+    "words": "instructions",
+    "physics": "physics",
+    "action": "actions",
+    "time": "delays",
+}
 
 
 def no_ceiling_text(findings: BatteryFindings) -> str:
@@ -53,8 +63,15 @@ def ceiling_text(axis: AxisFindings) -> str:
     if axis.ceiling == "none":
         return "no ceiling"
     if axis.ceiling == "control":
-        return f"expert {points_text(axis.ceilings[0].rate)} % (its control: {axis.axis.changes} do not reach it)"
-    return f"expert {rates_text(axis.ceilings)} % of {axis.ceilings[0].n}"
+        return f"expert {points_text(axis.ceilings[0].rate)} %, {ceiling_reason(axis)}"
+    return f"expert {rates_text({level: cell for level, cell in axis.ceilings.items() if level})} %"
+
+
+def ceiling_reason(axis: AxisFindings) -> str:
+    """Return, in words, where the expert's success rate comes from; "" if it ran at every level."""
+    if axis.ceiling == "run":
+        return ""
+    return f"its control: {_CHANGED[axis.axis.changes]} do not reach it" if axis.ceiling == "control" else "no expert"
 
 
 def limits(findings: BatteryFindings, scene_axes: Sequence[Axis]) -> Iterator[str]:
@@ -75,6 +92,15 @@ def limits(findings: BatteryFindings, scene_axes: Sequence[Axis]) -> Iterator[st
         yield "several axes at once"
     yield f"differences that {findings.control.n} starts in each cell cannot show"
     yield "the real robot: one simulator, one robot, one rule of success"
+
+
+def battery_verdict_text(verdict: Verdict, margin: float | None) -> str:
+    """Return the verdict about B over all perturbed arms, in words."""
+    if verdict is Verdict.NON_INFERIOR:
+        return f"B is within the margin: no more than {points_text(margin or 0)} pp worse than A"
+    if verdict is Verdict.UNDECIDED:
+        return "cannot tell"
+    return f"B is {verdict.value} than A over all perturbed arms"
 
 
 def difference_text(difference: Difference) -> str:

@@ -11,8 +11,14 @@ from eval.runs.run import Run
 _PROGRAM = ["python", "-m", "eval.rollout"]
 
 
-def replay_command(run: Run, seeds: Sequence[int]) -> str:
-    """Return the command that runs the episodes with `seeds` as `run` did."""
+def replay_command(run: Run, seeds: Sequence[int], arm: str | None = None) -> str:
+    """Return the command that runs the episodes with `seeds` as `run` did.
+
+    Args:
+        run: The run.
+        seeds: Seeds of the episodes.
+        arm: Name of their arm in a robustness battery; None for unperturbed episodes, or if the run is no battery.
+    """
     policy, settings = run.record.policy, run.record.settings
     words = [*_PROGRAM, "--model", policy.model]
     if policy.checkpoint is not None:
@@ -24,8 +30,8 @@ def replay_command(run: Run, seeds: Sequence[int]) -> str:
         words.append("--no-terminate-on-success")
     if settings.intervene:
         words += ["--intervene", *settings.intervene]
-    if settings.perturb:
-        words += ["--perturb", *settings.perturb]
+    if perturb := (*settings.perturb, *(arm.split() if arm else ())):
+        words += ["--perturb", *perturb]
     return shlex.join([*words, "--seeds", *map(str, seeds)])
 
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from simscaleai.errors import SimScaleError
-from simscaleai.perturbation import LEVELS, Axis
+from simscaleai.perturbation import LEVELS, Axis, Changes
 
 CONTROL = "control"
 """What reports call the unperturbed starts. Their episodes have no arm, so their lines are those of a plain run."""
+
+
+REACHES_EXPERT: tuple[Changes, ...] = ("physics", "action", "time")
+"""What axes change that also concerns an expert, which gets simulator truth and neither images nor instructions."""
 
 
 @dataclass(frozen=True, kw_only=True)

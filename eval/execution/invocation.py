@@ -42,6 +42,7 @@ from eval.runs.record import (
     Resolved,
     RunRecord,
     SequentialRecord,
+    Summary,
     Timing,
 )
 from eval.runs.run import EpisodeConditions
@@ -148,13 +149,20 @@ class Invocation:
             self.record,
             timing=_timing(self.record.timing, results, seconds if new else 0.0),
             sequential=self._sequential(),
-            summary=summarise(results, planned, sequential=self.stopping is not None),
+            summary=self._summary(results, planned),
         )
         self.record.write(self.folder)
         if stopped:
             self._remove_files_beyond(len(results))
         collect_receipts(self.folder, len(results) if stopped else None)
         return Outcome(self.record, tuple(results), new, seconds)
+
+    def _summary(self, results: Sequence[EpisodeResult], planned: int) -> Summary:
+        """Return the figures of the run; of a battery, those of its control, since the same starts run in every arm."""
+        if self.plan.battery is not None:
+            results = [result for result in results if result.arm is None]
+            planned = sum(spec.arm is None for spec in self.plan.specs)
+        return summarise(results, planned, sequential=self.stopping is not None)
 
     @property
     def has_targets(self) -> bool:

@@ -110,10 +110,10 @@ def _parse(text: str, axes: Mapping[str, Axis], allow_ranges: bool) -> list[Sett
     name, equals, value = text.partition("=")
     if not (equals and value.strip()):
         raise PerturbationError(f"expected AXIS=LEVEL or AXIS=MAGNITUDE, got {text!r}; for example {name or 'light'}=3")
-    return [_parse_value(axis, text, value.strip(), allow_ranges) for axis in _find_axes(name, axes)]
+    return [_parse_value(axis, text, value.strip(), allow_ranges) for axis in find_axes(name, axes)]
 
 
-def _find_axes(name: str, axes: Mapping[str, Axis]) -> list[Axis]:
+def find_axes(name: str, axes: Mapping[str, Axis]) -> list[Axis]:
     """Return the axis `name`, or the axes of the group `name`."""
     if name in axes:
         return [axes[name]]

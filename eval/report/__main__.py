@@ -5,6 +5,7 @@ python -m eval.report runs/a runs/b --output report.html
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,13 +16,16 @@ from typing import Annotated, Literal
 
 import tyro
 
+from eval.battery.as_json import battery_to_json
+from eval.battery.reading import read_battery
+from eval.report.battery_page import render_battery_page
 from eval.report.contents import Report
 from eval.report.findings import build_report
 from eval.report.page import render_page
-from eval.report.text import render_json, render_markdown
+from eval.report.text import REPORT_VERSION, render_json, render_markdown
 from eval.runs.log_file import EPISODES_FILE
 from eval.runs.receipts import RECEIPTS_FILE
-from eval.runs.record import RECORD_FILE
+from eval.runs.record import RECORD_FILE, RunRecord
 from eval.terminal.command import COMPLETE, run_command
 from eval.terminal.console import output_to_stderr, printable_lines
 from simscaleai.command_line import printable
@@ -59,8 +63,11 @@ def report(config: ReportConfig) -> Path | None:
     chosen = _format(config)
     _check_output(config.output)
     with output_to_stderr(), chdir("."):  # the page asks an environment for the starts of episodes
-        found = build_report(config.runs)
-    text = _RENDER[chosen](found)
+        text = (
+            _battery_text(config.runs, chosen)
+            if _are_batteries(config.runs)
+            else _RENDER[chosen](build_report(config.runs))
+        )
     text = text.encode("utf-8", errors="replace").decode()  # an escape in JSON may give a lone surrogate
     output = config.output or (config.runs[0] / "report.html" if chosen == "html" else None)
     if output is None:
@@ -69,6 +76,30 @@ def report(config: ReportConfig) -> Path | None:
     replace_file(output, text.encode())
     print(printable(f"{output}  {_size_text(output.stat().st_size)}"))
     return output
+
+
+def _are_batteries(folders: Sequence[Path]) -> bool:
+    """Return whether `folders` hold robustness batteries.
+
+    Raises:
+        SimScaleError: If some do and others hold plain runs.
+    """
+    found = [RunRecord.read(folder).battery is not None for folder in folders]
+    if any(found) and not all(found):
+        plain = folders[found.index(False)]
+        raise SimScaleError(f"expected plain runs or robustness batteries, got both; {plain} is a plain run")
+    return any(found)
+
+
+def _battery_text(folders: Sequence[Path], chosen: Format) -> str:
+    """Return the report of robustness batteries."""
+    batteries = [read_battery(folder) for folder in folders]
+    if chosen == "html":
+        return render_battery_page(batteries)
+    if chosen == "json":
+        found = {"report_version": REPORT_VERSION, "batteries": [battery_to_json(battery) for battery in batteries]}
+        return json.dumps(found, indent=2, allow_nan=False) + "\n"
+    raise SimScaleError("a robustness battery has no report in Markdown; choose --format html or json")
 
 
 def _format(config: ReportConfig) -> Format:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +9,7 @@ from eval.comparison.replay import replay_both
 from eval.episodes.results import HELD_STEPS
 from eval.report.contents import Report, RunReport
 from eval.report.places import MOST_EPISODES, Places
-from eval.report.templating import FOLDER, environment
+from eval.report.templating import environment, page_parts
 from eval.report.videos import Videos
 
 MOST_ROWS = 1000
@@ -24,7 +22,6 @@ _MARGIN = 0.03  # [m], around the points of a map
 
 def render_page(report: Report) -> str:
     """Return `report` as an HTML page."""
-    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     comparisons, runs = [item.comparison for item in report.comparisons], [item.run for item in report.runs]
     return (
         environment()
@@ -39,9 +36,7 @@ def render_page(report: Report) -> str:
             most_rows=MOST_ROWS,
             most_command=_MOST_COMMAND,
             most_places=MOST_EPISODES,
-            style=style,
-            script=script,
-            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            **page_parts(),
         )
     )
 

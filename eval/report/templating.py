@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -34,6 +36,13 @@ def environment() -> Environment:
     )
     templates.filters |= _filters()
     return templates
+
+
+def page_parts() -> dict[str, str]:
+    """Return what every page holds: its style, its script, and the digest by which the page allows the script."""
+    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"style": style, "script": script, "script_digest": digest}
 
 
 def _filters() -> dict[str, Callable[..., Any]]:

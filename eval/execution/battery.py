@@ -1,0 +1,157 @@
+"""Which runs a robustness battery consists of: the policy, the expert, further policies, other options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eval.episodes.battery import REACHES_EXPERT, Battery
+from eval.probing.perturbations import PerturbationError, find_axes
+from eval.probing.probe_axes import axes_of, check_effects
+from eval.runs.media_paths import EXPERT_FOLDER, OPTIONS_FOLDER, POLICIES_FOLDER
+from simscaleai.contract import EnvSpec, Needs
+from simscaleai.errors import SimScaleError
+from simscaleai.perturbation import LEVELS, Axis
+
+EXPERT = "scripted"
+"""The policy that is the ceiling, where an environment has one."""
+
+QUICK_LEVELS = (2, 4)
+"""Levels of a quick battery."""
+
+QUICK_STARTS = 25
+"""Starts of a quick battery."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatteryPart:
+    """One run of a battery: one policy, in the arms that concern it."""
+
+    folder: Path
+    """Folder below that of the battery; `Path()` for the policy that is tested."""
+    model: str
+    options: tuple[str, ...]
+    """Options of the policy, each NAME=VALUE."""
+    battery: Battery
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatteryRequest:
+    """Settings that decide which arms and policies run; see the flags of `eval.robustness`."""
+
+    model: tuple[str, ...]
+    axes: tuple[str, ...]
+    levels: tuple[int, ...]
+    pairs: int | None
+    sweep: tuple[str, ...]
+    policy_option: tuple[str, ...]
+    quick: bool
+
+
+def battery_parts(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]) -> list[BatteryPart]:
+    """Return the runs of a battery, that of the tested policy first.
+
+    Args:
+        request: What the user wants.
+        spec: What the environment offers.
+        needs: Needs of each policy of `request.model`.
+
+    Raises:
+        SimScaleError: If an axis, a level or an option does not exist, an axis changes nothing for any policy, or two
+            policies have the same name.
+    """
+    axes, has_expert = chosen_axes(request, spec, needs), _has_expert(spec)
+    batteries = [
+        Battery(
+            axes=tuple(axis for axis in axes if _has_effect(axis, [each])),
+            levels=_levels(request),
+            pair_level=request.pairs,
+            has_expert=has_expert,
+        )
+        for each in needs
+    ]
+    first, *others = zip(request.model, batteries, strict=True)
+    parts = [BatteryPart(folder=Path(), model=first[0], options=request.policy_option, battery=first[1])]
+    parts += [
+        BatteryPart(folder=POLICIES_FOLDER / name, model=model, options=(), battery=battery)
+        for name, (model, battery) in zip(_names(request.model)[1:], others, strict=True)
+    ]
+    control = Battery(levels=first[1].levels)
+    parts += [
+        BatteryPart(folder=OPTIONS_FOLDER / option, model=first[0], options=options, battery=control)
+        for option, options in _swept_options(request)
+    ]
+    if has_expert:
+        physical = tuple(axis for axis in axes if axis.changes in REACHES_EXPERT)
+        battery = replace(first[1], axes=physical, has_expert=False)
+        parts.append(BatteryPart(folder=EXPERT_FOLDER, model=EXPERT, options=(), battery=battery))
+    return parts
+
+
+def chosen_axes(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]) -> tuple[Axis, ...]:
+    """Return the axes of the battery: those that the user names, or all that change something for a policy.
+
+    A quick battery has the first axis of each group, unless the user names axes.
+
+    Raises:
+        SimScaleError: If there is no such axis, or none that the user means changes anything for a policy.
+    """
+    known = axes_of(spec)
+    if request.axes:
+        named = [find_axes(name, known) for name in request.axes]
+        for axes in named:
+            if not any(_has_effect(axis, needs) for axis in axes):
+                check_effects(axes[:1], needs)
+        chosen = [axis for axes in named for axis in axes]
+    else:
+        chosen = [axis for axis in known.values() if axis.name.count(".") < 2]  # not limited to one camera
+    found = tuple(dict.fromkeys(axis for axis in chosen if _has_effect(axis, needs)))
+    if not found:
+        raise SimScaleError(f"{spec.env_id} has no axis that changes anything for this policy")
+    if request.quick and not request.axes:
+        return tuple({axis.group: axis for axis in reversed(found)}.values())[::-1]
+    return found
+
+
+def _has_effect(axis: Axis, readers: Sequence[Needs]) -> bool:
+    """Return whether `axis` changes something for one of the `readers`."""
+    try:
+        check_effects([axis], readers)
+    except PerturbationError:
+        return False
+    return True
+
+
+def _has_expert(spec: EnvSpec) -> bool:
+    from policies.scripted.experts import EXPERTS
+
+    return spec.env_id in EXPERTS
+
+
+def _levels(request: BatteryRequest) -> tuple[int, ...]:
+    levels = request.levels or (QUICK_LEVELS if request.quick else LEVELS)
+    if unknown := [level for level in levels if level not in LEVELS]:
+        raise SimScaleError(f"expected --levels from {LEVELS[0]} to {LEVELS[-1]}, got {unknown[0]}")
+    if not any(levels):
+        raise SimScaleError("expected a level above 0 in --levels; level 0 is the control, which always runs")
+    return tuple(sorted({*levels} - {0}))
+
+
+def _names(models: Sequence[str]) -> list[str]:
+    """Return the names of the folders of `models`."""
+    names = [Path(model).name.replace(":", ".") for model in models]
+    if len(set(names)) < len(names):
+        raise SimScaleError(f"expected --model with different names, got {' '.join(models)}; rename a folder")
+    return names
+
+
+def _swept_options(request: BatteryRequest) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each option of --sweep with each of its values, NAME=VALUE, and all options of that run."""
+    for text in request.sweep:
+        name, equals, values = text.partition("=")
+        if not (name and equals and all(values.split(","))):
+            raise SimScaleError(f"expected --sweep NAME=VALUE,VALUE, such as n_action_steps=1,2,4; got {text!r}")
+        others = [option for option in request.policy_option if option.partition("=")[0] != name]
+        for value in values.split(","):
+            yield f"{name}={value}", (*others, f"{name}={value}")

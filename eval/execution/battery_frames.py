@@ -1,0 +1,80 @@
+"""Pictures of the first start of a battery in every arm, so that people see what each level means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.registration import Registration
+from envs.slots import SlotEnv, Start
+from eval.episodes.battery import CONTROL, Battery
+from eval.episodes.loop import PERTURBATION
+from eval.episodes.plan import EpisodeSpec
+from eval.episodes.probe import Probe
+from eval.execution.planning import plan_battery
+from eval.probing.probe_axes import perturbation_probes
+from eval.runs.media_paths import frame_path
+from simscaleai.contract import EnvSpec, Needs
+from simscaleai.files import replace_file
+
+_FILM_SIZE = (240, 240)
+"""Height and width of the picture of a film camera [px]."""
+
+
+def write_frames(folder: Path, registration: Registration, needs: Needs, battery: Battery, seed: int) -> None:
+    """Write a PNG for the control and for each arm whose start looks different, below the folder of the battery.
+
+    A picture holds what the cameras of the policy see at the first step, side by side. If the policy has no camera, it
+    comes from the first film camera of the environment. Without any camera there are no pictures.
+
+    Args:
+        folder: Folder of the battery.
+        registration: The environment.
+        needs: Needs of the policy.
+        battery: The arms.
+        seed: Seed of the start.
+    """
+    spec = registration.offer()
+    if not (needs.cameras or spec.film_cameras):
+        return
+    looks = Needs(cameras=needs.cameras)
+    env = registration.make(1, looks, True, None)
+    probes = perturbation_probes(needs, spec)
+    try:
+        control, *others = (
+            (episode, _picture(env, spec, looks, probes, episode)) for episode in plan_battery(battery, [seed])
+        )
+        frame_path(folder, CONTROL).parent.mkdir(exist_ok=True)
+        _write(frame_path(folder, CONTROL), control[1])
+        for episode, picture in others:
+            if not np.array_equal(picture, control[1]):
+                _write(frame_path(folder, episode.arm or CONTROL), picture)
+    finally:
+        env.close()
+
+
+def _picture(env: SlotEnv, spec: EnvSpec, needs: Needs, probes: list[Probe], episode: EpisodeSpec) -> NDArray[np.uint8]:
+    """Return what is seen at the start of `episode`, shape (height, width, 3)."""
+    slots = np.zeros(1, dtype=np.intp)
+    scene = {axis.name for axis in spec.axes}
+    changed = {name: size for name, size in (episode.perturbation or {}).items() if name in scene}
+    env.reset(slots, [Start(episode.seed, {PERTURBATION: changed} if changed else {})])
+    if not needs.cameras:
+        return env.frame(0, spec.film_cameras[0], _FILM_SIZE)
+    observation = env.observe(slots, np.ones(1, dtype=bool))
+    for probe in probes:
+        probe.begin(slots, [episode])
+        observation = probe.observe(observation, slots)
+    return np.concatenate([observation[camera][0] for camera in needs.cameras], axis=1)
+
+
+def _write(path: Path, picture: NDArray[np.uint8]) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    replace_file(path, buffer.getvalue())
