@@ -16,6 +16,7 @@ from simscaleai.errors import UnknownNameError
 
 COMMANDS = {
     "rollout": ("eval.rollout", "evaluate a policy"),
+    "robustness": ("eval.robustness", "test a policy under perturbations"),
     "collect": ("eval.collect", "collect demonstrations"),
     "record": ("eval.record", "film a policy"),
     "compare": ("eval.compare", "compare two runs"),
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<9} {purpose}" for name, (_, purpose) in COMMANDS.items()]
+    lines = [f"  {name:<10} {purpose}" for name, (_, purpose) in COMMANDS.items()]
     return "usage: simscale COMMAND [OPTIONS]\n\n" + "\n".join(lines) + "\n\nsimscale COMMAND --help shows the options."
 
 

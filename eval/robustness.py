@@ -80,8 +80,8 @@ class RobustnessConfig:
     timeout: float = TIMEOUT_SECONDS
     """Seconds that a policy or the environment may take for one answer, as in eval.rollout."""
     output: Path | None = None
-    """Folder of the battery, new or empty. It is the run of the first policy; the runs of the expert, of further policies
-    and of other options are below it. Default: the next free runs/robustness-<model>-<env>-<number>."""
+    """Folder of the battery, new or empty. It is the run of the first policy. The runs of the expert, of further
+    policies and of other options are below it. Default: the next free runs/robustness-<model>-<env>-<number>."""
     resume: bool = False
     """Continue the battery in --output: only missing episodes are run, and episodes with the status `error`."""
     quiet: bool = False
@@ -223,8 +223,7 @@ def _rows(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> Iter
         yield from battery_comparison_rows(compare_batteries(battery.tested.run, other.run))
     yield "record", str(shown)
     yield "report", str(shown / _PAGE)
-    for name, command in _replays(config, battery, shown).items():
-        yield name, command
+    yield from _replays(config, battery, shown).items()
 
 
 def _replays(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> dict[str, str]:

@@ -38,7 +38,7 @@ THIRD_PARTY = {
 }
 """Prefix of a module to the libraries that it may import; the longest prefix counts."""
 
-COMMAND_MODULES = ("rollout", "collect", "record", "compare", "validate", "__main__")
+COMMAND_MODULES = ("rollout", "robustness", "collect", "record", "compare", "validate", "__main__")
 WINGS = {
     "statistics": (),
     "episodes": ("statistics",),
@@ -63,7 +63,15 @@ ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "PIL", "tyro"}
 """Slow libraries that starting a command or listing names must not load; some commands load tyro for their flags."""
 
 COMMANDS = (
-    *("eval.rollout", "eval.collect", "eval.record", "eval.validate", "eval.compare", "eval.report.__main__"),
+    *(
+        "eval.rollout",
+        "eval.robustness",
+        "eval.collect",
+        "eval.record",
+        "eval.validate",
+        "eval.compare",
+        "eval.report.__main__",
+    ),
     *("simscaleai.train", "simscaleai.data.__main__", "envs.__main__", "policies.__main__"),
 )
 

@@ -63,11 +63,8 @@ def report(config: ReportConfig) -> Path | None:
     chosen = _format(config)
     _check_output(config.output)
     with output_to_stderr(), chdir("."):  # the page asks an environment for the starts of episodes
-        text = (
-            _battery_text(config.runs, chosen)
-            if _are_batteries(config.runs)
-            else _RENDER[chosen](build_report(config.runs))
-        )
+        batteries = _are_batteries(config.runs)
+        text = _battery_text(config.runs, chosen) if batteries else _RENDER[chosen](build_report(config.runs))
     text = text.encode("utf-8", errors="replace").decode()  # an escape in JSON may give a lone surrogate
     output = config.output or (config.runs[0] / "report.html" if chosen == "html" else None)
     if output is None:

@@ -50,7 +50,7 @@ def test_the_expert_is_the_ceiling_where_it_ran_and_its_control_elsewhere(write_
     light, mass = found(folder).axes
     assert (light.ceiling, [cell.successes for cell in light.ceilings.values()]) == ("control", [20] * 4)
     assert (mass.ceiling, [cell.successes for cell in mass.ceilings.values()]) == ("run", [20, 20, 20, 12])
-    assert "expert 100 100 100  60 % of 20" in "\n".join(text for _, text in rows(folder))
+    assert "expert 100 100  60 %" in "\n".join(text for _, text in rows(folder))
 
 
 def test_without_an_expert_the_rows_say_so(write_battery):
