@@ -45,7 +45,7 @@ def _policy(battery: BatteryFolder, policy: BatteryRun) -> dict[str, Any]:
         "axes": [_axis(axis) for axis in findings.axes],
         "pairs": [_pair(pair) for pair in findings.pairs],
         "largest_drop": findings.worst.axis.name if findings.worst else None,
-        "not_covered": list(limits(findings, run.record.environment.axes)),
+        "not_covered": list(limits(findings)),
     }
 
 

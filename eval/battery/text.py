@@ -52,7 +52,7 @@ def battery_rows(battery: BatteryFolder, policy: BatteryRun | None = None) -> It
     yield "largest drop", largest_drop_text(findings)
     if errors := policy.outcomes.errors:
         yield "errors", f"{errors} episodes could not be run and count as not successful; --resume runs them again"
-    yield "not covered", "; ".join(limits(findings, policy.run.record.environment.axes))
+    yield "not covered", "; ".join(limits(findings))
 
 
 def option_rows(battery: BatteryFolder) -> Iterator[Row]:

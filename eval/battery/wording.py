@@ -48,9 +48,11 @@ def halving_text(axis: AxisFindings) -> str:
     at, low, high = axis.halving
     if at is None and low is None:
         return "does not halve" if axis.cells[0].successes else "has no success to halve"
-    ends = f"[{'…' if low is None else _level_text(axis.axis, low)}, "
-    ends += f"{'beyond' if high is None else _level_text(axis.axis, high)}]"
-    return f"halves at {_level_text(axis.axis, at)} {ends}" if at is not None else f"does not halve {ends}"
+    ends = f"[{'…' if low is None else f'{low:.1f}'}, {'beyond' if high is None else f'{high:.1f}'}]"
+    if at is None:
+        return f"does not halve up to level {max(axis.cells)}, interval of the level {ends}"
+    size = f"{magnitude_at(axis.axis, at):.3g} {axis.axis.unit}".rstrip()
+    return f"halves at level {at:.1f} {ends} ({size})"
 
 
 def levels_text(axis: Axis, levels: Sequence[int]) -> str:
@@ -74,21 +76,14 @@ def ceiling_reason(axis: AxisFindings) -> str:
     return f"its control: {_CHANGED[axis.axis.changes]} do not reach it" if axis.ceiling == "control" else "no expert"
 
 
-def limits(findings: BatteryFindings, scene_axes: Sequence[Axis]) -> Iterator[str]:
-    """Yield what the battery does not show.
-
-    Args:
-        findings: Its findings.
-        scene_axes: All axes of the environment's scene.
-    """
-    tested = findings.tested
-    tried = {axis.name for axis in tested.battery.axes}
-    others = [axis.name for axis in scene_axes if axis.name not in tried]
-    if others:
-        yield f"axes that were not run: {', '.join(others)}"
-    missing = [str(level) for level in LEVELS[1:] if level not in tested.battery.levels]
+def limits(findings: BatteryFindings) -> Iterator[str]:
+    """Yield what the battery does not show."""
+    battery = findings.tested.battery
+    if battery.untested:
+        yield f"axes that were not run: {', '.join(battery.untested)}"
+    missing = [str(level) for level in LEVELS[1:] if level not in battery.levels]
     yield f"levels {' '.join(missing)} and magnitudes beyond level 5" if missing else "magnitudes beyond level 5"
-    if tested.battery.pair_level is None:
+    if battery.pair_level is None:
         yield "several axes at once"
     yield f"differences that {findings.control.n} starts in each cell cannot show"
     yield "the real robot: one simulator, one robot, one rule of success"
@@ -113,7 +108,3 @@ def difference_text(difference: Difference) -> str:
 def rates_text(cells: Mapping[int, Cell]) -> str:
     """Return the success rates of `cells` in percent, without decimals."""
     return " ".join(f"{100 * cell.rate:3.0f}" for cell in cells.values())
-
-
-def _level_text(axis: Axis, level: float) -> str:
-    return f"level {level:.1f} ({f'{magnitude_at(axis, level):.3g} {axis.unit}'.rstrip()})"

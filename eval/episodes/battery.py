@@ -43,6 +43,9 @@ class Battery:
     has_expert: bool = False
     """Whether the privileged expert runs the arms that concern it, in a run of its own."""
 
+    untested: tuple[str, ...] = ()
+    """Names of the axes that this environment also has, and that do not run."""
+
     def __post_init__(self) -> None:
         """Check the levels, because they may come from a damaged file."""
         if list(self.levels) != sorted({*self.levels} & {*LEVELS[1:]}):

@@ -68,6 +68,7 @@ def battery_parts(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]
             levels=_levels(request),
             pair_level=request.pairs,
             has_expert=has_expert,
+            untested=tuple(axis.name for axis in whole_axes(spec) if not (axis in axes and _has_effect(axis, [each]))),
         )
         for each in needs
     ]
@@ -105,13 +106,18 @@ def chosen_axes(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]) 
                 check_effects(axes[:1], needs)
         chosen = [axis for axes in named for axis in axes]
     else:
-        chosen = [axis for axis in known.values() if axis.name.count(".") < 2]  # not limited to one camera
+        chosen = whole_axes(spec)
     found = tuple(dict.fromkeys(axis for axis in chosen if _has_effect(axis, needs)))
     if not found:
         raise SimScaleError(f"{spec.env_id} has no axis that changes anything for this policy")
     if request.quick and not request.axes:
         return tuple({axis.group: axis for axis in reversed(found)}.values())[::-1]
     return found
+
+
+def whole_axes(spec: EnvSpec) -> list[Axis]:
+    """Return the axes of an environment and of probes that are not limited to one camera."""
+    return [axis for axis in axes_of(spec).values() if axis.name.count(".") < 2]
 
 
 def _has_effect(axis: Axis, readers: Sequence[Needs]) -> bool:

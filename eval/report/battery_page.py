@@ -98,7 +98,7 @@ def _policy_view(battery: BatteryFolder, policy: BatteryRun, images: _Images) ->
         policy=policy,
         findings=findings,
         axes=tuple(_axis_view(policy, axis, images) for axis in findings.axes),
-        limits=tuple(limits(findings, policy.run.record.environment.axes)),
+        limits=tuple(limits(findings)),
     )
 
 
