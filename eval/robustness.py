@@ -8,7 +8,6 @@ expert under the same perturbation).
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import chdir
@@ -129,8 +128,11 @@ def run(config: RobustnessConfig) -> BatteryFolder:
     check_output(config.output, resume=config.resume)  # before time is spent on loading
     with Console(config.quiet, config.json) as console, chdir("."):
         home, registration = Path.cwd(), find_environment(config.env)
-        needs = [_needs(model, config, registration) for model in config.model]
+        options = [config.policy_option, *[()] * (len(config.model) - 1)]
+        needs = [_needs(*each, registration) for each in zip(config.model, options, strict=True)]
         parts = battery_parts(config.request(), registration.offer(), needs)
+        for part in parts[len(needs) :]:
+            _needs(part.model, part.options, registration)  # raises if an option is wrong
         plans = [RunPlan(plan_battery(part.battery, config.seeds), battery=part.battery) for part in parts]
         raise_at_interrupt()
         name = f"robustness-{Path(config.model[0]).name}-{Path(config.env).name}".replace(":", ".")
@@ -142,15 +144,14 @@ def run(config: RobustnessConfig) -> BatteryFolder:
             for part, plan in zip(parts, plans, strict=True):
                 running.run_part(part, plan)
             write_frames(home / shown, registration, needs[0], parts[0].battery, config.seeds[0])
-            battery = read_battery(home / shown)
-            replace_file(home / shown / _PAGE, render_battery_page([battery]).encode())
-            console.conclude(_rows(config, battery, shown), lambda: _as_json(config, battery, shown))
+            battery = read_battery(shown)  # whose path the page shows
+            replace_file(shown / _PAGE, render_battery_page([battery]).encode())
+            console.conclude(_rows(battery, shown), lambda: _as_json(battery, shown))
     return battery
 
 
-def _needs(model: str, config: RobustnessConfig, registration: Registration) -> Needs:
-    """Return what the policy `model` needs."""
-    options = config.policy_option if model == config.model[0] else ()
+def _needs(model: str, options: Sequence[str], registration: Registration) -> Needs:
+    """Return what the policy `model` with `options` needs."""
     with chdir("."):  # a policy may change the working directory
         policy = build_policy(model, None, registration.offer(), parse_options(options))
         close_policy(policy)
@@ -215,7 +216,7 @@ class _Running:
         )
 
 
-def _rows(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> Iterator[Row]:
+def _rows(battery: BatteryFolder, shown: Path) -> Iterator[Row]:
     """Yield the findings: those about the first policy, its options, and further policies compared with it."""
     yield from battery_rows(battery)
     yield from option_rows(battery)
@@ -223,26 +224,19 @@ def _rows(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> Iter
         yield from battery_comparison_rows(compare_batteries(battery.tested.run, other.run))
     yield "record", str(shown)
     yield "report", str(shown / _PAGE)
-    yield from _replays(config, battery, shown).items()
+    yield "replay", _replay(battery)
 
 
-def _replays(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> dict[str, str]:
-    """Return the commands that run the first failure at the worst level again, and that film it."""
-    findings = battery.findings()
-    cells = [cell for axis in findings.axes for level, cell in axis.cells.items() if level]
+def _replay(battery: BatteryFolder) -> str:
+    """Return the command that runs the first failure of the worst arm again."""
+    cells = [cell for axis in battery.findings().axes for level, cell in axis.cells.items() if level]
     worst = min(cells, key=lambda cell: cell.rate)
-    replay = replay_command(battery.tested.run, [worst.example.seed], worst.arm)
-    film = ["--model", config.model[0], "--env", config.env, "--perturb", *worst.arm.split()]
-    seed = str(worst.example.seed)
-    return {
-        "replay": replay,
-        "film": shlex.join(["python", "-m", "eval.record", *film, "--seeds", seed, "--output", str(shown / "films")]),
-    }
+    return replay_command(battery.tested.run, [worst.example.seed], worst.arm)
 
 
-def _as_json(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> dict[str, Any]:
-    files = {"folder": str(shown), "report": str(shown / _PAGE)}
-    return files | _replays(config, battery, shown) | battery_to_json(battery)
+def _as_json(battery: BatteryFolder, shown: Path) -> dict[str, Any]:
+    files = {"folder": str(shown), "report": str(shown / _PAGE), "replay": _replay(battery)}
+    return files | battery_to_json(battery)
 
 
 def _run_and_judge(config: RobustnessConfig) -> int:

@@ -26,8 +26,8 @@ _FILM_SIZE = (240, 240)
 def write_frames(folder: Path, registration: Registration, needs: Needs, battery: Battery, seed: int) -> None:
     """Write a PNG for the control and for each arm whose start looks different, below the folder of the battery.
 
-    A picture holds what the cameras of the policy see at the first step, side by side. If the policy has no camera, it
-    comes from the first film camera of the environment. Without any camera there are no pictures.
+    A picture holds what the cameras of the policy see at the first step, one below the other. If the policy has no
+    camera, it comes from the first film camera of the environment. Without any camera there are no pictures.
 
     Args:
         folder: Folder of the battery.
@@ -67,7 +67,7 @@ def _picture(env: SlotEnv, spec: EnvSpec, needs: Needs, probes: list[Probe], epi
     for probe in probes:
         probe.begin(slots, [episode])
         observation = probe.observe(observation, slots)
-    return np.concatenate([observation[camera][0] for camera in needs.cameras], axis=1)
+    return np.concatenate([observation[camera][0] for camera in needs.cameras])
 
 
 def _write(path: Path, picture: NDArray[np.uint8]) -> None:

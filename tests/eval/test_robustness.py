@@ -1,0 +1,167 @@
+"""The command: plan, run folders, resuming, expert, further policies, options, pictures, page, comparison."""
+
+import json
+from pathlib import Path
+
+import pytest
+from run_folders import LIGHT, MASS, SPEC, changed, make_axis
+
+from eval import compare, robustness, rollout
+from eval.battery.reading import read_battery
+from eval.execution.battery import BatteryRequest, battery_parts
+from eval.report import __main__ as report
+from eval.runs.log_file import read_results
+from eval.runs.record import RunRecord
+
+POINT = ["--model", "point_world:Homing", "--env", "point"]
+FEW = [*POINT, "--episodes", "8", "--levels", "0", "3", "5"]
+
+
+@pytest.fixture(autouse=True)
+def workdir(tmp_path, monkeypatch, point_package):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(folder, *flags, words=FEW):
+    assert robustness.main([*words, "--output", folder, *flags]) == 0
+    return Path(folder)
+
+
+def request(**settings):
+    defaults = {"model": ("a",), "axes": (), "levels": (), "pairs": None, "sweep": (), "policy_option": ()}
+    return BatteryRequest(**defaults | {"quick": False} | settings)
+
+
+SCENE = changed(environment={"axes": (LIGHT, make_axis("light.colour"), MASS)}).environment
+SEES, BLIND = SPEC.needs("state", cameras={"front": (96, 96)}), SPEC.needs("state")
+
+
+def test_the_control_runs_once_and_its_lines_are_those_of_a_plain_run():
+    results = read_results(run("a") / "episodes.jsonl")
+    assert [result.arm for result in results] == [None, "wind=3", "wind=5"] * 8
+    assert {result.perturbation and result.perturbation["wind"] for result in results} == {None, 0.03, 0.05}
+    assert rollout.main([*POINT, "--episodes", "8", "--output", "plain"]) == 0
+    control = [line.split(", ", 1)[1] for line in Path("a/episodes.jsonl").read_text().splitlines()[::3]]
+    assert control == [line.split(", ", 1)[1] for line in Path("plain/episodes.jsonl").read_text().splitlines()]
+    assert RunRecord.read(Path("a")).summary.episodes == 8
+
+
+@pytest.mark.parametrize("shape", [["--num-envs", "2"], ["--workers", "2", "--num-envs", "3"]])
+def test_a_battery_gives_the_same_bytes_for_any_shape(shape):
+    assert (run("a") / "episodes.jsonl").read_bytes() == (run("b", *shape) / "episodes.jsonl").read_bytes()
+
+
+def test_a_battery_is_resumed_where_it_was_killed():
+    whole = (run("a") / "episodes.jsonl").read_bytes()
+    Path("a/episodes.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:7]))
+    run("a", "--resume")
+    assert Path("a/episodes.jsonl").read_bytes() == whole
+    assert robustness.main([*FEW, "--output", "a", "--resume", "--levels", "1"]) == 2
+
+
+def test_the_rows_hold_n_interval_control_ceiling_and_a_command_that_works(capsys):
+    run("a")
+    out = capsys.readouterr().out
+    assert "control              8/8   100.0 %   95 % interval [67.6, 100.0] (Wilson), 8 episodes, seeds 0 to 7" in out
+    assert "no ceiling: this environment has no expert" in out
+    assert "at level 3 5 (0.03 0.05 m)" in out
+    assert "not covered" in out
+    words = next(line for line in out.splitlines() if line.startswith("replay")).split()[4:]
+    assert "--perturb" in words
+    assert rollout.main(words) == 0
+
+
+def test_the_json_is_that_of_the_report(capsys):
+    run("a", "--json")
+    data = json.loads(capsys.readouterr().out)
+    assert data["axes"][0]["levels"]["5"]["n"] == 8
+    assert report.main(["a", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["batteries"][0]["axes"] == data["axes"]
+
+
+def test_the_page_holds_pictures_of_control_and_levels():
+    page = (run("a") / "report.html").read_text()
+    assert "no ceiling: this environment has no expert" in page.lower()
+    assert "What this battery does not show" in page
+    assert report.main(["a", "--output", "again.html"]) == 0
+    assert Path("again.html").read_text() == page
+
+
+def test_several_policies_are_compared_on_the_same_starts(capsys):
+    run("a", words=["--model", "point_world:Homing", "zero", *FEW[2:]])
+    out = capsys.readouterr().out
+    assert "verdict              B is worse than A over all perturbed arms" in out
+    assert [other.name for other in read_battery(Path("a")).policies] == ["zero"]
+    assert "Comparison" in Path("a/report.html").read_text()
+
+
+def test_other_options_run_on_the_control(capsys):
+    run("a", "--sweep", "n_action_steps=1,2")
+    options = read_battery(Path("a")).options
+    assert list(options) == ["n_action_steps=1", "n_action_steps=2"]
+    assert [run.run.record.policy.options["n_action_steps"] for run in options.values()] == [1, 2]
+    assert {result.arm for run in options.values() for result in run.run.results} == {None}
+    assert "against the control" in capsys.readouterr().out
+
+
+def test_two_batteries_are_compared_by_arm_and_seed(capsys):
+    run("a")
+    run("b", words=["--model", "zero", *FEW[2:]])
+    assert compare.main(["a", "b"]) == 1
+    out = capsys.readouterr().out
+    assert "wind                 A" in out
+    assert "overall" in out
+    assert compare.main(["a", "b", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["axes"]["wind"]["rate_b"] == 0
+
+
+def test_a_battery_is_not_compared_with_a_plain_run(capsys):
+    run("a")
+    assert rollout.main([*POINT, "--episodes", "8", "--output", "plain"]) == 0
+    for pair in (["a", "plain"], ["plain", "a"]):
+        assert compare.main(pair) == 3
+        assert "is a robustness battery; compare it with another one" in capsys.readouterr().err
+    assert report.main(["a", "plain"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--axes", "wnid"], "Did you mean 'wind'?"),
+        (["--levels", "7"], "expected --levels from 0 to 5, got 7"),
+        (["--levels", "0"], "expected a level above 0"),
+        (["--pairs", "2"], "expected pairs at one of the levels 3 5"),
+        (["--sweep", "n_action_steps"], "expected --sweep NAME=VALUE,VALUE"),
+        (["--sweep", "n_action_steps=0"], "expected n_action_steps of at least 1"),
+        (["--workers", "0"], "expected --workers of at least 1"),
+        (["--resume"], "expected --output with --resume"),
+    ],
+)
+def test_mistakes_are_said_in_one_line_before_anything_runs(flags, message, capsys):
+    assert robustness.main([*FEW, *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_the_expert_runs_only_what_reaches_it():
+    parts = battery_parts(request(), SCENE, [SEES])
+    assert [(part.folder, part.model) for part in parts] == [(Path(), "a"), (Path("expert"), "scripted")]
+    assert [[axis.name for axis in part.battery.axes] for part in parts] == [
+        ["light.intensity", "light.colour", "object.mass"],
+        ["object.mass"],
+    ]
+
+
+def test_axes_without_an_effect_on_a_policy_are_left_out_and_named():
+    (tested, _) = battery_parts(request(), SCENE, [BLIND])
+    assert [axis.name for axis in tested.battery.axes] == ["object.mass"]
+    assert tested.battery.untested == ("light.intensity", "light.colour")
+
+
+def test_a_quick_battery_has_the_first_axis_of_each_group_and_two_levels():
+    (tested, _) = battery_parts(request(quick=True), SCENE, [SEES])
+    assert [axis.name for axis in tested.battery.axes] == ["light.intensity", "object.mass"]
+    assert tested.battery.levels == (2, 4)
