@@ -113,7 +113,7 @@ def test_two_batteries_are_compared_by_arm_and_seed(capsys):
     assert "wind                 A" in out
     assert "overall" in out
     assert compare.main(["a", "b", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["axes"]["wind"]["rate_b"] == 0
+    assert json.loads(capsys.readouterr().out)["axes"]["wind"]["rate_b"] < 0.2
 
 
 def test_a_battery_is_not_compared_with_a_plain_run(capsys):
