@@ -6,11 +6,16 @@ import os
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from battery_folders import BATTERY, FALLING, write_battery, write_expert
+from PIL import Image
 
+from eval.episodes.battery import CONTROL
 from eval.report import __main__ as report
+from eval.runs.media_paths import frame_path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -114,12 +119,17 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def pages(make_run):
-    """A report of one run, and one of three, of which two were filmed where they differ."""
+    """A report of one run, of three runs, of which two were filmed where they differ, and of a battery."""
     a, b = make_run("a", "++-+" * 5, videos=4), make_run("b", "+-++" * 5, videos=4)
     c = make_run("c", "-" * 20, environment={"env_id": "Other/Task-v0"})
     assert report.main(["a", "--output", "one.html"]) == 0
     assert report.main([str(a), str(b), str(c), "--output", "three.html"]) == 0
-    return Path("one.html"), Path("three.html")
+    write_expert(write_battery(Path("battery"), FALLING, battery=replace(BATTERY, pair_level=3)))
+    for arm in (CONTROL, "light.intensity=1", "light.intensity=5"):
+        frame_path(Path("battery"), arm).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (96, 192), "gray").save(frame_path(Path("battery"), arm))
+    assert report.main(["battery", "--output", "battery.html"]) == 0
+    return Path("one.html"), Path("three.html"), Path("battery.html")
 
 
 WIDTHS = (390, 820, 1440)
@@ -146,7 +156,7 @@ def test_layout_fits_three_widths_in_dark_and_light(browser, pages):
 
 
 OUTSIDE = """[...document.querySelectorAll("h1, h2, h3, p, dl, video, svg, button, pre")]
-    .filter((element) => element.checkVisibility() && !element.closest(".scroll, .skip, .hidden"))
+    .filter((element) => element.checkVisibility() && !element.closest(".scroll, .frames, .skip, .hidden"))
     .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
     .map((element) => element.outerHTML.slice(0, 80))"""
 """What reaches beyond the window and is not within something that scrolls."""
@@ -168,7 +178,7 @@ CONTRAST = """(() => {
 
 
 def test_every_video_plays(browser, pages):
-    for path, videos in zip(pages, (4, 8), strict=True):
+    for path, videos in zip(pages, (4, 8, 0), strict=True):
         browser.open(path)
         played = browser.run(
             """Promise.all([...document.querySelectorAll("video")].map((video) => new Promise((done) => {
