@@ -11,6 +11,7 @@ from simscaleai.contract import ActionSpec
 REACH = "SimScale/Reach-v0"
 PICK_PLACE = "SimScale/PickPlace-v0"
 PICK_PLACE_LANGUAGE = "SimScale/PickPlaceLanguage-v0"
+STACK = "SimScale/Stack-v0"
 
 CONTROL_HZ = 20
 """Control steps per second, in every task."""

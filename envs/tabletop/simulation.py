@@ -90,7 +90,7 @@ class Simulation:
         qpos: Joint positions, (N, nq), live view of the state.
         qvel: Joint velocities, (N, nv), live view.
         ctrl: Actuator commands, (N, nu), live view.
-        marker_position: World position of the goal marker, (N, 3) [m], live view.
+        marker_position: World position of the goal marker, (N, 3) [m], live view; (N, 0) without a marker.
         sensordata: Sensor readings, (N, number of readings), read-only; see `sensor_column`.
         ee_position: World position of the point between the finger pads, (N, 3) [m], read-only.
         edits: What differs from `model` in each slot; see `edit`.
@@ -122,7 +122,7 @@ class Simulation:
         self.qpos: NDArray[np.float64] = bind("qpos")
         self.qvel: NDArray[np.float64] = bind("qvel")
         self.ctrl: NDArray[np.float64] = bind("ctrl")
-        self.marker_position: NDArray[np.float64] = bind("mocap_pos")[:, 0]
+        self.marker_position: NDArray[np.float64] = bind("mocap_pos").reshape(num_slots, -1, copy=False)
         site = int(self.model.site("tool").id)
         self.ee_position: NDArray[np.float64] = bind("site_xpos")[:, site]
         self.ee_rotation: NDArray[np.float64] = bind("site_xmat")[:, site].reshape(num_slots, 3, 3)

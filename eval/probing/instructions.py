@@ -9,7 +9,7 @@ from eval.probing.other_seed import other_seed
 from simscaleai.errors import SimScaleError
 
 if TYPE_CHECKING:
-    from envs.tabletop.tasks.pick_place_language import PickPlaceLanguage
+    from envs.tabletop.tasks.cubes import CubeTask
 
 TARGET = "{target}"
 """Placeholder for the target in an instruction."""
@@ -58,7 +58,7 @@ def choice_of_targets(env_id: str) -> tuple[str, ...]:
     return () if task is None else task.colours
 
 
-def task_with_targets(env_id: str, text: str) -> type[PickPlaceLanguage]:
+def task_with_targets(env_id: str, text: str) -> type[CubeTask]:
     """Return the task of the environment `env_id`, which has a choice of targets.
 
     Args:
@@ -74,9 +74,9 @@ def task_with_targets(env_id: str, text: str) -> type[PickPlaceLanguage]:
     return task
 
 
-def _find_task_with_targets(env_id: str) -> type[PickPlaceLanguage] | None:
+def _find_task_with_targets(env_id: str) -> type[CubeTask] | None:
     from envs.tabletop.registration import find_task, is_task
-    from envs.tabletop.tasks.pick_place_language import PickPlaceLanguage
+    from envs.tabletop.tasks.cubes import CubeTask
 
     task = find_task(env_id) if is_task(env_id) else None
-    return task if task is not None and issubclass(task, PickPlaceLanguage) else None
+    return task if task is not None and issubclass(task, CubeTask) and len(task.colours) > 1 else None

@@ -68,20 +68,30 @@ class PickPlaceExpert(Expert):
     the goal. The action depends only on the positions of cube, goal and end effector, and on the gripper opening.
     """
 
+    def _position(self, observation: Observation, name: str) -> NDArray[np.float64]:
+        return self._truth.get(observation["environment_state"], f"{name}_position").astype(np.float64)
+
+    def _goal(self, observation: Observation) -> NDArray[np.float64]:
+        """Return the point under the middle of the cube once it is placed, (n, 3) [m]."""
+        return self._position(observation, "goal")
+
+    def _grasp_height(self, cube: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the height of the end effector at which it grasps the `cube`, (n,) [m]."""
+        return np.full(len(cube), _GRASP_HEIGHT)
+
     def act(self, observation: Observation) -> Actions:
         """Return the next action for each row of `observation`."""
         ee = self._state.get(observation["state"], "ee_position").astype(np.float64)
         opening = self._state.get(observation["state"], "gripper_opening")[:, 0]
-        cube = self._truth.get(observation["environment_state"], "cube_position").astype(np.float64)
-        goal = self._truth.get(observation["environment_state"], "goal_position").astype(np.float64)
+        cube, goal = self._position(observation, "cube"), self._goal(observation)
         around = (np.abs(ee - cube) < (0.012, 0.02, 0.015)).all(axis=1)
         gripped = around & (opening < _CLOSED_ON_CUBE)
         on_table = cube[:, 2] < CUBE_HALF + 0.006
-        delivered = on_table & (_horizontal(cube - goal) < _DELIVERED)
+        delivered = (cube[:, 2] < goal[:, 2] + CUBE_HALF + 0.006) & (_horizontal(cube - goal) < _DELIVERED)
         carrying = gripped & ~delivered
         place = np.where(carrying[:, None], goal, cube)
         away = _horizontal(place - ee)
-        height = _funnel(away, np.where(carrying, _RELEASE_HEIGHT, _GRASP_HEIGHT))
+        height = _funnel(away, np.where(carrying, goal[:, 2] + _RELEASE_HEIGHT, self._grasp_height(cube)))
         # Up before sideways: a cube that is carried low would push its neighbours away, or turn in the gripper.
         low = carrying & (away > _OVER_GOAL)
         sideways = np.where(low, np.clip((ee[:, 2] - 0.045) / 0.025, 0.0, 1.0), 1.0)
@@ -93,14 +103,25 @@ class PickPlaceExpert(Expert):
         return _move(motion, np.where(carrying | ready, _CLOSE, _OPEN))
 
 
+class StackExpert(PickPlaceExpert):
+    """Does the same with the top of the base as the goal. It also grasps a cube that lies on another one."""
+
+    def _goal(self, observation: Observation) -> NDArray[np.float64]:
+        """Return the middle of the top of the base, (n, 3) [m]."""
+        return self._position(observation, "base") + (0.0, 0.0, CUBE_HALF)
+
+    def _grasp_height(self, cube: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the height of the end effector at which it grasps the `cube`, (n,) [m]."""
+        return cube[:, 2] - CUBE_HALF + _GRASP_HEIGHT
+
+
 class Pusher(PickPlaceExpert):
     """A control policy: pushes the target to the goal with a closed gripper, which must not count as success."""
 
     def act(self, observation: Observation) -> Actions:
         """Return the next action for each row of `observation`."""
         ee = self._state.get(observation["state"], "ee_position").astype(np.float64)
-        cube = self._truth.get(observation["environment_state"], "cube_position").astype(np.float64)
-        goal = self._truth.get(observation["environment_state"], "goal_position").astype(np.float64)
+        cube, goal = self._position(observation, "cube"), self._goal(observation)
         heading = (goal - cube)[:, :2] / np.maximum(_horizontal(goal - cube), 1e-6)[:, None]
         behind = cube[:, :2] - 0.05 * heading
         away = _horizontal(behind - ee[:, :2])
@@ -113,14 +134,23 @@ class Pusher(PickPlaceExpert):
         return _move(motion, np.full(len(ee), _CLOSE))
 
 
+class StackPusher(Pusher, StackExpert):
+    """A control policy: pushes the target against the base with a closed gripper, which must not count as success."""
+
+
 EXPERTS: dict[str, type[ReachExpert] | type[PickPlaceExpert]] = {
     "SimScale/Reach-v0": ReachExpert,
     "SimScale/PickPlace-v0": PickPlaceExpert,
     "SimScale/PickPlaceLanguage-v0": PickPlaceExpert,
+    "SimScale/Stack-v0": StackExpert,
 }
 """Expert of each environment, by environment id."""
 
-PUSHERS: dict[str, type[Pusher]] = {"SimScale/PickPlace-v0": Pusher, "SimScale/PickPlaceLanguage-v0": Pusher}
+PUSHERS: dict[str, type[Pusher]] = {
+    "SimScale/PickPlace-v0": Pusher,
+    "SimScale/PickPlaceLanguage-v0": Pusher,
+    "SimScale/Stack-v0": StackPusher,
+}
 """Control policy that only pushes, by environment id."""
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.tabletop.tasks.pick_place import PickPlace
-from envs.tabletop.tasks.task import episode_stream
 from simscaleai.contract import Feature, Layout
 
 TEMPLATES = (
@@ -60,6 +57,8 @@ class PickPlaceLanguage(PickPlace):
 
     scene = "pick_place_language"
     colours = ("red", "green", "blue")
+    templates = TEMPLATES
+    held_out_templates = HELD_OUT_TEMPLATES
     environment_layout = Layout(
         (
             *PickPlace.environment_layout.features,
@@ -76,22 +75,7 @@ class PickPlaceLanguage(PickPlace):
         privileged=True,
     )
 
-    @classmethod
-    def phrase(cls, target: str, seed: int) -> str:
-        """Return one of `TEMPLATES`, drawn from the seed, naming `target`."""
-        return _fill_template(TEMPLATES, target, seed)
-
-    @classmethod
-    def phrase_held_out(cls, target: str, seed: int) -> str:
-        """Return one of `HELD_OUT_TEMPLATES`, drawn from the seed, naming `target`."""
-        return _fill_template(HELD_OUT_TEMPLATES, target, seed)
-
     def environment_parts(self) -> list[NDArray[np.float64]]:
         """Return the pose of the target, the goal, the poses of all cubes, and the one-hot target."""
         poses = self._poses.reshape(self.num_slots, -1)
         return [*super().environment_parts(), poses, _ONE_HOT[self._target_index]]
-
-
-def _fill_template(templates: Sequence[str], target: str, seed: int) -> str:
-    template = templates[int(episode_stream(seed, "phrasing").integers(len(templates)))]
-    return template.format(colour=target)

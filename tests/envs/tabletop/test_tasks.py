@@ -6,7 +6,7 @@ from gymnasium.vector import AutoresetMode
 
 from envs.tabletop.names import PICK_PLACE, REACH
 from envs.tabletop.names import PICK_PLACE_LANGUAGE as LANGUAGE
-from envs.tabletop.tasks.pick_place import CUBE_HALF, SEPARATION
+from envs.tabletop.tasks.cubes import CUBE_HALF, SEPARATION
 from envs.tabletop.vector_env import TaskVectorEnv
 from policies.scripted.experts import EXPERTS
 from simscaleai.errors import SimScaleError
