@@ -60,19 +60,19 @@ def test_lines_fit_the_terminal(capsys, monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*Overriding environment")
 def test_a_task_of_ones_own_is_listed(tmp_path, monkeypatch, capsys):
     (tmp_path / "my_task.py").write_text(
-        'class Stack:\n    """Stack two cubes.\n\n    **Success.** One cube\n    rests on the other.\n    """\n'
+        'class Pour:\n    """Pour out a cup.\n\n    **Success.** The cup\n    is empty.\n    """\n'
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    register_task("stack", "Test/Stack-v0", "my_task:Stack")
+    register_task("pour", "Test/Pour-v0", "my_task:Pour")
     try:
-        assert catalogue()[-1].sections == {"Success": "One cube rests on the other."}
+        assert catalogue()[-1].sections == {"Success": "The cup is empty."}
         assert envs.__main__.main([]) == 0
-        assert "success      One cube rests on the other." in capsys.readouterr().out
-        register_task("stack", "Test/Stack-v0", "my_task:Pile")
+        assert "success      The cup is empty." in capsys.readouterr().out
+        register_task("pour", "Test/Pour-v0", "my_task:Fill")
         assert envs.__main__.main([]) == 2
-        assert "no class 'Pile'" in capsys.readouterr().err
+        assert "no class 'Fill'" in capsys.readouterr().err
     finally:
-        del _REGISTERED["stack"]
+        del _REGISTERED["pour"]
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,9 @@ def test_a_cube_that_was_only_put_on_the_goal_is_pushed_not_success():
     ("offset", "expected"),
     [((0.0, 0.0, 0.0), True), ((0.029, 0.0, 0.0), True), ((0.031, 0.0, 0.0), False), ((0.0, 0.0, 0.03), False)],
 )
-def test_success_needs_the_cube_at_rest_on_the_disc_after_a_lift(cube_env_id, offset, expected):
-    env = make(cube_env_id, terminate_on_success=False)
+@pytest.mark.parametrize("disc_env_id", [PICK_PLACE, LANGUAGE])
+def test_success_needs_the_cube_at_rest_on_the_disc_after_a_lift(disc_env_id, offset, expected):
+    env = make(disc_env_id, terminate_on_success=False)
     observation, _ = env.reset(seed=SEED, options={"target": "red"})
     act_as_expert(env, observation, until=lambda info: info["stage"][0] == "lifted")
     place_cube(env, np.array([*goal_of(env)[:2], CUBE_HALF]) + offset)
