@@ -62,7 +62,8 @@ class Stack(CubeTask):
     The options "target" and "instruction" of `reset(options=…)` replace the cube to move and the wording.
 
     **Success.** For 10 control steps in a row: centre of the named cube within 20 mm (xy) of the centre of the named
-    base and within 5 mm of 40 mm above it, slower than 0.02 m/s, touched by no finger pad, the base on the table.
+    base and within 5 mm of 40 mm above it, slower than 0.02 m/s, touched by no finger pad, the base on the table, after
+    both pads held the named cube at least 40 mm above rest earlier in the episode.
 
     **Episode end.** At success (`terminate_on_success`), or after 200 control steps.
 
@@ -146,7 +147,7 @@ class Stack(CubeTask):
     def update_history(self, mask: NDArray[np.bool_]) -> None:
         """Store what happened to the cubes, and for how many steps in a row the tower has stood."""
         super().update_history(mask)
-        self._standing_steps[mask] = np.where(self._is_standing, self._standing_steps + 1, 0)[mask]
+        self._standing_steps[mask] = np.where(self.is_placed(), self._standing_steps + 1, 0)[mask]
 
     # Results of the last measurement
 
@@ -155,27 +156,29 @@ class Stack(CubeTask):
         return self._standing_steps >= STANDING_STEPS
 
     def is_placed(self) -> NDArray[np.bool_]:
-        """Return whether the target lies on the base at this step, at rest and released, (N,)."""
-        return self._is_standing
+        """Return whether the target lies on the base at this step, at rest and released, after it was lifted, (N,)."""
+        return self._is_standing & self._lifted
 
     def is_unsupported(self) -> NDArray[np.bool_]:
         """Return whether the target is above the table and near no other cube, (N,)."""
         position = self._target_pose[:, :3]
-        others = (self._base_pose, self._third_pose)
-        leans = np.any([distance(position, pose[:, :3]) < _TOUCHING for pose in others], axis=0)
-        return super().is_unsupported() & ~leans
+        near_base, near_third = (
+            distance(position, pose[:, :3]) < _TOUCHING for pose in (self._base_pose, self._third_pose)
+        )
+        return super().is_unsupported() & ~near_base & ~near_third
 
     def failure(self) -> NDArray[np.object_]:
         """Return the failure class that each episode would have if it ended now, (N,).
 
         "never_approached", "missed_grasp" (approached, never lifted), "pushed_base" (the base is more than 30 mm from
-        its start), "wrong_object" (another cube was lifted, not the target), "near_miss" (time ran out with the cube in
-        hand, or before the tower had stood long enough), "not_released" (on the base, but still touched), "wrong_base"
-        (on the third cube), "dropped" (fell from the gripper), "misplaced" (put down elsewhere), "toppled" (the tower
-        stood before).
+        its start), "tossed" (on the base, never lifted), "wrong_object" (another cube was lifted, not the target),
+        "near_miss" (time ran out with the cube in hand, or before the tower had stood long enough), "not_released" (on
+        the base, but still touched), "wrong_base" (on the third cube), "dropped" (fell from the gripper), "misplaced"
+        (put down elsewhere), "toppled" (the tower stood before).
         """
         pushed = distance(self._base_pose[:, :2], self._base_start) > _MOVED
         conditions = {
+            "tossed": self._is_on_base & ~self._lifted,
             "not_released": self._is_on_base & self._touched,
             "near_miss": self._is_on_base | (self._lifted & self._in_hand),
             "toppled": self._placed,

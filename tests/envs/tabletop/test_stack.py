@@ -25,6 +25,7 @@ class World:
         self.task = self.env.task_slots.task
         self.observation, self.info = self.env.reset(seed=seed)
         self.terminated = self.truncated = np.zeros(1, dtype=bool)
+        self.steps = 0
         self.target = str(self.info["target"][0])
         self.base = Stack.choose_base(seed, self.target)
         (self.third,) = set(Stack.colours) - {self.target, self.base}
@@ -35,7 +36,9 @@ class World:
         return self._layout.get(self.observation["environment_state"], name)[0]
 
     def act(self, action):
+        """Take one step and return its reward."""
         self.observation, reward, self.terminated, self.truncated, self.info = self.env.step(action[None])
+        self.steps += 1
         return reward[0]
 
     def follow_expert(self, until, mislead=lambda get: None):
@@ -54,6 +57,10 @@ class World:
         poses, velocities = simulation.free_bodies([f"cube_{colour}"])
         poses[0, 0], velocities[0, 0] = [*position, 1.0, 0.0, 0.0, 0.0], 0.0
         simulation.forward(np.ones(1, dtype=bool))
+
+    def lift(self):
+        """Let the expert act until the target is lifted."""
+        self.follow_expert(lambda: self.stage() == "lifted")
 
     def put_on(self, colour, offset=(0.0, 0.0)):
         """Put the target on the cube `colour`."""
@@ -89,7 +96,9 @@ def test_target_base_and_third_cube_are_the_three_colours_and_all_pairs_and_word
     observation, info = env.reset(seed=SEED)
     layout, truth = env.task_slots.spec.vectors["environment_state"], observation["environment_state"]
     targets, bases = (layout.get(truth, name).argmax(axis=1) for name in ("target", "base"))
-    assert {*zip(targets.tolist(), bases.tolist(), strict=True)} == {(t, b) for t in range(3) for b in range(3) if t != b}
+    assert {*zip(targets.tolist(), bases.tolist(), strict=True)} == {
+        (t, b) for t in range(3) for b in range(3) if t != b
+    }
     assert len(set(info["instruction"])) == 6 * len(TEMPLATES)
     poses = env.task_slots.simulation.free_bodies([f"cube_{colour}" for colour in Stack.colours])[0]
     for name, cubes in (("cube", targets), ("base", bases), ("third_cube", 3 - targets - bases)):
@@ -128,6 +137,7 @@ def test_a_chosen_target_changes_the_target_alone():
 
 def test_success_comes_when_the_tower_has_stood_for_ten_steps_and_pays_most():
     world = World(reward="dense")
+    world.lift()
     world.put_on(world.base)
     rewards = [world.act(UP) for _ in range(STANDING_STEPS)]
     assert (world.terminated[0], world.info["success"][0], world.info["failure"][0]) == (True, True, "")
@@ -138,7 +148,8 @@ def test_success_comes_when_the_tower_has_stood_for_ten_steps_and_pays_most():
 
 @pytest.mark.parametrize(("offset", "expected"), [((0.017, 0.0), True), ((0.0, -0.017), True), ((0.0, 0.025), False)])
 def test_the_tower_must_stand(offset, expected):
-    world = World(max_episode_steps=STANDING_STEPS + 3)
+    world = World(max_episode_steps=LIMIT)
+    world.lift()
     world.put(world.third, [0.42, -0.17, CUBE_HALF])
     world.put(world.base, [0.5, 0.0, CUBE_HALF])
     world.put_on(world.base, offset)
@@ -149,6 +160,7 @@ def test_the_tower_must_stand(offset, expected):
 
 def test_a_tower_that_is_disturbed_starts_to_count_again():
     world = World(terminate_on_success=False)
+    world.lift()
     world.put_on(world.base)
     for _ in range(STANDING_STEPS - 1):
         world.act(UP)
@@ -164,7 +176,8 @@ def test_a_tower_that_is_disturbed_starts_to_count_again():
 
 def test_a_tower_on_a_raised_base_or_on_the_third_cube_is_none():
     for bottom in ("third", "base"):
-        world = World(terminate_on_success=False, max_episode_steps=STANDING_STEPS + 2)
+        world = World(terminate_on_success=False)
+        world.lift()
         if bottom == "base":  # the base lies on the third cube, and the target on top of both
             position = world.truth("third_cube_position")
             world.put(world.base, [*position[:2], TOP])
@@ -192,14 +205,23 @@ def test_an_idle_arm_never_approached():
 @pytest.mark.parametrize(("gripper", "expected"), [(-1.0, "near_miss"), (1.0, "dropped")])
 def test_a_lifted_cube_is_carried_on_or_falls(gripper, expected):
     world = World(max_episode_steps=LIMIT)
-    world.follow_expert(lambda: world.stage() == "lifted")
+    world.lift()
     assert world.failure(np.float32([0, 0, 0, gripper])) == expected
 
 
 def test_a_tower_that_stood_too_briefly_is_a_near_miss():
-    world = World(max_episode_steps=STANDING_STEPS - 1)
+    world = World(max_episode_steps=LIMIT)
+    world.lift()
+    while world.steps < LIMIT - STANDING_STEPS + 1:
+        world.act(UP)
     world.put_on(world.base)
     assert world.failure(UP) == "near_miss"
+
+
+def test_a_cube_that_was_never_lifted_was_tossed_onto_the_base():
+    world = World(max_episode_steps=STANDING_STEPS + 2)
+    world.put_on(world.base)
+    assert world.failure(UP) == "tossed"
 
 
 def test_a_tower_that_falls_is_toppled():
@@ -240,5 +262,5 @@ def test_an_expert_that_is_misled_fails_in_the_way_it_was_misled(mislead, expect
 
 def test_a_base_that_is_pushed_away_is_its_own_class():
     world = World(max_episode_steps=3)
-    world.put(world.base, world.truth("base_position") + [0.0, 0.05, 0.0])
+    world.put(world.base, world.truth("base_position") + np.array([0.0, 0.05, 0.0]))
     assert world.failure() == "pushed_base"
