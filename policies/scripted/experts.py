@@ -108,7 +108,9 @@ class StackExpert(PickPlaceExpert):
 
     def _goal(self, observation: Observation) -> NDArray[np.float64]:
         """Return the middle of the top of the base, (n, 3) [m]."""
-        return self._position(observation, "base") + np.array([0.0, 0.0, CUBE_HALF])
+        top = self._position(observation, "base")
+        top[:, 2] += CUBE_HALF
+        return top
 
     def _grasp_height(self, cube: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the height of the end effector at which it grasps the `cube`, (n,) [m]."""
