@@ -34,9 +34,10 @@ class TaskEnv(gym.Env[Observation, NDArray[np.float32]]):
     """One slot of a task.
 
     The class of the task documents goal, observation and random draws: `envs.tabletop.tasks.reach.Reach`,
-    `envs.tabletop.tasks.pick_place.PickPlace`, `envs.tabletop.tasks.pick_place_language.PickPlaceLanguage`. The same
-    seed and actions give the same episode, bit for bit, as in any slot of `TaskVectorEnv`. An environment can be copied
-    (`copy.deepcopy`) and pickled. The copy continues the episode, bit for bit.
+    `envs.tabletop.tasks.pick_place.PickPlace`, `envs.tabletop.tasks.pick_place_language.PickPlaceLanguage`,
+    `envs.tabletop.tasks.stack.Stack`. The same seed and actions give the same episode, bit for bit, as in any slot of
+    `TaskVectorEnv`. An environment can be copied (`copy.deepcopy`) and pickled. The copy continues the episode, bit for
+    bit.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}  # noqa: RUF012  Gymnasium's name and type
