@@ -189,7 +189,7 @@ class _Running:
         missing = planned - len(invocation.earlier)
         options = f" with {' '.join(part.options)}" if part.options else ""
         self.console.say(f"{part.model}{options}: {missing} of {planned} episodes to run")
-        progress = [] if self.config.quiet else [Progress(planned, earlier=invocation.earlier)]
+        progress = [] if self.config.quiet else [Progress(planned, earlier=invocation.earlier, control_only=True)]
         try:
             invocation.run_episodes(progress)
         except KeyboardInterrupt:

@@ -72,6 +72,7 @@ def battery_parts(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]
         )
         for each in needs
     ]
+    _check_common_axes(request.model, batteries)
     first, *others = zip(request.model, batteries, strict=True)
     parts = [BatteryPart(folder=Path(), model=first[0], options=request.policy_option, battery=first[1])]
     parts += [
@@ -113,6 +114,15 @@ def chosen_axes(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]) 
     if request.quick and not request.axes:
         return tuple({axis.group: axis for axis in reversed(found)}.values())[::-1]
     return found
+
+
+def _check_common_axes(models: Sequence[str], batteries: Sequence[Battery]) -> None:
+    """Raise if a policy cannot be compared with the first one, because no axis changes something for both."""
+    for model, battery in zip(models, batteries, strict=True):
+        if not {*battery.axes} & {*batteries[0].axes}:
+            raise SimScaleError(
+                f"expected axes that change something for {models[0]} and {model}, got none; test them apart"
+            )
 
 
 def whole_axes(spec: EnvSpec) -> list[Axis]:

@@ -28,6 +28,7 @@ class Progress(Observer):
         *,
         earlier: Sequence[EpisodeResult] = (),
         sequential: bool = False,
+        control_only: bool = False,
         stream: TextIO | None = None,
         seconds_between_lines: float = 10.0,
     ) -> None:
@@ -37,6 +38,7 @@ class Progress(Observer):
             total: Number of planned episodes.
             earlier: Results from before the run was resumed. They count in everything except the episodes per second.
             sequential: Whether a stopping rule may end the run early. The interval is then valid at every look.
+            control_only: Whether the success rate covers only episodes without an arm, the control of a battery.
             stream: Where to report, by default standard error.
             seconds_between_lines: Shortest time between two lines of text [s].
         """
@@ -45,7 +47,8 @@ class Progress(Observer):
         self._total, self._earlier, self._done = total, len(earlier), len(earlier)
         self._sequential = sequential
         self._remaining = "at most {:.0f} s left" if sequential else "{:.0f} s left"
-        self._in_order, self._successes = InPlanOrder(), 0
+        self._control_only = control_only
+        self._in_order, self._counted, self._successes = InPlanOrder(), 0, 0
         for result in earlier:
             self._count(result)
         self._bar = (
@@ -71,7 +74,9 @@ class Progress(Observer):
             self._bar.close()
 
     def _count(self, result: EpisodeResult) -> None:
-        self._successes += sum(due.status == "success" for due in self._in_order.add(result))
+        due = [each for each in self._in_order.add(result) if each.arm is None or not self._control_only]
+        self._counted += len(due)
+        self._successes += sum(each.status == "success" for each in due)
 
     def _print_line(self) -> None:
         self._last_line = time.monotonic()
@@ -81,9 +86,9 @@ class Progress(Observer):
         print(text, file=self._stream, flush=True)
 
     def _rate_text(self) -> str:
-        n = self._in_order.n
+        n, name = self._counted, "control" if self._control_only else "success"
         if not n:
-            return "success not yet known"
+            return f"{name} not yet known"
         low, high, level = rate_interval(self._successes, n, sequential=self._sequential)
         share = f"{self._successes}/{n} {100 * self._successes / n:.0f} %"
-        return f"success {share} [{100 * low:.0f}, {100 * high:.0f}] at {level:.0%}"
+        return f"{name} {share} [{100 * low:.0f}, {100 * high:.0f}] at {level:.0%}"

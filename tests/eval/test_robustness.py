@@ -12,6 +12,7 @@ from eval.execution.battery import BatteryRequest, battery_parts
 from eval.report import __main__ as report
 from eval.runs.log_file import read_results
 from eval.runs.record import RunRecord
+from simscaleai.errors import SimScaleError
 
 POINT = ["--model", "point_world:Homing", "--env", "point"]
 FEW = [*POINT, "--episodes", "8", "--levels", "0", "3", "5"]
@@ -159,6 +160,11 @@ def test_axes_without_an_effect_on_a_policy_are_left_out_and_named():
     (tested, _) = battery_parts(request(), SCENE, [BLIND])
     assert [axis.name for axis in tested.battery.axes] == ["object.mass"]
     assert tested.battery.untested == ("light.intensity", "light.colour")
+
+
+def test_policies_without_a_common_axis_are_refused():
+    with pytest.raises(SimScaleError, match="for a and b, got none; test them apart"):
+        battery_parts(request(model=("a", "b"), axes=("light",)), SCENE, [SEES, BLIND])
 
 
 def test_a_quick_battery_has_the_first_axis_of_each_group_and_two_levels():

@@ -35,9 +35,19 @@ def test_progress_is_not_flattered_by_the_episodes_that_end_first():
     stream = io.StringIO()
     progress = Progress(4, stream=stream, seconds_between_lines=0)
     for index, status in ((1, "success"), (3, "success"), (0, "failure"), (2, "failure")):
-        progress.on_episode_end(0, SimpleNamespace(episode_index=index, status=status))
+        progress.on_episode_end(0, SimpleNamespace(episode_index=index, status=status, arm=None))
     shown = [line.partition("s left, ")[2].split(" %")[0] for line in stream.getvalue().splitlines()]
     assert shown == ["success not yet known", "success not yet known", "success 1/2 50", "success 2/4 50"]
+
+
+def test_progress_of_a_battery_shows_the_success_rate_of_its_control():
+    stream = io.StringIO()
+    progress = Progress(3, stream=stream, seconds_between_lines=0, control_only=True)
+    for index, arm in enumerate(("light=5", None, "light=5")):
+        status = "failure" if arm else "success"
+        progress.on_episode_end(0, SimpleNamespace(episode_index=index, status=status, arm=arm))
+    assert ["control not yet known" in line for line in stream.getvalue().splitlines()] == [True, False, False]
+    assert stream.getvalue().count("control 1/1 100 %") == 2
 
 
 def test_progress_draws_a_bar_on_a_terminal(run_point):
