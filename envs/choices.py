@@ -60,7 +60,7 @@ def with_choices(
     """Return the name of an environment with choices, for `find_environment`.
 
     Args:
-        name: Name or id of the environment.
+        name: Name or id of the environment, or several with commas between them. Each gets the same choices.
         success: Rule for the success of an episode.
         max_episode_steps: Time limit in control steps.
         options: Keyword arguments, each "NAME=VALUE".
@@ -76,7 +76,9 @@ def with_choices(
         named[option] = value
     limit = None if max_episode_steps is None else _steps(str(max_episode_steps))
     query = str(Choices(success, limit, named))
-    return name + (("&" if "?" in name else "?") + query if query else "")
+    if not query:
+        return name
+    return ",".join(part + ("&" if "?" in part else "?") + query for part in name.split(","))
 
 
 def _steps(text: str) -> int:
@@ -86,4 +88,4 @@ def _steps(text: str) -> int:
 
 
 def _quoted(value: object) -> str:
-    return quote(str(value), safe=" >=<:/.,+-_*()[]{}'\"!@$;|~^")
+    return quote(str(value), safe=" >=<:/.+-_*()[]{}'\"!@$;|~^")

@@ -44,5 +44,8 @@ class Registration:
     """The task in one sentence, for lists of environments."""
     choose: Callable[[Choices], Registration] | None = None
     """Function that returns the same environment with choices of the user; None if there is nothing to choose."""
+    tasks: tuple[str, ...] = ()
+    """Ids of the tasks of a suite, each an environment of its own; empty for a single task. The start option "task"
+    names the task of an episode."""
     usual_slots: int | None = None
     """Most slots that a run has by default, because more of them cost memory and save no time; None without a limit."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from envs.choices import Choices
 from envs.entry import MakeSlots, Registration
+from envs.suite import suite_of
 from simscaleai.errors import SimScaleError, UnknownNameError
 from simscaleai.extensions.entry_points import entry_point_names, load_entry_point
 
@@ -55,13 +56,17 @@ def register_environment(registration: Registration) -> None:
 def find_environment(name: str) -> Registration:
     """Return the registration of the environment with this short name or id.
 
-    The id may have the prefix "envs:", which `gym.make` needs. After a "?" there may be choices, see `Choices`.
+    The id may have the prefix "envs:", which `gym.make` needs. After a "?" there may be choices, see `Choices`. Several
+    names with commas between them are a suite of these tasks.
 
     Raises:
         UnknownNameError: If no environment has this name or id.
         SimScaleError: If several environments have this name or id, its entry point cannot be used, or there is
             nothing to choose about it.
     """
+    if "," in name:
+        tasks = [find_environment(part.strip()) for part in name.split(",")]
+        return suite_of(",".join(task.env_id for task in tasks), tasks)
     name, _, query = name.removeprefix("envs:").partition("?")
     registration, choices = _find(name), Choices.parse(query)
     if not query:

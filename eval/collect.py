@@ -14,7 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from envs.registration import find_environment
+from envs.registration import Registration, find_environment
 from envs.slots import SlotEnv
 from eval.demonstrations.phrasings import Phrasings, with_phrasings
 from eval.demonstrations.verification import verify_dataset
@@ -25,6 +25,7 @@ from eval.episodes.plan import (
     VALIDATION_SEEDS,
     EpisodeSpec,
     PlanError,
+    over_tasks,
     plan_episodes,
     plan_text,
 )
@@ -149,16 +150,16 @@ def collect(config: CollectConfig) -> Collected:
         SimScaleError: If the configuration is wrong, or does not fit the dataset to resume.
     """
     plan, folder = config.plan(), config.output
-    axes = axes_of(find_environment(config.environment).offer())
-    perturbations = parse_perturbations(config.perturb, axes, allow_ranges=True)
-    plan = perturbations.planned(plan)
+    registration = find_environment(config.environment)
+    perturbations = parse_perturbations(config.perturb, axes_of(registration.offer()), allow_ranges=True)
+    plan = perturbations.planned(over_tasks(plan, registration.tasks))
     if folder is None:
         raise PlanError("expected --output with the folder to write to, or --verify with a dataset to check")
     if config.resume and folder.is_dir():
         with locked(folder):
             remove_partial_files(folder)
     _check_output(folder, resume=config.resume)  # before time is spent on loading
-    job = _job(config, folder.absolute(), len(plan))
+    job = _job(config, registration, folder.absolute(), len(plan))
     plan = with_phrasings(plan, job.env_id, config.phrasings)
     with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
         demonstrators = job.build_demonstrators()
@@ -196,8 +197,7 @@ def _collect(
             return _Collection(config, job, demonstrators, env, writer, plan, console).execute()
 
 
-def _job(config: CollectConfig, folder: Path, episodes: int) -> CollectJob:
-    registration = find_environment(config.environment)
+def _job(config: CollectConfig, registration: Registration, folder: Path, episodes: int) -> CollectJob:
     return CollectJob(
         num_envs=min(config.num_envs, episodes),
         terminate_on_success=True,

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-from envs.registration import find_environment
+from envs.registration import Registration, find_environment
 from envs.slots import SlotEnv
 from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer
-from eval.episodes.plan import EpisodeSpec, plan_seeds, plan_text
+from eval.episodes.plan import EpisodeSpec, over_tasks, plan_seeds, plan_text
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
 from eval.execution.assembly import build_environment, build_policy, closing
@@ -125,7 +125,7 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
         SimScaleError: If the configuration is wrong, or the environment cannot be filmed.
     """
     registration = find_environment(config.environment)
-    filming = _check(config, registration.offer())
+    filming = _check(config, registration)
     with chdir("."):  # the user's working directory afterwards, wherever the policy goes
         policy = build_policy(config.model, config.checkpoint, filming.spec)
         with closing(build_environment(registration, [policy.needs], filming.num_slots), policy) as env:
@@ -147,12 +147,16 @@ def _film(filming: _Filming, env: SlotEnv, policy: Policy) -> list[EpisodeResult
     return results
 
 
-def _check(config: RecordConfig, spec: EnvSpec) -> _Filming:
+def _check(config: RecordConfig, registration: Registration) -> _Filming:
+    spec = registration.offer()
     cameras = film_cameras(spec, config.cameras)
     grid = None if config.grid is None else _parse_grid(config.grid)
     if config.size is not None and (config.size % 2 or config.size not in _SIZES):
         raise SimScaleError(f"expected an even --size from {_SIZES[0]} to {_SIZES[-1]} px, got {config.size}")
-    filming = _Filming(config, spec, grid, cameras, _plan(config, grid), Path.cwd())
+    plan = over_tasks(_plan(config, grid), registration.tasks)
+    filming = _Filming(config, spec, grid, cameras, plan, Path.cwd())
+    if grid and registration.tasks:
+        raise SimScaleError(f"expected one task for --grid, got {len(registration.tasks)}; film each task alone")
     if grid:
         _check_wall_size(filming)
     if filming.file and len(filming.plan) > 1 and not grid:

@@ -35,6 +35,7 @@ from eval.report.battery_page import render_battery_page
 from eval.runs.folder import check_output, next_free_folder
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
 from eval.terminal.console import Console, Row, rows_text
+from eval.terminal.environment import EnvironmentFlags
 from eval.terminal.flags import command_line
 from policies.options import parse_options
 from simscaleai.command_line import raise_at_interrupt
@@ -48,13 +49,11 @@ _PAGE = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustnessConfig:
+class RobustnessConfig(EnvironmentFlags):
     """Test a policy under perturbations: the same starts unperturbed and along each axis, level by level."""
 
     model: tuple[str, ...]
     """Policy to test; any --model of eval.rollout. Further policies run on the same starts and are compared with it."""
-    env: str = "pick-place"
-    """Environment: a name that `python -m envs` lists, or a full id."""
     axes: tuple[str, ...] = ()
     """Axes or groups of axes, for example camera light.intensity. By default all that change something for a policy."""
     levels: tuple[int, ...] = ()
@@ -83,6 +82,8 @@ class RobustnessConfig:
     policies and of other options are below it. Default: the next free runs/robustness-<model>-<env>-<number>."""
     resume: bool = False
     """Continue the battery in --output: only missing episodes are run, and episodes with the status `error`."""
+    accept_inexact: bool = False
+    """With --resume: continue although the environment does not repeat itself."""
     quiet: bool = False
     """Print only warnings and errors, no progress."""
     json: bool = False
@@ -127,7 +128,9 @@ def run(config: RobustnessConfig) -> BatteryFolder:
     config.check()
     check_output(config.output, resume=config.resume)  # before time is spent on loading
     with Console(config.quiet, config.json) as console, chdir("."):
-        home, registration = Path.cwd(), find_environment(config.env)
+        home, registration = Path.cwd(), find_environment(config.environment)
+        if registration.tasks:
+            raise PlanError(f"expected one task, got a suite of {len(registration.tasks)}; run each task alone")
         options = [config.policy_option, *[()] * (len(config.model) - 1)]
         needs = [_needs(*each, registration) for each in zip(config.model, options, strict=True)]
         parts = battery_parts(config.request(), registration.offer(), needs)
@@ -184,7 +187,7 @@ class _Running:
                 self._run_missing(invocation.in_folder(folder, config_to_json(config)), part)
 
     def _run_missing(self, invocation: Invocation, part: BatteryPart) -> None:
-        invocation.begin()
+        invocation.begin(accept_inexact=self.config.accept_inexact)
         planned = len(invocation.plan.specs)
         missing = planned - len(invocation.earlier)
         options = f" with {' '.join(part.options)}" if part.options else ""
@@ -205,7 +208,7 @@ class _Running:
             model=part.model,
             checkpoint=None,
             options=parse_options(part.options),
-            env=config.env,
+            env=config.environment,
             interventions=Interventions(),
             num_envs=config.num_envs or 0,
             terminate_on_success=config.terminate_on_success,
@@ -231,7 +234,7 @@ def _replay(battery: BatteryFolder) -> str:
     """Return the command that runs the first failure of the worst arm again."""
     cells = [cell for axis in battery.findings().axes for level, cell in axis.cells.items() if level]
     worst = min(cells, key=lambda cell: cell.rate)
-    return replay_command(battery.tested.run, [worst.example.seed], worst.arm)
+    return replay_command(battery.tested.run, [worst.example])
 
 
 def _as_json(battery: BatteryFolder, shown: Path) -> dict[str, Any]:

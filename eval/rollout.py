@@ -188,7 +188,9 @@ def run(config: RolloutConfig) -> RunRecord:
     """
     config.check()
     model = config.model or ""
-    plan = plan_run(config.request(), None if config.vs is None else read_run(config.vs))
+    registration = find_environment(config.environment)
+    reference = None if config.vs is None else read_run(config.vs)
+    plan = plan_run(config.request(), reference, registration.tasks)
     check_output(config.output, resume=config.resume)  # before time is spent on loading
     job = EvaluationJob(
         model=model,
@@ -196,7 +198,7 @@ def run(config: RolloutConfig) -> RunRecord:
         options=parse_options(config.policy_option),
         env=config.environment,
         interventions=parse_interventions(config.intervene),
-        perturbations=parse_perturbations(config.perturb, axes_of(find_environment(config.environment).offer())),
+        perturbations=parse_perturbations(config.perturb, axes_of(registration.offer())),
         num_envs=config.num_envs or 0,
         terminate_on_success=config.terminate_on_success,
         timeout=config.timeout,
@@ -344,7 +346,10 @@ class _Presentation:
         """Return the command that runs the first failure again, or else the first episode; "" without episodes."""
         failed = [result for result in outcome.results if result.status != "success"]
         for result in [*failed, *outcome.results][:1]:
-            return command_line(PROGRAM, replace(self.config, **_ONE_EPISODE | {"seeds": (result.seed,)}))
+            one = _ONE_EPISODE | {"seeds": (result.seed,)}
+            if result.task is not None:  # its id holds its success rule and options
+                one |= {"env": result.task, "success": None, "env_option": (), "max_episode_steps": None}
+            return command_line(PROGRAM, replace(self.config, **one))
         return ""
 
     def _resume_command(self) -> str:

@@ -62,6 +62,8 @@ class ValidateConfig(EnvironmentFlags):
     """Folder for all runs and validation.json, new or empty. Default: the next free runs/validation-<env>-<number>."""
     resume: bool = False
     """Continue the validation in --output: only missing episodes are run."""
+    accept_inexact: bool = False
+    """With --resume: continue although the environment does not repeat itself."""
     quiet: bool = False
     """Print only warnings and errors, no progress."""
     json: bool = False
@@ -94,6 +96,7 @@ class ValidateConfig(EnvironmentFlags):
             workers=self.workers,
             output=output,
             resume=output.exists(),
+            accept_inexact=self.accept_inexact,
             quiet=self.quiet or self.json,
             terminate_on_success=self.terminate_on_success,
         )
@@ -268,11 +271,11 @@ def _fresh_seed(config: ValidateConfig, model: str) -> int:
 
 
 def _rate(run: Run) -> float:
-    return sum(run.successes.values()) / len(run.results)
+    return run.successes / len(run.results)
 
 
 def _interval(run: Run) -> Interval:
-    return wilson(sum(run.successes.values()), len(run.results))
+    return wilson(run.successes, len(run.results))
 
 
 def _run_to_json(run: Run) -> dict[str, Any]:
@@ -282,7 +285,7 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "identity": run.record.policy.identity,
         "first_seed": run.seeds[0],
         "episodes": len(run.results),
-        "successes": sum(run.successes.values()),
+        "successes": run.successes,
         "success_rate": _rate(run),
         "wilson_95": list(_interval(run)[:2]),
     }
@@ -310,7 +313,7 @@ def _rows(validation: Validation, folder: Path) -> Iterator[tuple[str, str]]:
 
 def _score_text(run: Run) -> str:
     low, high = (points_text(end) for end in _interval(run)[:2])
-    return f"{sum(run.successes.values())}/{len(run.results)} {points_text(_rate(run))} % [{low}, {high}]"
+    return f"{run.successes}/{len(run.results)} {points_text(_rate(run))} % [{low}, {high}]"
 
 
 def _run_and_judge(config: ValidateConfig) -> int:

@@ -28,6 +28,9 @@ Observation = dict[str, NDArray[Any]]
 """Maps the key of each vector and camera to an array with one row per slot. Vectors are float32 (n, size), images are
 uint8 (n, height, width, 3)."""
 
+TASK = "task"
+"""Start option that names the task of an episode within a suite, by the id of its environment."""
+
 ImageSize = tuple[int, int]
 """Height and width [px]."""
 
@@ -151,6 +154,8 @@ class EnvSpec:
     """Whether a repetition of the same start and actions on the same machine gives the same bytes."""
     distinct_starts: int | None = None
     """Number of different starts; None if every seed gives a different start."""
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    """Id of each task of a suite to its digest; empty for a single task."""
     axes: tuple[Axis, ...] = ()
     """Ways to perturb the scene. The start option "perturbation" maps the name of an axis to a magnitude."""
 
@@ -175,11 +180,11 @@ class EnvSpec:
             vectors={key: self.vectors[key] for key in vectors},
             cameras=cameras,
             instruction=instruction,
-            environments={self.env_id: self.digest},
+            environments=dict(self.tasks) or {self.env_id: self.digest},
             render_profile=self.render_profile if cameras else None,
             action=self.action.meaning,
             control_hz=self.control_hz,
-            max_episode_steps=self.max_episode_steps,
+            max_episode_steps=None if self.tasks else self.max_episode_steps,  # each task has its own limit
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -293,13 +298,14 @@ def differences(needs: Needs, spec: EnvSpec) -> list[str]:
 
     If the reader was not made for this environment, the only line says so.
     """
-    if needs.environments is not None and spec.env_id not in needs.environments:
-        served = ", ".join(needs.environments) or "no environment"
-        return [f"environment: policy serves {served}, this is {spec.env_id}"]
-    lines = []
-    if needs.environments is not None and needs.environments[spec.env_id] != spec.digest:
-        ours = needs.environments[spec.env_id]
-        lines.append(f"digest of {spec.env_id}: policy {ours}, environment {spec.digest}")
+    served, digests = needs.environments, spec.tasks or {spec.env_id: spec.digest}
+    if served is not None and not digests.keys() <= served.keys():
+        return [f"environment: policy serves {', '.join(served) or 'no environment'}, this is {spec.env_id}"]
+    lines = [
+        f"digest of {env_id}: policy {served[env_id]}, environment {digest}"
+        for env_id, digest in digests.items()
+        if served is not None and served[env_id] != digest
+    ]
     for key, layout in needs.vectors.items():
         theirs = spec.vectors.get(key)
         if theirs is None or theirs.features != layout.features:

@@ -62,6 +62,12 @@ def _finite(text: str) -> float:
     return value
 
 
+def finite(numbers: Sequence[float]) -> list[float]:
+    """Return `numbers` with infinity, which JSON lacks, replaced by the largest finite number."""
+    most = sys.float_info.max
+    return [min(max(number, -most), most) for number in numbers]
+
+
 def plain(data: Any) -> Any:
     """Return `data` as it is after a round trip through JSON: lists for tuples, plain numbers for NumPy's.
 

@@ -52,7 +52,7 @@ def test_the_recipes_work(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     for name, least in (("upward", 8), ("linear", 6)):
-        assert least <= sum(read_run(tmp_path / "runs" / name).successes.values()) <= 8
+        assert least <= read_run(tmp_path / "runs" / name).successes <= 8
     height = re.fullmatch(r"8 episodes, (\d\.\d+) m", done.stdout.splitlines()[-1])
     assert 0.3 < float(height[1]) <= 0.35  # the last look is before the last step
 

@@ -18,7 +18,6 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
     `difference_sequence_95`, `confidence_sequence_95`).
     """
     conditions, sequential = comparison.a.conditions, comparison.sequential
-    seeds = [pair.a.seed for pair in comparison.discordant]
     return {
         "verdict": comparison.verdict.value,
         "environment": conditions.environment,
@@ -36,8 +35,27 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "discordant": [
             {"seed": pair.a.seed, "a": pair.a.to_json(), "b": pair.b.to_json()} for pair in comparison.discordant
         ],
-        "replay": replay_both(comparison.a, comparison.b, seeds),
+        "replay": replay_both(comparison.a, comparison.b, [pair.a for pair in comparison.discordant]),
+        **_tasks(comparison),
         "warnings": list(comparison.warnings),
+    }
+
+
+def _tasks(comparison: Comparison) -> dict[str, Any]:
+    """Return the findings for each task of a suite; nothing for a single task."""
+    if not comparison.by_task:
+        return {}
+    return {
+        "tasks": {
+            task: {
+                "pairs": each.counts._asdict(),
+                "difference": each.counts.difference,
+                "newcombe_95": list(each.interval[:2]),
+                "p_value": each.p_value,
+                "holm_p": comparison.holm_p_by_task[task],
+            }
+            for task, each in comparison.by_task.items()
+        }
     }
 
 

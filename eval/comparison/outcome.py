@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from eval.comparison.verdict import Verdict, difference_interval, p_value_of, verdict_of
 from eval.episodes.results import EpisodeResult
 from eval.runs.run import Run, seeds_text
+from eval.statistics.multiplicity import holm
 from eval.statistics.paired import PairedCounts
 from eval.statistics.power import pairs_needed, smallest_difference
 from eval.statistics.rates import Interval
 from eval.statistics.sequential import rate_interval
+from eval.statistics.stratified import average_rate
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,28 @@ class Comparison:
         """Interval of the difference: Newcombe's for pairs, or the one that is valid at every look."""
         return difference_interval(self.counts, sequential=self.sequential)
 
+    @cached_property
+    def by_task(self) -> dict[str, Comparison]:
+        """The comparison of each task of a suite, by its id, in the order of A's plan; empty for a single task."""
+        tasks = dict.fromkeys(pair.a.task for pair in self.pairs if pair.a.task is not None)
+        return {task: replace(self, pairs=tuple(p for p in self.pairs if p.a.task == task)) for task in tasks}
+
+    @cached_property
+    def holm_p_by_task(self) -> dict[str, float]:
+        """p-value of each task, adjusted for the number of tasks (Holm)."""
+        p_values = [comparison.p_value or 0.0 for comparison in self.by_task.values()]
+        return dict(zip(self.by_task, holm(p_values), strict=True))
+
     @property
     def rates(self) -> tuple[Interval, Interval]:
-        """Intervals of the success rates of A and B: Wilson's, or confidence sequences."""
+        """Intervals of the success rates of A and B: Wilson's, or confidence sequences; stratified in a suite."""
         counts, sequential = self.counts, self.sequential
+        if len(self.by_task) > 1:
+            tasks = [each.counts for each in self.by_task.values()]
+            return (
+                average_rate([(each.successes_a, each.n) for each in tasks])[1],
+                average_rate([(each.successes_b, each.n) for each in tasks])[1],
+            )
         of_a = rate_interval(counts.successes_a, counts.n, sequential=sequential)
         return of_a, rate_interval(counts.successes_b, counts.n, sequential=sequential)
 

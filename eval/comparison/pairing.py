@@ -27,8 +27,8 @@ def compare(a: Run, b: Run, margin: float | None = None) -> Comparison:
     differences = list(_differences(a, b))
     if differences:
         raise NotComparableError(differences)
-    b_by_seed = {result.seed: result for result in b.results}
-    pairs = [Pair(result, b_by_seed[result.seed]) for result in a.results if result.seed in b_by_seed]
+    of_b = {result.start: result for result in b.results}
+    pairs = [Pair(result, of_b[result.start]) for result in a.results if result.start in of_b]
     return Comparison(a=a, b=b, pairs=tuple(pairs), margin=margin, warnings=tuple(warnings_about(a, b)))
 
 
@@ -41,25 +41,25 @@ def _differences(a: Run, b: Run) -> Iterator[str]:
             return
         if not run.is_complete:
             yield f"complete: {name} ({run.folder}) has {len(run.results)} of {run.planned} episodes; finish it first"
-        if len(set(run.seeds)) < len(run.seeds):
+        if len(set(run.starts)) < len(run.starts):
             yield f"seeds: {name} has repeated seeds, so episodes cannot be paired by seed"
     if a.results and b.results:
         yield from _differences_of_episodes(a, b)
 
 
 def _differences_of_episodes(a: Run, b: Run) -> Iterator[str]:
-    of_a = {result.seed: result.target for result in a.results}
-    of_b = {result.seed: result.target for result in b.results}
+    of_a = {result.start: result.target for result in a.results}
+    of_b = {result.start: result.target for result in b.results}
     common = of_a.keys() & of_b.keys()
     if a.record.sequential or b.record.sequential:
-        if any(seed_a != seed_b for seed_a, seed_b in zip(a.seeds, b.seeds, strict=False)):
+        if any(start_a != start_b for start_a, start_b in zip(a.starts, b.starts, strict=False)):
             yield f"seeds: A has {a.seeds_text}; B has {b.seeds_text}; one plan must begin with the other"
     elif not len(common) == len(of_a) == len(of_b):
         yield f"seeds: A has {a.seeds_text}; B has {b.seeds_text}; {len(common)} in common"
-    other = sorted(seed for seed in common if of_a[seed] != of_b[seed])
+    other = sorted(start for start in common if of_a[start] != of_b[start])
     if other and not any(_chooses_targets(run) for run in (a, b)):
-        seed = other[0]
-        yield f"target: A has {of_a[seed]} with seed {seed}, B has {of_b[seed]}; {len(other)} seeds differ"
+        start = other[0]
+        yield f"target: A has {of_a[start]} with seed {start[1]}, B has {of_b[start]}; {len(other)} seeds differ"
 
 
 def _chooses_targets(run: Run) -> bool:

@@ -29,11 +29,14 @@ def finding_rows(comparison: Comparison) -> Iterator[Row]:
     """Yield the findings of a comparison: counts, rates, difference, evidence and verdict."""
     counts, (rate_a, rate_b), (errors_a, errors_b) = comparison.counts, comparison.rates, comparison.errors
     method = "confidence sequence" if comparison.sequential else "Wilson"
+    if len(comparison.by_task) > 1:
+        method = f"average of {len(comparison.by_task)} tasks, stratified"
     for name, count in zip(("both succeed", "only A", "only B", "neither"), counts, strict=True):
         yield name, f"{count:>5}   {points_text(count / counts.n):>5} %"
     yield "A", f"{rate_text(counts.successes_a, counts.n, rate_a)} ({method}){_error_note(errors_a)}"
     yield "B", f"{rate_text(counts.successes_b, counts.n, rate_b)} ({method}){_error_note(errors_b)}"
     yield from _evidence_rows(comparison)
+    yield from _task_rows(comparison)
     if errors_a or errors_b:
         low, high = (points_text(end, sign=True) for end in comparison.difference_had_errors_run)
         yield "errors", f"had they run, B - A would be in [{low}, {high}] pp"
@@ -112,6 +115,15 @@ def _evidence_rows(comparison: Comparison) -> Iterator[Row]:
         yield "smallest difference", _smallest_text(comparison)
 
 
+def _task_rows(comparison: Comparison) -> Iterator[Row]:
+    """Yield the difference in each task of a suite."""
+    for task, each in comparison.by_task.items():
+        counts, (low, high) = each.counts, (points_text(end, sign=True) for end in each.interval[:2])
+        rates = f"A {counts.successes_a}/{counts.n}, B {counts.successes_b}/{counts.n}"
+        difference = f"{points_text(counts.difference, sign=True)} pp [{low}, {high}]"
+        yield f"  {task}", f"{rates}: {difference}, p (Holm) {comparison.holm_p_by_task[task]:.2g}"
+
+
 def _error_note(errors: int) -> str:
     return f"; {errors} could not be run and count as not successful" if errors else ""
 
@@ -147,10 +159,11 @@ def _discordant_rows(comparison: Comparison) -> Iterator[Row]:
     shown = comparison.discordant[:_MOST_EPISODES_SHOWN]
     yield "", ""
     for pair in shown:
-        yield _winner(pair), f"seed {pair.a.seed}: A {_outcome(pair.a)}, B {_outcome(pair.b)}"
+        task = f"{pair.a.task}, " if pair.a.task else ""
+        yield _winner(pair), f"{task}seed {pair.a.seed}: A {_outcome(pair.a)}, B {_outcome(pair.b)}"
     if len(shown) < len(comparison.discordant):
         yield "…", f"{len(comparison.discordant) - len(shown)} more; --json lists all"
-    commands = replay_both(comparison.a, comparison.b, [pair.a.seed for pair in shown])
+    commands = replay_both(comparison.a, comparison.b, [pair.a for pair in shown])
     for name, command in commands.items():
         yield f"replay {name.upper()}", command
 

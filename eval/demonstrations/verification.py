@@ -108,13 +108,14 @@ def verify_dataset(
 
 def _find_environment(folder: Path, dataset: Dataset) -> Registration:
     environments = list(dataset.needs.environments or ())
-    if len(environments) != 1:
+    is_suite = all("task" in episode.metadata for episode in dataset.episodes)
+    if not environments or (len(environments) > 1 and not is_suite):
         dataset.check_files()
         raise VerificationError(
             f"{folder} does not say which environment it was made in, so it cannot be replayed; its files are whole, "
             f"and python -m simscaleai.data check {folder} checks what they hold"
         )
-    registration = find_environment(environments[0])
+    registration = find_environment(",".join(environments))
     executed, size = dataset.array_types.get(EXECUTED_ACTION), registration.offer().action.size
     if executed is None or executed.shape != (size,):
         raise VerificationError(f"{folder} has no {EXECUTED_ACTION} of {size} numbers; it cannot be replayed")
@@ -160,7 +161,8 @@ class _Replay:
 
     def _spec(self, number: int) -> EpisodeSpec:
         stored = self.dataset.episodes[number].metadata
-        return EpisodeSpec(number, int(stored["seed"]), perturbation=stored.get("perturbation"))
+        seed, task = int(stored["seed"]), stored.get("task")
+        return EpisodeSpec(number, seed, task=task, perturbation=stored.get("perturbation"))
 
     def _make_environment(self, needs: Needs, num_slots: int) -> SlotEnv:
         try:

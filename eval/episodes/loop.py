@@ -181,12 +181,13 @@ class _Loop:
             SimScaleError: If neither the environment nor a probe has an axis of the perturbation.
         """
         if not spec.perturbation:
-            return Start(spec.seed, spec.options)
+            return Start(spec.seed, spec.start_options)
         for name in spec.perturbation:
             if name not in self._axes:
                 raise UnknownNameError("axis", name, sorted(self._axes))
         of_scene = {name: spec.perturbation[name] for name in spec.perturbation if name in self._scene_axes}
-        return Start(spec.seed, {**spec.options, PERTURBATION: of_scene} if of_scene else spec.options)
+        options = spec.start_options
+        return Start(spec.seed, {**options, PERTURBATION: of_scene} if of_scene else options)
 
     def _instructed(self, begun: Begun, spec: EpisodeSpec) -> Begun:
         """Return `begun` with the instruction that the policy gets, after all probes."""

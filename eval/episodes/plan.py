@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from simscaleai.contract import TASK
 from simscaleai.errors import SimScaleError
 from simscaleai.perturbation import Magnitude
 
@@ -52,12 +53,17 @@ class EpisodeSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Values that replace draws from the seed, passed on as `Start.options`: `target`, `instruction`, …"""
     task: str | None = None
-    """Name of the task within a suite; None outside a suite."""
+    """Id of the task within a suite; None outside a suite."""
     arm: str | None = None
     """Name of the experimental arm; None for the nominal one."""
     perturbation: Mapping[str, Magnitude] | None = None
     """Name of each perturbed axis to its magnitude, not 0, in the unit of the axis. Each axis is one of the environment
     or of a probe. None if nothing is perturbed."""
+
+    @property
+    def start_options(self) -> Mapping[str, Any]:
+        """Options of the start of the episode: `options`, and the task if it is one of a suite."""
+        return self.options if self.task is None else {**self.options, TASK: self.task}
 
 
 def plan_episodes(episodes: int, seed: int = 0) -> tuple[EpisodeSpec, ...]:
@@ -91,8 +97,26 @@ def plan_seeds(seeds: Sequence[int]) -> tuple[EpisodeSpec, ...]:
     return tuple(EpisodeSpec(index, seed) for index, seed in enumerate(seeds))
 
 
+def over_tasks(plan: Sequence[EpisodeSpec], tasks: Sequence[str]) -> tuple[EpisodeSpec, ...]:
+    """Return a plan that runs each episode of `plan` in each of `tasks`, the tasks in turn; `plan` without tasks.
+
+    Raises:
+        PlanError: If there are more than `MOST_EPISODES` then.
+    """
+    if not tasks:
+        return tuple(plan)
+    if len(plan) * len(tasks) > MOST_EPISODES:
+        raise PlanError(f"expected at most {MOST_EPISODES // len(tasks)} episodes for each task, got {len(plan)}")
+    each = [(spec, task) for spec in plan for task in tasks]
+    return tuple(replace(spec, episode_index=index, task=task) for index, (spec, task) in enumerate(each))
+
+
 def plan_text(plan: Sequence[EpisodeSpec]) -> str:
     """Return how many episodes `plan` has and their seeds, in a few words."""
+    tasks = dict.fromkeys(spec.task for spec in plan)
+    if len(tasks) > 1:
+        of_first = [spec for spec in plan if spec.task == plan[0].task]
+        return f"{len(tasks)} tasks with {plan_text(of_first)} each"
     seeds = [spec.seed for spec in plan]
     if len(seeds) == 1:
         return f"1 episode, seed {seeds[0]}"

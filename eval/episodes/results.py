@@ -82,11 +82,16 @@ class EpisodeResult:
     digest: str
     """SHA-256 of the executed action (float32) and the state of the environment after every control step."""
     task: str | None = None
-    """Name of the task within a suite; None outside a suite."""
+    """Id of the task within a suite; None outside a suite."""
     arm: str | None = None
     """Name of the experimental arm; None for the nominal one."""
     perturbation: Mapping[str, Any] | None = None
     """What the plan changed, with magnitudes; None if nothing was changed."""
+
+    @property
+    def start(self) -> tuple[str, int]:
+        """Task, "" outside a suite, and seed. Two runs of the same plan have the same starts."""
+        return self.task or "", self.seed
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain JSON data, in the order of the fields."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eval.episodes.battery import Arm, Battery
 from eval.episodes.plan import MOST_EPISODES as MOST_PLANNED
-from eval.episodes.plan import EpisodeSpec, PlanError, plan_episodes, plan_seeds, plan_text
+from eval.episodes.plan import EpisodeSpec, PlanError, over_tasks, plan_episodes, plan_seeds, plan_text
 from eval.observers.stopping import MOST_EPISODES, StoppingRule, UntilDecided, UntilWidth
 from eval.runs.run import Run
 from eval.statistics.percentage import points_text
@@ -52,16 +52,27 @@ class RunPlan:
         return f"at most {plan_text(self.specs)}, {self.rule.text()}{against}"
 
 
-def plan_run(request: PlanRequest, reference: Run | None = None) -> RunPlan:
+def plan_run(request: PlanRequest, reference: Run | None = None, tasks: Sequence[str] = ()) -> RunPlan:
     """Return the plan for `request`.
 
     Args:
         request: What the user wants.
         reference: The run of --vs; None without --vs.
+        tasks: Ids of the tasks of a suite, which take turns with the same seeds; empty for a single task.
 
     Raises:
-        PlanError: If settings contradict each other or the reference, or if they need too many episodes.
+        PlanError: If settings contradict each other, the reference or the tasks, or if they need too many episodes.
     """
+    if tasks and (request.until_width is not None or request.until_decided):
+        raise PlanError(
+            "expected one task with --until-width or --until-decided, got a suite: their guarantee holds for one "
+            "success probability, and a run that stops early would weigh its tasks unequally; run each task alone"
+        )
+    plan = _plan_of_one_task(request, reference)
+    return replace(plan, specs=over_tasks(plan.specs, tasks))
+
+
+def _plan_of_one_task(request: PlanRequest, reference: Run | None) -> RunPlan:
     if reference is not None and not reference.is_complete:
         n, planned = len(reference.results), reference.planned
         raise PlanError(f"expected a complete run with --vs, {reference.folder} has {n} of {planned} episodes")
@@ -130,7 +141,7 @@ def _until_decided(request: PlanRequest, reference: Run) -> RunPlan:
             f"expected the episodes of {reference.folder}, {plan_text(available)}, or the first of them; "
             f"got {plan_text(asked)}; leave out --episodes, --seed and --seeds"
         )
-    return RunPlan(specs, UntilDecided(reference.successes), reference)
+    return RunPlan(specs, UntilDecided(reference.success_by_seed), reference)
 
 
 def _detecting(request: PlanRequest, difference: float, reference: Run | None) -> RunPlan:
@@ -138,7 +149,7 @@ def _detecting(request: PlanRequest, difference: float, reference: Run | None) -
         rates = [(0.5 - difference / 2, 0.5 + difference / 2)]
         around = "in the hardest case (success rates around 50 %)"
     else:
-        rate = sum(reference.successes.values()) / len(reference.results)
+        rate = reference.successes / len(reference.results)
         rates = [(rate, other) for other in (rate - difference, rate + difference) if 0 <= other <= 1]
         around = f"that succeeds like {reference.folder}, {points_text(rate)} %"
     n = _pairs_for_all(difference, rates)

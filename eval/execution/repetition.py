@@ -59,7 +59,7 @@ def probe_repetition(env: SlotEnv, specs: Sequence[EpisodeSpec]) -> Repetition:
     """
     if env.spec.repeats != "unknown":
         return Repetition(env.spec.repeats)
-    starts = [Start(spec.seed, spec.options) for spec in specs[:MOST_STARTS]]
+    starts = [Start(spec.seed, spec.start_options) for spec in specs[:MOST_STARTS]]
     try:
         with attributed_to_environment():
             same = repeats_itself(env, (starts[0], starts[1] if len(starts) > 1 else Start(specs[0].seed + 1)))

@@ -110,7 +110,7 @@ def _axis_view(policy: BatteryRun, axis: AxisFindings, images: _Images) -> AxisV
         found=axis,
         failures={name: tuple(cell.failures.get(name, 0) for cell in cells) for name in names},
         frames=images.of_axis(policy.run.folder, axis),
-        replay=replay_command(policy.run, [worst.example.seed], worst.arm),
+        replay=replay_command(policy.run, [worst.example]),
     )
 
 

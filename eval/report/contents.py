@@ -75,7 +75,7 @@ class RunReport:
         """Return the replay command of `result`, by default of the first failure or else of the first episode."""
         failures = (result for result in self.results if result.status != "success")
         result = result or next(failures, self.results[0])
-        return replay_command(self.run, [result.seed])
+        return replay_command(self.run, [result])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from envs.slots import SlotEnv, Start
 from eval.episodes.results import EpisodeResult
-from simscaleai.contract import EnvSpec, Feature, Observation
+from simscaleai.contract import TASK, EnvSpec, Feature, Observation
 from simscaleai.errors import SimScaleError
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,8 @@ def _beginnings(env: SlotEnv, results: Sequence[EpisodeResult]) -> Observation:
 
 
 def _start(result: EpisodeResult) -> Start:
-    return Start(result.seed, {} if result.target is None else {"target": result.target})
+    chosen = {"target": result.target, TASK: result.task}
+    return Start(result.seed, {name: value for name, value in chosen.items() if value is not None})
 
 
 def _places(spec: EnvSpec, key: str, feature: Feature, observation: Observation) -> Places:

@@ -49,7 +49,7 @@ def _filters() -> dict[str, Callable[..., Any]]:
     return {
         "points": points_text,
         "signed": lambda value: points_text(value, sign=True),
-        "short": lambda name: name.rsplit("/", 1)[-1].rsplit("-v", 1)[0],
+        "short": _short,
         "words": lambda name: name.replace("_", " "),
         "number": _number,
         "pretty": lambda data: json.dumps(data, indent=2, ensure_ascii=False),
@@ -73,3 +73,9 @@ def _fenced(text: str) -> str:
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"
+
+
+def _short(environment: str) -> str:
+    """Return the id of an environment without its namespace, version and choices; of a suite, those of its tasks."""
+    tasks = [task.partition("?")[0].rsplit("/", 1)[-1].rsplit("-v", 1)[0] for task in environment.split(",")]
+    return ", ".join(tasks)

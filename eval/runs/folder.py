@@ -99,9 +99,9 @@ def earlier_results(folder: Path, plan: Sequence[EpisodeSpec]) -> list[EpisodeRe
         ResultsError: If `folder` holds an episode that is not in `plan`, or a damaged line.
     """
     results = read_results(folder / EPISODES_FILE)
-    seeds = {spec.episode_index: spec.seed for spec in plan}
+    planned = {spec.episode_index: (spec.seed, spec.task) for spec in plan}
     for result in results:
-        if seeds.get(result.episode_index) != result.seed:
+        if planned.get(result.episode_index) != (result.seed, result.task):
             raise ResultsError(
                 f"{folder / EPISODES_FILE} holds episode {result.episode_index} with seed {result.seed}, which is not "
                 "in the plan; choose another --output"

@@ -6,7 +6,6 @@ The dataclasses here are the schema of the file: `RunRecord.read` checks every e
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -20,7 +19,7 @@ from eval.statistics.rates import LEVEL, Interval
 from simscaleai.contract import EnvSpec, Needs
 from simscaleai.errors import SimScaleError
 from simscaleai.files import read_file, replace_file
-from simscaleai.json_data import DAMAGE, parse_json, plain, read_checked
+from simscaleai.json_data import DAMAGE, finite, parse_json, plain, read_checked
 
 __all__ = [
     "RECORD_FILE",
@@ -37,6 +36,7 @@ __all__ = [
     "Settings",
     "Source",
     "Summary",
+    "TaskFigures",
     "Timing",
 ]
 
@@ -193,6 +193,18 @@ class MovedObjects:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskFigures:
+    """Figures of one task of a suite; see `Summary`."""
+
+    episodes: int
+    successes: int
+    errors: int
+    success_rate: float
+    wilson_95: tuple[float, float]
+    mean_steps: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """Figures of one run."""
 
@@ -205,7 +217,7 @@ class Summary:
     errors: int
     """Episodes with the status `error`. They count as not successful."""
     success_rate: float
-    """Share of successes among the episodes that have ended."""
+    """Share of successes among the episodes that have ended; in a suite, the average over its tasks."""
     wilson_95: tuple[float, float] | None
     """95 % Wilson interval of the success probability; None if a stopping rule may end the run."""
     confidence_sequence_95: tuple[float, float] | None = None
@@ -228,6 +240,10 @@ class Summary:
     """Failure or error class to the number of episodes, the most frequent first."""
     moved_object: MovedObjects | None = None
     """Which object was lifted; None if no object was."""
+    tasks: Mapping[str, TaskFigures] = field(default_factory=dict)
+    """Id of each task of a suite to its figures, in the order of the plan; empty for a single task."""
+    stratified_95: tuple[float, float] | None = None
+    """95 % interval of the average over the tasks, see `eval.statistics.stratified`; None for a single task."""
 
     @property
     def is_sequential(self) -> bool:
@@ -236,13 +252,15 @@ class Summary:
 
     @property
     def interval(self) -> Interval:
-        """Interval of the success probability: `wilson_95` or `confidence_sequence_95`."""
-        low, high = self.wilson_95 or self.confidence_sequence_95 or (0.0, 1.0)
+        """Interval of the success probability: `stratified_95`, `wilson_95` or `confidence_sequence_95`."""
+        low, high = self.stratified_95 or self.wilson_95 or self.confidence_sequence_95 or (0.0, 1.0)
         return Interval(low, high, LEVEL)
 
     @property
     def method(self) -> str:
         """Name of the method of `interval`."""
+        if self.stratified_95:
+            return f"average of {len(self.tasks)} tasks, stratified"
         return "confidence sequence, valid under stopping" if self.is_sequential else "Wilson"
 
     def to_json(self) -> dict[str, Any]:
@@ -326,7 +344,7 @@ class RunRecord:
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON data of the current schema version."""
         environment = self.environment.to_json()
-        environment["action"] |= {side: _finite(environment["action"][side]) for side in ("low", "high")}
+        environment["action"] |= {side: finite(environment["action"][side]) for side in ("low", "high")}
         policies = [vars(policy) | {"needs": policy.needs.to_json()} for policy in self.policies]
         values = {"schema_version": SCHEMA_VERSION, "environment": environment, "policies": policies}
         data: dict[str, Any] = plain(asdict(self) | values)
@@ -379,9 +397,3 @@ def _record_data(folder: Path) -> dict[str, Any]:
         return dict(parse_json(read_file(path)))
     except DAMAGE as error:
         raise ResultsError(f"{path} is no record of a run ({error}); restore it or run it again") from error
-
-
-def _finite(bounds: list[float]) -> list[float]:
-    """Return the `bounds` of an action with infinity, which JSON lacks, replaced by the largest finite number."""
-    most = sys.float_info.max
-    return [min(max(bound, -most), most) for bound in bounds]

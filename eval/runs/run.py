@@ -104,8 +104,18 @@ class Run:
         return tuple(result.seed for result in self.results)
 
     @property
-    def successes(self) -> dict[int, bool]:
-        """Seed to whether the episode was a success."""
+    def starts(self) -> tuple[tuple[str, int], ...]:
+        """Task ("" outside a suite) and seed of each episode, in the order of the plan."""
+        return tuple(result.start for result in self.results)
+
+    @property
+    def successes(self) -> int:
+        """Number of successful episodes."""
+        return sum(result.status == "success" for result in self.results)
+
+    @property
+    def success_by_seed(self) -> dict[int, bool]:
+        """Seed to whether the episode was a success, for a run of a single task."""
         return {result.seed: result.status == "success" for result in self.results}
 
     @property
@@ -116,5 +126,5 @@ class Run:
 
 def seeds_text(results: Iterable[EpisodeResult]) -> str:
     """Return the number of episodes in `results` and their seeds, in a few words."""
-    specs = [EpisodeSpec(result.episode_index, result.seed) for result in results]
+    specs = [EpisodeSpec(result.episode_index, result.seed, task=result.task) for result in results]
     return plan_text(specs) if specs else "no episode"

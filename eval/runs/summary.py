@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from eval.episodes.results import EpisodeResult
-from eval.runs.record import MovedObjects, Summary
+from eval.runs.record import MovedObjects, Summary, TaskFigures
 from eval.statistics.power import independent_discordance, smallest_difference
-from eval.statistics.rates import clopper_pearson
+from eval.statistics.rates import clopper_pearson, wilson
 from eval.statistics.sequential import rate_interval
+from eval.statistics.stratified import average_rate
 
 _TARGET_LIFTED = ("lifted", "placed")  # stages
 _OTHER_LIFTED = "wrong_object"  # failure class
@@ -29,7 +30,9 @@ def summarise(results: Sequence[EpisodeResult], planned: int, *, sequential: boo
     errors = sum(result.status == "error" for result in results)
     held = [result.success_held for result in results]
     low, high, _ = rate_interval(successes, n, sequential=sequential)
-    rate = successes / max(n, 1)
+    tasks = _tasks(results)
+    average, stratified = average_rate([(task.successes, task.episodes) for task in tasks.values()])
+    rate = average if tasks else successes / max(n, 1)
     return Summary(
         planned=planned,
         episodes=n,
@@ -46,6 +49,29 @@ def summarise(results: Sequence[EpisodeResult], planned: int, *, sequential: boo
         smallest_difference=None if sequential else smallest_difference(n, independent_discordance(rate, rate)),
         failures=dict(Counter(result.failure for result in results if result.failure).most_common()),
         moved_object=moved_objects(results, sequential=sequential),
+        tasks=tasks,
+        stratified_95=stratified[:2] if tasks else None,
+    )
+
+
+def _tasks(results: Sequence[EpisodeResult]) -> dict[str, TaskFigures]:
+    """Return the figures of each task in the order of the plan; nothing for a single task."""
+    by_task: dict[str, list[EpisodeResult]] = {}
+    for result in sorted(results, key=lambda result: result.episode_index):
+        if result.task is not None:
+            by_task.setdefault(result.task, []).append(result)
+    return {task: _figures(of_task) for task, of_task in by_task.items()}
+
+
+def _figures(results: Sequence[EpisodeResult]) -> TaskFigures:
+    n, successes = len(results), sum(result.status == "success" for result in results)
+    return TaskFigures(
+        episodes=n,
+        successes=successes,
+        errors=sum(result.status == "error" for result in results),
+        success_rate=successes / n,
+        wilson_95=wilson(successes, n)[:2],
+        mean_steps=sum(result.steps for result in results) / n,
     )
 
 

@@ -35,13 +35,15 @@ def points_text(value: float, *, sign: bool = False) -> str:
     return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
 
 
-def rate_text(successes: int, n: int, interval: Sequence[float]) -> str:
+def rate_text(successes: int, n: int, interval: Sequence[float], rate: float | None = None) -> str:
     """Return a success rate with its count and its 95 % interval, in percent.
 
     Args:
         successes: Number of successes.
         n: Number of episodes.
         interval: Lower and upper end, as fractions; more entries are ignored.
+        rate: The rate, if it is not the share of successes but an average.
     """
     low, high = map(points_text, interval[:2])
-    return f"{successes}/{n}   {points_text(successes / max(n, 1))} %   95 % interval [{low}, {high}]"
+    rate = successes / max(n, 1) if rate is None else rate
+    return f"{successes}/{n}   {points_text(rate)} %   95 % interval [{low}, {high}]"

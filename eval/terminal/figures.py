@@ -16,10 +16,12 @@ def summary_rows(summary: Summary) -> list[Row]:
     """Return the figures as rows, the success rate first."""
     n = summary.episodes
     runs_on = summary.success_held is not None
-    headline = f"{rate_text(summary.successes, n, summary.interval)} ({summary.method})"
+    headline = f"{rate_text(summary.successes, n, summary.interval, summary.success_rate)} ({summary.method})"
     rows = [("success at end" if runs_on else "success once", headline)]
     if runs_on:
         rows += [("success once", f"{summary.success_once}/{n}"), ("success held", f"{summary.success_held}/{n}")]
+    for task, figures in summary.tasks.items():
+        rows.append((f"  {task}", rate_text(figures.successes, figures.episodes, figures.wilson_95)))
     rows.append(("mean steps", f"{summary.mean_steps:.1f}"))
     if summary.errors:
         rows.append(("errors", f"{summary.errors}; {errors_text(summary)}"))

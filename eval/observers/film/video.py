@@ -113,7 +113,7 @@ def check_filming(env: SlotEnv, spec: EpisodeSpec, cameras: Sequence[str], size:
     """
     check_encoder()
     try:
-        env.reset(np.array([0], dtype=np.intp), [Start(spec.seed, spec.options)])
+        env.reset(np.array([0], dtype=np.intp), [Start(spec.seed, spec.start_options)])
     except SimScaleError:
         raise
     except (Exception, SystemExit):  # a fault of one episode, which the run counts as an error

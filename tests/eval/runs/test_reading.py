@@ -13,7 +13,8 @@ from eval.runs.reading import EpisodeConditions, read_run
 def test_what_a_complete_run_holds(tmp_path):
     run = read_run(write_run(tmp_path / "a", "+-E", first_seed=7))
     assert run.seeds == (7, 8, 9)
-    assert run.successes == {7: True, 8: False, 9: False}
+    assert run.success_by_seed == {7: True, 8: False, 9: False}
+    assert run.successes == 1
     assert run.seeds_text == "3 episodes, seeds 7 to 9"
     assert (run.planned, run.is_complete, run.interventions) == (3, True, ())
     assert run.conditions == EpisodeConditions("SimScale/PickPlace-v0", "ea6e", True, 150)
