@@ -1,6 +1,7 @@
-"""Lists the environments, or draws pictures of them.
+"""Lists the environments, checks one, or draws pictures of them.
 
 python -m envs
+python -m envs check gym:Reacher-v5 --success 'return>=-5'
 python -m envs --contact-sheet environments.png
 python -m envs --contact-sheet perturbations.png --perturbations-of pick-place --camera front
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from envs.catalogue import Entry, catalogue
 from envs.registration import find_environment, registrations, unusable_environments
 from envs.tabletop.names import ACTION, CAMERAS, CONTROL_HZ
-from simscaleai.command_line import parse, say_mistake
+from simscaleai.command_line import parse, printable, say_mistake
 from simscaleai.errors import SimScaleError
 
 _PROGRAM = "python -m envs"
@@ -32,7 +33,7 @@ _TABLETOP = {
 
 @dataclass(frozen=True)
 class ListConfig:
-    """List the environments."""
+    """List the environments. `python -m envs check NAME` checks one."""
 
     contact_sheet: Path | None = None
     """PNG file to write, with the first frames of every environment; no list is printed."""
@@ -44,8 +45,11 @@ class ListConfig:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        config: ListConfig = parse(ListConfig, _PROGRAM, arguments)
+        if words[:1] == ["check"]:
+            return _check(words[1:])
+        config: ListConfig = parse(ListConfig, _PROGRAM, words)
         if config.contact_sheet is None and config.perturbations_of is None:
             print(_listing(catalogue(), unusable_environments()))
         elif config.contact_sheet is None:
@@ -56,6 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_mistake(mistake)
         return 2
     return 0
+
+
+def _check(words: Sequence[str]) -> int:
+    from envs.check import CheckConfig, check_environment, report_lines
+
+    named = ["--env", *words] if words and not words[0].startswith("-") else words
+    config: CheckConfig = parse(CheckConfig, f"{_PROGRAM} check", named)
+    checked = check_environment(config.environment)
+    print("\n".join(printable(line) for line in report_lines(config.environment, checked)))
+    return 1 if checked.problem else 0
 
 
 def _save_sheet(config: ListConfig, path: Path) -> None:

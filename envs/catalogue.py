@@ -42,13 +42,14 @@ def _entry(registration: Registration) -> Entry:
         description = describe_task(registration.env_id)
         return Entry(registration.name, registration.env_id, description.summary, description.sections)
     try:
-        sections = _sections(registration.offer())
+        sections = describe_spec(registration.offer())
     except SimScaleError as error:
         sections = {"Problem": " ".join(str(error).split())}
     return Entry(registration.name, registration.env_id, registration.summary, sections)
 
 
-def _sections(spec: EnvSpec) -> dict[str, str]:
+def describe_spec(spec: EnvSpec) -> dict[str, str]:
+    """Return what an environment offers in words, by heading."""
     images = [f"image {key} ({f'{size[0]} x {size[1]}' if size else 'any size'})" for key, size in spec.cameras.items()]
     observed = [f"{key} ({layout.size}): {_features(layout)}" for key, layout in spec.vectors.items()]
     numbers = ", ".join(

@@ -131,7 +131,7 @@ class SlotEnv(Protocol):
         ...
 
 
-def check_slots(env: SlotEnv, *, seeds: Sequence[int] = (0, 1), steps: int = 20) -> None:
+def check_slots(env: SlotEnv, *, seeds: Sequence[int] = (0, 1), steps: int = 20) -> list[str]:
     """Check that `env` keeps the promises of `SlotEnv`.
 
     Runs a few episodes with random actions. `env` must have at least 2 slots, and can still be used afterwards.
@@ -141,25 +141,32 @@ def check_slots(env: SlotEnv, *, seeds: Sequence[int] = (0, 1), steps: int = 20)
         seeds: Two different seeds.
         steps: Control steps of each trial episode, at most.
 
+    Returns:
+        The promises that were checked, in words.
+
     Raises:
         ConformanceError: If a promise is broken. The message names the first broken promise.
     """
     if env.num_slots < 2:
         raise ConformanceError(f"expected an environment with at least 2 slots to check, got {env.num_slots}")
-    first, second = (Start(seed) for seed in seeds)
-    alone = _trial(env, np.array([0]), [first], steps)
-    _check_shapes(env)
-    beside = _trial(env, np.array([0, 1]), [second, first], steps)
+    promises, (first, second) = _Promises(), (Start(seed) for seed in seeds)
+    alone = _trial(promises, env, np.array([0]), [first], steps)
+    _check_shapes(promises, env)
+    beside = _trial(promises, env, np.array([0, 1]), [second, first], steps)
     if env.spec.repeats == "exact":
-        _require(alone[0] == _trial(env, np.array([1]), [first], steps)[0], "the same start repeats in another slot")
-        _require(alone[0] == beside[1], "an episode does not depend on other slots")
+        promises.require(
+            alone[0] == _trial(promises, env, np.array([1]), [first], steps)[0],
+            "the same start repeats in another slot",
+        )
+        promises.require(alone[0] == beside[1], "an episode does not depend on other slots")
     if env.spec.distinct_starts is None:
-        _require(beside[0] != beside[1], "different seeds give different episodes")
-    _check_untouched(env, first, second)
-    _check_rows(env, first, second)
-    _check_frames(env)
-    _check_limits(env, first)
-    _check_invalid_action(env, first)
+        promises.require(beside[0] != beside[1], "different seeds give different episodes")
+    _check_untouched(promises, env, first, second)
+    _check_rows(promises, env, first, second)
+    _check_frames(promises, env)
+    _check_limits(promises, env, first)
+    _check_invalid_action(promises, env, first)
+    return list(promises.kept)
 
 
 def repeats_itself(env: SlotEnv, starts: Sequence[Start], *, steps: int = 10) -> bool:
@@ -174,14 +181,22 @@ def repeats_itself(env: SlotEnv, starts: Sequence[Start], *, steps: int = 10) ->
     """
     first, other = starts
     last = np.array([env.num_slots - 1])
-    before = _trial(env, np.array([0]), [first], steps)
-    _trial(env, last, [other], steps)
-    return before == _trial(env, last, [first], steps)
+    before = _trial(_Promises(), env, np.array([0]), [first], steps)
+    _trial(_Promises(), env, last, [other], steps)
+    return before == _trial(_Promises(), env, last, [first], steps)
 
 
-def _require(holds: bool, promise: str) -> None:
-    if not holds:
-        raise ConformanceError(f"broken promise: {promise}")
+class _Promises:
+    """The promises that an environment was found to keep."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, None] = {}
+
+    def require(self, holds: bool, promise: str) -> None:
+        """Note `promise`, or raise `ConformanceError` if it does not hold."""
+        if not holds:
+            raise ConformanceError(f"broken promise: {promise}")
+        self.kept[promise] = None
 
 
 def _random_actions(spec: EnvSpec, seed: int, steps: int) -> NDArray[np.float32]:
@@ -190,59 +205,68 @@ def _random_actions(spec: EnvSpec, seed: int, steps: int) -> NDArray[np.float32]
     return np.asarray(np.maximum(low, -1e3) + span * (np.minimum(high, 1e3) - np.maximum(low, -1e3)), np.float32)
 
 
-def _trial(env: SlotEnv, slots: Slots, starts: Sequence[Start], steps: int) -> list[list[bytes]]:
+def _trial(promises: _Promises, env: SlotEnv, slots: Slots, starts: Sequence[Start], steps: int) -> list[list[bytes]]:
     """Run one episode in each of `slots` with the same random actions; return the states of each episode."""
     begun = env.reset(slots, starts)
-    _require(len(begun) == len(slots), "reset returns one Begun per slot")
+    promises.require(len(begun) == len(slots), "reset returns one Begun per slot")
     states = {int(slot): [state] for slot, state in zip(slots, env.state(slots), strict=True)}
     running = slots
     for action in _random_actions(env.spec, 0, steps):
         if not running.size:
             break
         transition = env.step(running, np.tile(action, (len(running), 1)))
-        _check_transition(env.spec, transition, len(running))
+        _check_transition(promises, env.spec, transition, len(running))
         for slot, state in zip(running.tolist(), env.state(running), strict=True):
             states[slot].append(state)
         running = running[~(transition.terminated | transition.truncated)]
     return list(states.values())
 
 
-def _check_transition(spec: EnvSpec, transition: Transition, n: int) -> None:
+def _check_transition(promises: _Promises, spec: EnvSpec, transition: Transition, n: int) -> None:
     for name, dtype in {"reward": "float64", "terminated": "bool", "truncated": "bool", "success": "bool"}.items():
         values = getattr(transition, name)
-        _require(values.shape == (n,) and values.dtype == dtype, f"Transition.{name} is {dtype} of shape ({n},)")
+        fits = values.shape == (n,) and values.dtype == dtype
+        promises.require(fits, f"Transition.{name} is {dtype} of shape (n,)")
     executed = transition.executed
     shape = (n, spec.action.size)
-    _require(executed.shape == shape and executed.dtype == np.float32, f"Transition.executed is float32 {shape}")
-    _require(len(transition.failure) == len(transition.stage) == n, "failure and stage have one entry per slot")
+    promises.require(
+        executed.shape == shape and executed.dtype == np.float32, f"Transition.executed is float32 {shape}"
+    )
+    promises.require(len(transition.failure) == len(transition.stage) == n, "failure and stage have one entry per slot")
 
 
-def _check_shapes(env: SlotEnv) -> None:
+def _check_shapes(promises: _Promises, env: SlotEnv) -> None:
     slots = np.arange(1)
     observation = env.observe(slots, np.ones(1, dtype=bool))
     again = env.observe(slots, np.ones(1, dtype=bool))
     for key, rows in observation.items():
-        _require(key in env.spec.vectors or key in env.spec.cameras, f"observation {key!r} is named by the spec")
+        promises.require(
+            key in env.spec.vectors or key in env.spec.cameras, f"observation {key!r} is named by the spec"
+        )
         if key in env.spec.vectors:
             shape = (1, env.spec.vectors[key].size)
-            _require(rows.shape == shape and rows.dtype == np.float32, f"observation {key!r} is float32 {shape}")
+            promises.require(
+                rows.shape == shape and rows.dtype == np.float32, f"observation {key!r} is float32 {shape}"
+            )
         else:
-            _require(rows.ndim == 4 and rows.dtype == np.uint8, f"observation {key!r} is uint8 (n, height, width, 3)")
-        _require(not np.shares_memory(rows, again[key]), f"the caller owns observation {key!r}")
-        _require(rows.tobytes() == again[key].tobytes(), f"observing {key!r} twice gives the same")
+            promises.require(
+                rows.ndim == 4 and rows.dtype == np.uint8, f"observation {key!r} is uint8 (n, height, width, 3)"
+            )
+        promises.require(not np.shares_memory(rows, again[key]), f"the caller owns observation {key!r}")
+        promises.require(rows.tobytes() == again[key].tobytes(), f"observing {key!r} twice gives the same")
 
 
-def _check_untouched(env: SlotEnv, first: Start, second: Start) -> None:
+def _check_untouched(promises: _Promises, env: SlotEnv, first: Start, second: Start) -> None:
     """Check that reset and step of slot 1 leave slot 0 as it is."""
     env.reset(np.array([0, 1]), [first, second])
     env.step(np.array([0]), _random_actions(env.spec, 1, 1))
     before = env.state(np.array([0]))
     env.step(np.array([1]), _random_actions(env.spec, 1, 1))
     env.reset(np.array([1]), [second])
-    _require(env.state(np.array([0])) == before, "slots that a call does not name stay as they are")
+    promises.require(env.state(np.array([0])) == before, "slots that a call does not name stay as they are")
 
 
-def _check_rows(env: SlotEnv, first: Start, second: Start) -> None:
+def _check_rows(promises: _Promises, env: SlotEnv, first: Start, second: Start) -> None:
     """Check that the rows of observations belong to the slots, and that only wanted images are drawn."""
     slots = np.array([0, 1])
     env.reset(slots, [first, second])
@@ -250,35 +274,35 @@ def _check_rows(env: SlotEnv, first: Start, second: Start) -> None:
     without = env.observe(slots, np.zeros(2, dtype=bool))
     for slot in slots:
         alone = env.observe(np.array([slot]), np.ones(1, dtype=bool))
-        _require(alone.keys() == both.keys(), "observations have the same keys at every call")
+        promises.require(alone.keys() == both.keys(), "observations have the same keys at every call")
         for key, rows in alone.items():
             same = rows.tobytes() == both[key][slot : slot + 1].tobytes()
-            _require(same, f"row i of observation {key!r} belongs to the i-th slot that was asked for")
+            promises.require(same, f"row i of observation {key!r} belongs to the i-th slot that was asked for")
     undrawn = [not without[key].any() for key in env.spec.cameras if key in without]
-    _require(all(undrawn), "image rows of slots that need no images are zero")
+    promises.require(all(undrawn), "image rows of slots that need no images are zero")
 
 
-def _check_frames(env: SlotEnv) -> None:
+def _check_frames(promises: _Promises, env: SlotEnv) -> None:
     for camera in env.spec.film_cameras:
         frame = env.frame(0, camera, (32, 48))
         fits = frame.shape == (32, 48, 3) and frame.dtype == np.uint8
-        _require(fits, f"a frame of camera {camera!r} is uint8 of the size that was asked for")
+        promises.require(fits, f"a frame of camera {camera!r} is uint8 of the size that was asked for")
 
 
-def _check_limits(env: SlotEnv, start: Start) -> None:
+def _check_limits(promises: _Promises, env: SlotEnv, start: Start) -> None:
     high = np.array(env.spec.action.high, dtype=np.float32)
     if not np.isfinite(high).all():
         return
     env.reset(np.array([0]), [start])
     executed = env.step(np.array([0]), np.float32(2) * np.abs(high[None]) + np.float32(1)).executed
-    _require(bool((executed == high).all()), "actions above the highest values are clipped to them")
+    promises.require(bool((executed == high).all()), "actions above the highest values are clipped to them")
 
 
-def _check_invalid_action(env: SlotEnv, start: Start) -> None:
+def _check_invalid_action(promises: _Promises, env: SlotEnv, start: Start) -> None:
     env.reset(np.array([0]), [start])
     before = env.state(np.array([0]))
     transition = env.step(np.array([0]), np.full((1, env.spec.action.size), np.nan, dtype=np.float32))
     ended = bool(transition.terminated[0]) and transition.failure[0] == "invalid_action"
-    _require(ended, 'an action that is not finite terminates the episode with the failure "invalid_action"')
-    _require(not transition.executed.any(), "executed is zero for an action that is not finite")
-    _require(env.state(np.array([0])) == before, "an action that is not finite leaves the state unchanged")
+    promises.require(ended, 'an action that is not finite terminates the episode with the failure "invalid_action"')
+    promises.require(not transition.executed.any(), "executed is zero for an action that is not finite")
+    promises.require(env.state(np.array([0])) == before, "an action that is not finite leaves the state unchanged")

@@ -14,6 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from envs.choices import EnvironmentFlags
 from envs.registration import Registration, find_environment
 from envs.slots import SlotEnv
 from eval.demonstrations.phrasings import Phrasings, with_phrasings
@@ -45,7 +46,6 @@ from eval.runs.record import Summary
 from eval.runs.summary import summarise
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command, shape_text
 from eval.terminal.console import Console, rows_text
-from eval.terminal.environment import EnvironmentFlags
 from eval.terminal.figures import summary_rows
 from eval.terminal.flags import command_line
 from simscaleai.command_line import raise_at_interrupt

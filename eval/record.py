@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
+from envs.choices import EnvironmentFlags
 from envs.registration import Registration, find_environment
 from envs.slots import SlotEnv
 from eval.episodes.loop import rollout
@@ -31,7 +32,6 @@ from eval.observers.progress import Progress
 from eval.runs.media_paths import video_paths
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console
-from eval.terminal.environment import EnvironmentFlags
 from policies.base import Policy
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.contract import EnvSpec

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from envs.choices import EnvironmentFlags
 from envs.registration import Registration, find_environment
 from eval.battery.as_json import battery_to_json
 from eval.battery.comparison import compare_batteries
@@ -35,7 +36,6 @@ from eval.report.battery_page import render_battery_page
 from eval.runs.folder import check_output, next_free_folder
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
 from eval.terminal.console import Console, Row, rows_text
-from eval.terminal.environment import EnvironmentFlags
 from eval.terminal.flags import command_line
 from policies.options import parse_options
 from simscaleai.command_line import raise_at_interrupt

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envs.choices import EnvironmentFlags
 from envs.registration import find_environment
 from eval.episodes.loop import rollout
 from eval.episodes.plan import PlanError
@@ -34,7 +35,6 @@ from eval.runs.reading import read_run
 from eval.runs.record import RECORD_FILE, RunRecord
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command, shape_text
 from eval.terminal.console import Console, Row, rows_text
-from eval.terminal.environment import EnvironmentFlags
 from eval.terminal.figures import moved_object_text, overlap_text, smallest_difference_text, summary_rows
 from eval.terminal.flags import Points, command_line
 from policies.options import parse_options

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from envs.choices import EnvironmentFlags
 from envs.registration import find_environment
 from eval.comparison.outcome import Comparison
 from eval.comparison.pairing import compare
@@ -35,7 +36,6 @@ from eval.statistics.percentage import points_text
 from eval.statistics.rates import Interval, wilson
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console, rows_text
-from eval.terminal.environment import EnvironmentFlags
 from eval.terminal.flags import command_line
 from policies.base import Policy
 from simscaleai.command_line import raise_at_interrupt

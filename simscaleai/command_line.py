@@ -110,16 +110,24 @@ def printable(text: str) -> str:
 def _set_help_texts(config_type: Any) -> None:
     """Set the text under each field as its help, as one paragraph. Tyro itself would keep the line breaks."""
     config_type = get_args(config_type)[0] if get_args(config_type) else config_type
+    texts: dict[str, str] = {}
+    for each in reversed(config_type.__mro__):
+        if "__dataclass_fields__" in vars(each):
+            texts |= _texts_under_fields(each)
+    for field in fields(config_type):
+        if field.name in texts:
+            field.metadata = MappingProxyType({**field.metadata, "help": texts[field.name]})
+
+
+def _texts_under_fields(config_type: type) -> dict[str, str]:
+    """Return the text under each field that the class itself defines, by name."""
     (definition,) = ast.parse(inspect.getsource(config_type)).body
     statements = definition.body if isinstance(definition, ast.ClassDef) else []
-    texts = {
+    return {
         ast.unparse(field.target): " ".join(str(text.value.value).split())
         for field, text in pairwise(statements)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
     }
-    for field in fields(config_type):
-        if field.name in texts:
-            field.metadata = MappingProxyType({**field.metadata, "help": texts[field.name]})
 
 
 def _as_one_line(panel: str) -> str:

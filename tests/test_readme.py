@@ -40,6 +40,16 @@ def test_the_python_api_takes_fifteen_lines_and_says_which_policy_is_better(tmp_
     assert found.startswith("better 1.0 Interval(")
 
 
+def test_a_policy_of_your_own_takes_five_lines(tmp_path):
+    source = block("Your own policy and environment", "python")
+    assert len([line for line in source.splitlines() if line.strip()]) == 5
+    (tmp_path / "my_policy.py").write_text(source)
+    commands = re.findall(r"^python -m .*$", section("Your own policy and environment"), re.MULTILINE)
+    assert len(commands) == 2
+    out = started(tmp_path, "bash", "-euc", "\n".join(commands))
+    assert "success once         50/50" in out
+
+
 @pytest.mark.slow
 def test_the_loop_is_five_commands_and_the_learner_comes_up_to_the_expert(tmp_path):
     commands = block("The loop")

@@ -254,7 +254,7 @@ BROKEN = {
     StepTouchesAll: "slots that a call does not name",
     RewardIsSingle: "Transition.reward is float64",
     FlagsAreNumbers: "Transition.success is bool",
-    FlagsCoverAllSlots: r"Transition.truncated is bool of shape \(1,\)",
+    FlagsCoverAllSlots: r"Transition.truncated is bool of shape \(n,\)",
     ExecutedIsDouble: "Transition.executed is float32",
     NoStages: "failure and stage have one entry per slot",
     ActionsAreNotClipped: "are clipped",
