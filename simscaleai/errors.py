@@ -71,6 +71,8 @@ class SlotFault(Exception):
         super().__init__(f"slots {list(slots)}: {reason}")
         self.slots = tuple(slots)
         """Slots whose episodes are lost."""
+        self.reason = reason
+        """What happened."""
 
 
 class PolicyUnavailable(Exception):

@@ -31,7 +31,7 @@ from eval.episodes.results import PLACED_THEN_KNOCKED, EpisodeResult, Status
 from eval.episodes.tally import Tally
 from policies.base import Policy
 from simscaleai.contract import Observation, union_of_needs
-from simscaleai.errors import SimScaleError, UnknownNameError
+from simscaleai.errors import SimScaleError, SlotFault, UnknownNameError
 
 logger = logging.getLogger(__name__)
 
@@ -311,7 +311,11 @@ class _Loop:
         if self._suspects:
             spec = self._suspects[0]
             text = f"episode {spec.episode_index} (seed {spec.seed}): {fault.failure}"
-            logger.error("%s", text, exc_info=fault.__cause__)
+            cause = fault.__cause__
+            if isinstance(cause, SlotFault) and cause.__cause__ is None:  # the reason says it all
+                logger.error("%s: %s", text, cause.reason)
+            else:
+                logger.error("%s", text, exc_info=cause)
             ((slot, _),) = involved.items()
             self._running, self._starting = involved, {}
             self._end(slot, fault.status, fault.failure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from envs.slots import SlotEnv, Start, repeats_itself
 from eval.episodes.faults import Fault, attributed_to_environment
 from eval.episodes.plan import EpisodeSpec
+from simscaleai.contract import EnvSpec
 
 MOST_STARTS = 6
 """Starts of a plan that are compared with each other."""
@@ -26,6 +28,8 @@ class Repetition:
     """Number of starts of the plan that were compared with each other; 0 if that was not necessary."""
     distinct: int = 0
     """Number of different starts among them."""
+    surplus: int = 0
+    """Number of episodes of the plan, in each task, beyond the number of different starts that the environment has."""
 
     def warnings(self) -> list[str]:
         """Return what a user should know, one line each."""
@@ -42,6 +46,11 @@ class Repetition:
                 f"of the first {self.compared} starts of the plan, {alike}: repeated starts are no new evidence, so "
                 "the interval is too narrow"
             )
+        if self.surplus:
+            found.append(
+                f"the plan has {self.surplus} more episodes than the environment has different starts: they repeat "
+                "others, so the interval is too narrow"
+            )
         return found
 
 
@@ -57,15 +66,23 @@ def probe_repetition(env: SlotEnv, specs: Sequence[EpisodeSpec]) -> Repetition:
     Raises:
         SimScaleError: If the environment finds the set-up wrong.
     """
+    surplus = _surplus(env.spec, specs)
     if env.spec.repeats != "unknown":
-        return Repetition(env.spec.repeats)
+        return Repetition(env.spec.repeats, surplus=surplus)
     starts = [Start(spec.seed, spec.start_options) for spec in specs[:MOST_STARTS]]
-    try:
-        with attributed_to_environment():
-            same = repeats_itself(env, (starts[0], starts[1] if len(starts) > 1 else Start(specs[0].seed + 1)))
-            return Repetition("exact" if same else "no", len(starts), _distinct(env, starts))
-    except Fault:  # the run itself tries the episodes again, and counts what fails
-        return Repetition("unknown")
+    for first, other in pairwise([*starts, Start(specs[0].seed + 1, specs[0].start_options)]):
+        try:
+            with attributed_to_environment():
+                same = repeats_itself(env, (first, other))
+                return Repetition("exact" if same else "no", len(starts), _distinct(env, starts), surplus)
+        except Fault:  # the run itself tries these episodes again, and counts what fails
+            continue
+    return Repetition("unknown", surplus=surplus)
+
+
+def _surplus(spec: EnvSpec, specs: Sequence[EpisodeSpec]) -> int:
+    tasks = len({each.task for each in specs})
+    return 0 if spec.distinct_starts is None else max(0, len(specs) // tasks - spec.distinct_starts)
 
 
 def _distinct(env: SlotEnv, starts: Sequence[Start]) -> int:

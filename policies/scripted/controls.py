@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.base import Chunks, EnvSpec, Needs, Observation, Policy, Slots
+from simscaleai.errors import SimScaleError
 
 _RANDOM_STREAM = 0x52414E44
 """Makes the stream of actions independent of the environment's streams, which start from the same episode seed."""
@@ -30,8 +32,15 @@ class RandomPolicy(ZeroPolicy):
     """Draws every action uniformly from the range of actions, with a random stream from the episode's seed."""
 
     def __init__(self, spec: EnvSpec) -> None:
-        """Prepare for an environment that offers `spec`. The policy needs no observations."""
+        """Prepare for an environment that offers `spec`. The policy needs no observations.
+
+        Raises:
+            SimScaleError: If an action has no bounds.
+        """
         super().__init__(spec)
+        for name, low, high in zip(spec.action.names, spec.action.low, spec.action.high, strict=True):
+            if not isfinite(high - low):
+                raise SimScaleError(f"random actions need bounds; {name!r} of {spec.env_id} is from {low} to {high}")
         self._generators: dict[int, np.random.Generator] = {}
 
     def reset(self, slots: Slots, seeds: Sequence[int], instructions: Sequence[str]) -> None:

@@ -213,3 +213,19 @@ def test_environments_of_gymnasium_give_the_successes_of_a_plain_loop(env_id, su
         expected.append((total >= least, total))
     found = [(each.status == "success", each.return_) for each in read_results(Path("run/episodes.jsonl"))]
     assert found == expected
+
+
+def test_an_observation_outside_of_its_space_is_an_error_of_the_environment_in_one_line(workdir, caplog):
+    source = WORLD.replace("self.point = self.np_random", "self.first = seed\n        self.point = self.np_random")
+    source = source.replace(
+        "self.point = self.point + action[:, 0]", "self.point = self.point + 90 * (self.first == 2)"
+    )
+    (workdir / "leaving.py").write_text(source)
+    flags = ["--env", "leaving.py:make", "--success", "info:solved!", "--max-episode-steps", "4", "--quiet"]
+    assert rollout.main(["--model", "zero", *flags, "--episodes", "4", "--output", "run"]) == 1
+    status = {each.seed: each.failure for each in read_results(Path("run/episodes.jsonl"))}
+    assert status == {0: "time_limit", 1: "time_limit", 2: "environment_exception", 3: "time_limit"}
+    (record,) = caplog.records
+    assert "outside of its space: entry 0 of 'Robot Arm.joint/angle' is" in record.getMessage()
+    assert record.exc_info is None
+    sys.modules.pop("leaving", None)

@@ -92,6 +92,18 @@ def test_an_environment_that_raises_stays_unknown():
     assert "could not be checked" in found.warnings()[0]
 
 
+def test_a_start_that_breaks_is_passed_over():
+    env = PointEnv(2, spec=UNKNOWN)
+    env.raises = {1: 0}
+    assert probe_repetition(env, plan_episodes(4)).repeats == "exact"
+
+
+def test_more_episodes_than_different_starts_are_warned_of():
+    env = PointEnv(2, spec=replace(point_world.SPEC, distinct_starts=3))
+    assert probe_repetition(env, plan_episodes(3)).warnings() == []
+    assert "the plan has 2 more episodes than" in probe_repetition(env, plan_episodes(5)).warnings()[0]
+
+
 def test_an_environment_that_is_known_to_repeat_itself_is_not_run():
     env = PointEnv(2)
     assert probe_repetition(env, plan_episodes(3)).repeats == "exact"

@@ -1,11 +1,14 @@
 """Controls: what they do belongs to the episode's seed alone, in the action range of any environment."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from policies.base import EnvSpec, check_policy
 from policies.scripted.controls import RandomPolicy, ZeroPolicy
 from simscaleai.contract import ActionSpec
+from simscaleai.errors import SimScaleError
 
 SPEC = EnvSpec(
     env_id="Any-v0",
@@ -30,6 +33,11 @@ def test_random_actions_belong_to_the_seed_not_to_slot_or_neighbours():
     alone = actions_of(seed=7, slot=0)
     assert np.array_equal(actions_of(seed=7, slot=3, neighbours=(4, 5)), alone)
     assert not np.array_equal(actions_of(seed=8, slot=0), alone)
+
+
+def test_random_actions_need_bounds():
+    with pytest.raises(SimScaleError, match="random actions need bounds; 'torque' of Any-v0 is from -inf to 2"):
+        RandomPolicy(replace(SPEC, action=replace(SPEC.action, low=(-np.inf, 0.0))))
 
 
 def test_random_actions_are_uniform_over_the_range_of_the_environment():
