@@ -69,7 +69,10 @@ class CartesianController:
 
     def reset(self, slot: int, ee_position: NDArray[np.float64]) -> None:
         """Write a posture into `slot`: end effector at `ee_position` (3,) [m], gripper open, at rest."""
-        joints = joints_for_position(ee_position)
+        self.begin(slot, joints_for_position(ee_position), ee_position)
+
+    def begin(self, slot: int, joints: NDArray[np.float64], ee_position: NDArray[np.float64]) -> None:
+        """Write the posture `joints` (7,) [rad], whose end effector is at `ee_position` (3,) [m], into `slot`."""
         simulation = self._simulation
         simulation.qpos[slot, :NUM_JOINTS] = joints
         simulation.qpos[slot, NUM_JOINTS : NUM_JOINTS + 2] = OPEN_GRIPPER

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from envs.tabletop.forks import SPAWN, never_destroy_in_forked_processes
 from envs.tabletop.names import CAMERAS, OVERVIEW
-from envs.tabletop.simulation import Edits, Simulation
+from envs.tabletop.simulation import TEXTURE, Edits, Simulation
+from envs.tabletop.variant.scene import variant_spec
 from simscaleai.assets import asset_path
 from simscaleai.errors import SimScaleError
 
@@ -45,13 +46,16 @@ _first_process: int | None = None
 class SceneRenderer:
     """Draws the slots of one simulation in one image size. Owns one GL context."""
 
-    def __init__(self, simulation: Simulation, size: tuple[int, int], *, video: bool = False) -> None:
+    def __init__(
+        self, simulation: Simulation, size: tuple[int, int], *, video: bool = False, variant: bool = False
+    ) -> None:
         """Create a GL context.
 
         Args:
             simulation: Simulations to draw.
             size: Height and width of a picture [px].
             video: Whether to use the video profile, with soft shadows and smooth edges, or the observation profile.
+            variant: Whether to draw the variant of the scene, with distractors and a texture.
 
         Raises:
             SimScaleError: If no GL library works on this machine. The message says what to install.
@@ -62,7 +66,9 @@ class SceneRenderer:
         self._simulation = simulation
         self._data = mujoco.MjData(simulation.model)
         self._edits: Edits = {}  # of the slot that was drawn last
-        self._model = _video_model(simulation, size) if video else copy.deepcopy(simulation.model)
+        self._nominal = _drawn_model(simulation, size, video, variant)
+        self._model = copy.deepcopy(self._nominal)
+        self._variant_data = mujoco.MjData(self._model) if variant else None
         self._model.vis.global_.offheight, self._model.vis.global_.offwidth = size
         self._scene, self._options = mujoco.MjvScene(self._model, maxgeom=10_000), mujoco.MjvOption()
         self._cameras = {OVERVIEW: _overview(), **{name: _fixed(self._model.camera(name).id) for name in CAMERAS}}
@@ -96,27 +102,51 @@ class SceneRenderer:
         everything = int(mujoco.mjtCatBit.mjCAT_ALL)
         with self._context.as_current():
             for slot, views in pictures.items():
-                self._simulation.copy_data(slot, self._data)
-                self._dress(self._simulation.edits[slot])
+                data = self._pose(slot)
                 for camera, picture in views.items():
                     view = self._cameras[camera]
-                    mujoco.mjv_updateScene(self._model, self._data, self._options, None, view, everything, self._scene)
+                    mujoco.mjv_updateScene(self._model, data, self._options, None, view, everything, self._scene)
                     mujoco.mjr_render(self._rectangle, self._scene, self._resources)
                     mujoco.mjr_readPixels(picture, None, self._rectangle, self._resources)
                     picture[:] = np.flipud(picture)
 
-    def _dress(self, edits: Edits) -> None:
-        """Give the model the fields of `edits`, and restore all others."""
+    def _pose(self, slot: int) -> mujoco.MjData:
+        """Give the model the edits of `slot`, and return data with the poses of everything to draw."""
+        import mujoco
+
+        edits = self._simulation.edits[slot]
+        self._simulation.copy_data(slot, self._data)
         if edits is not self._edits:
-            for field in self._edits:
-                attrgetter(field)(self._model)[:] = attrgetter(field)(self._simulation.model)
-            for field, values in edits.items():
-                attrgetter(field)(self._model)[:] = values
-            self._edits = edits
-        if edits:
+            self._dress(edits)
+        if self._variant_data is not None:
+            self._copy_to_variant(slot, self._variant_data)
+        elif edits:
+            mujoco.mj_camlight(self._model, self._data)  # the data have the poses of the scene's cameras and lights
+        return self._data if self._variant_data is None else self._variant_data
+
+    def _dress(self, edits: Edits) -> None:
+        """Give the model the values of `edits`, and restore all other fields."""
+        for field in self._edits:
+            attrgetter(field)(self._model)[:] = attrgetter(field)(self._nominal)
+        for field, values in edits.items():
+            attrgetter(field)(self._model)[: len(values)] = values
+        if TEXTURE in edits or TEXTURE in self._edits:
             import mujoco
 
-            mujoco.mj_camlight(self._model, self._data)  # the data have the poses of the scene's cameras and lights
+            mujoco.mjr_uploadTexture(self._model, self._resources, self._model.texture("table").id)
+        self._edits = edits
+
+    def _copy_to_variant(self, slot: int, data: mujoco.MjData) -> None:
+        """Copy the poses of `slot` to `data` of the variant."""
+        import mujoco
+
+        data.qpos[:] = self._model.qpos0
+        data.qpos[: self._data.qpos.size] = self._data.qpos
+        if state := self._simulation.distractor_state(slot):
+            data.qpos[self._data.qpos.size :] = state[0].ravel()
+        data.mocap_pos[:], data.mocap_quat[:] = self._data.mocap_pos, self._data.mocap_quat
+        mujoco.mj_kinematics(self._model, data)
+        mujoco.mj_camlight(self._model, data)
 
     def gl_name(self) -> str:
         """Return the name of the GL renderer. Two machines draw equal pictures only if their names are equal."""
@@ -186,11 +216,23 @@ def _overview() -> mujoco.MjvCamera:
     return camera
 
 
-def _video_model(simulation: Simulation, size: tuple[int, int]) -> mujoco.MjModel:
-    """Compile the same scene at a higher drawing quality, with a shadow resolution that fits pictures of `size`."""
+def _drawn_model(simulation: Simulation, size: tuple[int, int], video: bool, variant: bool) -> mujoco.MjModel:
+    """Return the model to draw: that of the scene or its variant, for the observation or the video profile."""
     import mujoco
 
-    spec = mujoco.MjSpec.from_file(str(asset_path(f"{simulation.scene}.xml")))
+    if not (video or variant):
+        return simulation.model
+    path = str(asset_path(f"{simulation.scene}.xml"))
+    spec = variant_spec(simulation.scene) if variant else mujoco.MjSpec.from_file(path)
+    if video:
+        _improve_quality(spec, size)
+    return spec.compile()
+
+
+def _improve_quality(spec: mujoco.MjSpec, size: tuple[int, int]) -> None:
+    """Draw at a higher quality, with a shadow resolution that fits pictures of `size`."""
+    import mujoco
+
     quality = spec.visual.quality
     quality.shadowsize = min(2048, 1 << (4 * max(size) - 1).bit_length())
     quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = 4, 40, 24, 4
@@ -203,4 +245,3 @@ def _video_model(simulation: Simulation, size: tuple[int, int]) -> mujoco.MjMode
         width=256,
         height=6 * 256,
     )
-    return spec.compile()

@@ -1,4 +1,4 @@
-"""N simulations of one scene, stepped together. This is the only file that uses `mujoco.batch`.
+"""N simulations of one scene, stepped together. Only this file and `crowd.py` use `mujoco.batch`.
 
 All derived values of the batch are current after `step`, which computes kinematics and sensors at the new state. After
 `reset`, the caller writes the state and calls `forward`. Rows outside the mask of a call do not change.
@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from envs.tabletop.forks import SPAWN, never_destroy_in_forked_processes
 from envs.tabletop.names import CONTROL_HZ
 from simscaleai.assets import asset_path
 from simscaleai.errors import SimScaleError
+
+if TYPE_CHECKING:
+    from envs.tabletop.variant.crowd import Crowd
 
 choose_gl_backend()  # mujoco reads MUJOCO_GL when it is imported
 try:
@@ -39,6 +42,8 @@ LOOKS = (
     *("vis.headlight.ambient", "vis.headlight.diffuse", "vis.headlight.specular"),
 )
 """Fields of a model that may differ between slots and change only how a slot looks."""
+TEXTURE = "tex_data"
+"""Field of the variant's model: the texture of the table. Only the pictures of a slot with this edit show a texture."""
 PHYSICS = (
     *("geom_size", "geom_aabb", "geom_rbound", "bvh_aabb", "geom_friction"),
     *("body_mass", "body_inertia", "body_subtreemass", "body_invweight0"),
@@ -131,6 +136,8 @@ class Simulation:
         self._warning_counts: NDArray[np.int32] = self._batch.warning[:, :, 1]
         self.state_rows: NDArray[np.float64] = self._batch.state
         self.edits: list[Edits] = [{}] * num_slots
+        self._crowd: Crowd | None = None  # made when an episode has distractors for the first time
+        self._is_crowded = np.zeros(num_slots, dtype=bool)
         self._own_values: dict[str, NDArray[Any]] = {}  # of each field of PHYSICS that a slot has changed, (N, …)
         self._process = os.getpid()
         if self.num_threads > 1:
@@ -156,34 +163,52 @@ class Simulation:
             SimScaleError: If this process was forked after the simulations were made, and they need threads.
         """
         self._check_process()
-        before = self.state_rows.copy()
+        before = [(rows, rows.copy()) for rows in self._all_rows()]
         failed = np.zeros(self.num_slots, dtype=bool)
+        crowded = mask & self._is_crowded
         try:
-            self._batch.step(ids=mask, nstep=self.num_substeps, stage=_VELOCITIES)
+            self._batch.step(ids=mask & ~crowded, nstep=self.num_substeps, stage=_VELOCITIES)
         except mujoco.batch.SimulationError as error:
             failed[error.ids] = True
+        if self._crowd and crowded.any():
+            ids, self.qpos[crowded], self.qvel[crowded] = self._crowd.step(crowded, self.num_substeps, self.ctrl)
+            failed[ids] = True
+            self._batch.forward(ids=crowded, stage=_VELOCITIES)
         if not self._all_healthy():
             failed |= mask & self._diverged()
         if failed.any():
-            self.state_rows[failed] = before[failed]
+            for rows, earlier in before:
+                rows[failed] = earlier[failed]
             self._batch.forward(ids=failed)
         return failed
+
+    def _all_rows(self) -> list[NDArray[np.float64]]:
+        """Return the complete states of all simulations, each (N, …)."""
+        return [self.state_rows, *([self._crowd.state_rows] if self._crowd else [])]
+
+    def _warnings(self) -> NDArray[np.int32]:
+        """Return the number of warnings in each slot, (N,)."""
+        counts = self._warning_counts.sum(axis=1)
+        return np.asarray(counts + self._crowd.warning_counts.sum(axis=1) if self._crowd else counts)
 
     def _all_healthy(self) -> bool:
         """Return True only if no simulation has diverged. This check is quicker than `_diverged` and usually enough."""
         slow = np.abs(self.qvel[:, :_ARM_DOFS]).max() < MAX_ARM_SPEED
         finite = math.isfinite(self.qpos.sum() + self.qvel.sum())  # NaN or infinity in any value remains in the sum
-        return bool(slow and finite and not self._warning_counts.any())
+        return bool(slow and finite and not self._warnings().any())
 
     def _diverged(self) -> NDArray[np.bool_]:
         slow = (np.abs(self.qvel[:, :_ARM_DOFS]) < MAX_ARM_SPEED).all(axis=1)  # False for NaN
         finite = np.isfinite(self.qpos).all(axis=1) & np.isfinite(self.qvel).all(axis=1)
-        return np.asarray(~(slow & finite & (self._warning_counts.sum(axis=1) == 0)))
+        return np.asarray(~(slow & finite & (self._warnings() == 0)))
 
     def reset(self, mask: NDArray[np.bool_]) -> None:
         """Set the simulations in `mask` to the model's default state. Then write their state and call `forward`."""
         self._check_process()
         self._batch.reset(ids=mask, stage=_NOTHING)
+        if self._crowd:
+            self._crowd.reset(mask)
+            self._is_crowded[mask] = False
 
     def edit(self, slot: int, edits: Edits) -> None:
         """Give `slot` a model of its own, which differs from `model` in the fields of LOOKS and PHYSICS in `edits`.
@@ -197,12 +222,60 @@ class Simulation:
             values[slot] = edits.get(field, getattr(self.model, field))
         self.edits[slot] = edits
 
-    def restore(self, slots: NDArray[np.intp], states: NDArray[np.float64]) -> None:
-        """Put the simulations `slots` into `states`, which are earlier rows of `state_rows`, (n, number of values)."""
+    def place_distractors(self, slot: int, poses: Mapping[int, NDArray[np.float64]]) -> None:
+        """Put distractors into `slot`: index in `DISTRACTORS` to pose (7,), position [m] then wxyz quaternion.
+
+        They stay until the next `reset` of the slot. Call `forward` afterwards.
+        """
+        self._join_crowd(slot).poses[slot, list(poses)] = list(poses.values())
+
+    def _join_crowd(self, slot: int) -> Crowd:
+        """Let `slot` run in the variant of the scene from now on, with the model edits that it has."""
+        from envs.tabletop.variant.crowd import Crowd
+
+        self._crowd = self._crowd or Crowd(self.scene, self.num_slots, self.num_threads)
+        self._crowd.edit(slot, {field: values for field, values in self.edits[slot].items() if field in PHYSICS})
+        self._is_crowded[slot] = True
+        return self._crowd
+
+    def distractor_state(self, slot: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return poses (5, 7) and velocities (5, 6) of the distractors, live views, or None if the slot has none."""
+        return (
+            (self._crowd.poses[slot], self._crowd.velocities[slot]) if self._crowd and self._is_crowded[slot] else None
+        )
+
+    def needs_variant(self, slot: int) -> bool:
+        """Return whether only the variant of the scene has all that a picture of `slot` shows."""
+        return bool(self._is_crowded[slot]) or TEXTURE in self.edits[slot]
+
+    def crowd_rows(self, slots: NDArray[np.intp]) -> list[NDArray[np.float64] | None]:
+        """Return the complete state of each of `slots` in the variant of the scene, None for a slot without it."""
+        return [
+            self._crowd.state_rows[slot].copy() if self._crowd and self._is_crowded[slot] else None
+            for slot in slots.tolist()
+        ]
+
+    def restore(
+        self,
+        slots: NDArray[np.intp],
+        states: NDArray[np.float64],
+        crowd_rows: Sequence[NDArray[np.float64] | None],
+    ) -> None:
+        """Put the simulations `slots` into earlier states.
+
+        Args:
+            slots: Slots, shape (n,).
+            states: Earlier rows of `state_rows`, (n, number of values).
+            crowd_rows: What `crowd_rows` returned then.
+        """
         mask = np.zeros(self.num_slots, dtype=bool)
         mask[slots] = True
         self.reset(mask)  # clears the warnings of simulations that had diverged
         self.state_rows[slots] = states
+        for slot, row in zip(slots.tolist(), crowd_rows, strict=True):
+            if row is not None:
+                self._join_crowd(slot).state_rows[slot] = row
+        self._begin_crowd(mask)
         self._batch.forward(ids=mask, stage=_VELOCITIES)  # as after a step; later stages would change the state
 
     def _check_process(self) -> None:
@@ -214,7 +287,12 @@ class Simulation:
 
     def forward(self, mask: NDArray[np.bool_]) -> None:
         """Compute all derived values of the simulations in `mask` from their state."""
+        self._begin_crowd(mask)
         self._batch.forward(ids=mask)
+
+    def _begin_crowd(self, mask: NDArray[np.bool_]) -> None:
+        if self._crowd:
+            self._crowd.begin(mask & self._is_crowded, self.qpos, self.qvel)
 
     def ee_jacobian(self, num_joints: int) -> NDArray[np.float64]:
         """Return the Jacobian of the end effector for the first joints, (N, 6, num_joints), linear rows first."""

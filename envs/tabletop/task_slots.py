@@ -110,7 +110,7 @@ class TaskSlots:
         methods = {STATE: self.task.state_vector, ENVIRONMENT_STATE: self.task.environment_vector}
         self._vectors = {key: methods[key] for key in self.needs.vectors}
         self._terminate_on_success, self._dense_reward = terminate_on_success, dense_reward
-        self._renderers: dict[tuple[ImageSize, bool], SceneRenderer] = {}
+        self._renderers: dict[tuple[ImageSize, bool, bool], SceneRenderer] = {}
         self._elapsed = np.zeros(num_slots, dtype=np.int64)
         self._running = np.zeros(num_slots, dtype=bool)
         self._perturbations = np.full(num_slots, None, dtype=object)
@@ -129,8 +129,13 @@ class TaskSlots:
             SimScaleError: If an option is unknown or its value is invalid. Then no episode runs in `slots`.
         """
         self._running[slots] = False
-        self._perturb(slots, [self._read_perturbation(start) for start in starts])
-        self.task.reset(slots, [start.seed for start in starts], [start.options for start in starts])
+        perturbations = [self._read_perturbation(start) for start in starts]
+        self._perturb(slots, perturbations)
+        options = [
+            {**start.options, "perturbation": perturbation}
+            for start, perturbation in zip(starts, perturbations, strict=True)
+        ]
+        self.task.reset(slots, [start.seed for start in starts], options)
         self._elapsed[slots] = 0
         self._running[slots] = True
         self._measure_progress(slots)
@@ -235,7 +240,12 @@ class TaskSlots:
     def save(self, slots: Slots) -> dict[str, Any]:
         """Return everything that the future of the episodes in `slots` depends on, for `restore`. It can be pickled."""
         rows = [rows[slots] for rows in self._episode_arrays()]
-        return {"environment": self._identity(), "perturbations": self._perturbations[slots].tolist(), "rows": rows}
+        return {
+            "environment": self._identity(),
+            "perturbations": self._perturbations[slots].tolist(),
+            "rows": rows,
+            "crowd": self.simulation.crowd_rows(slots),
+        }
 
     def restore(self, slots: Slots, saved: Mapping[str, Any]) -> None:
         """Continue saved episodes in `slots`, bit for bit. These may be other slots, or slots of another object.
@@ -248,7 +258,7 @@ class TaskSlots:
         for rows, values in zip(self._episode_arrays(), saved["rows"], strict=True):
             rows[slots] = values
         self._perturb(slots, saved["perturbations"])
-        self.simulation.restore(slots, saved["rows"][0])
+        self.simulation.restore(slots, saved["rows"][0], saved["crowd"])
         self.task.measure()
         self._measure_progress(slots)
 
@@ -300,14 +310,25 @@ class TaskSlots:
         """Draw the slots at `rows` of `slots` into the same rows of `images`, all cameras of one size together."""
         for size in dict.fromkeys(self.needs.cameras.values()) if rows else ():
             together = [key for key in images if self.needs.cameras[key] == size]
-            renderer = self._renderer(size, video=False)
-            renderer.draw({int(slots[row]): {key: images[key][row] for key in together} for row in rows})
+            for variant in (False, True):
+                some = [row for row in rows if self.simulation.needs_variant(int(slots[row])) == variant]
+                if some:
+                    views = {int(slots[row]): {key: images[key][row] for key in together} for row in some}
+                    self._renderer(size, video=False, variant=variant).draw(views)
 
     def state(self, slots: Slots) -> list[bytes]:
-        """Return joint positions, then joint velocities, of each slot, as little-endian float64."""
+        """Return joint positions, then joint velocities, of each slot, as little-endian float64.
+
+        Poses and velocities of distractors follow.
+        """
         states = np.concatenate([self.simulation.qpos, self.simulation.qvel], axis=1, dtype="<f8")[self._index(slots)]
         data, size = states.tobytes(), states.shape[1] * states.itemsize
-        return [data[start : start + size] for start in range(0, len(data), size)]
+        shared = [data[start : start + size] for start in range(0, len(data), size)]
+        return [each + self._distractor_bytes(slot) for each, slot in zip(shared, slots.tolist(), strict=True)]
+
+    def _distractor_bytes(self, slot: int) -> bytes:
+        state = self.simulation.distractor_state(slot)
+        return b"".join(part.astype("<f8").tobytes() for part in state) if state else b""
 
     def frame(self, slot: int, camera: str, size: ImageSize) -> NDArray[np.uint8]:
         """Return a picture of `slot` in the video profile, (height, width, 3).
@@ -318,19 +339,20 @@ class TaskSlots:
         if camera not in FILM_CAMERAS:
             raise UnknownNameError("camera", camera, FILM_CAMERAS)
         picture = np.empty((*size, 3), dtype=np.uint8)
-        self._renderer(size, video=True).draw({slot: {camera: picture}})
+        variant = self.simulation.needs_variant(slot)
+        self._renderer(size, video=True, variant=variant).draw({slot: {camera: picture}})
         return picture
 
-    def _renderer(self, size: ImageSize, *, video: bool) -> SceneRenderer:
-        key = (size, video)
+    def _renderer(self, size: ImageSize, *, video: bool, variant: bool) -> SceneRenderer:
+        key = (size, video, variant)
         if key not in self._renderers:
-            self._renderers[key] = SceneRenderer(self.simulation, size, video=video)
+            self._renderers[key] = SceneRenderer(self.simulation, size, video=video, variant=variant)
         return self._renderers[key]
 
     def fingerprint(self) -> dict[str, Any]:
         """Return {"gl_renderer": name of the GL renderer of the observations; None without a camera}."""
         sizes = list(self.needs.cameras.values())
-        return {"gl_renderer": self._renderer(sizes[0], video=False).gl_name() if sizes else None}
+        return {"gl_renderer": self._renderer(sizes[0], video=False, variant=False).gl_name() if sizes else None}
 
     def close(self) -> None:
         """Free the GL contexts."""

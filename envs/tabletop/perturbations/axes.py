@@ -7,11 +7,12 @@ An axis is one function. It changes either the model of one slot (`changes_model
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import getdoc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simscaleai.perturbation import Axis, Changes
 
@@ -29,6 +30,8 @@ class Scene:
     """The model to change."""
     nominal: mujoco.MjModel
     """The model without any change; read-only."""
+    extra: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """Fields of the variant's model that the scene's model lacks, to their values."""
 
 
 ChangeModel = Callable[[Scene, float, np.random.Generator], None]

@@ -40,7 +40,7 @@ def has_goal(model: mujoco.MjModel) -> bool:
 @changes_model("table.colour", "dE", _SURFACES, limit=100)
 def paint_table(scene: Scene, delta_e: float, stream: np.random.Generator) -> None:
     """Changes the colour of the table top."""
-    _paint(scene, "table", delta_e, _SURFACES, dict.fromkeys(_named_materials(scene.nominal), 0.0), stream)
+    _paint(scene, "table", delta_e, _SURFACES, away_from_names(scene), stream)
 
 
 @changes_model("background.colour", "dE", _SURFACES, limit=100)
@@ -63,6 +63,11 @@ def paint_goal(scene: Scene, delta_e: float, stream: np.random.Generator) -> Non
     _paint(scene, _GOAL, delta_e, _GOALS, _namesakes(scene, _GOAL), stream)
 
 
+def away_from_names(scene: Scene) -> dict[str, float]:
+    """Return what a thing without a name keeps away from: the named ones."""
+    return dict.fromkeys(_named_materials(scene.nominal), 0.0)
+
+
 def _namesakes(scene: Scene, material: str) -> dict[str, float]:
     """Return what a named material keeps away from: the other named ones, so that it keeps its name, and the table."""
     return {name: 1.0 for name in _named_materials(scene.nominal) if name != material} | {"table": 0.0}
@@ -76,18 +81,34 @@ def _paint(
     others: Mapping[str, float],
     stream: np.random.Generator,
 ) -> None:
-    """Move the colour of `material` by `delta_e` in a random direction.
+    """Move the colour of `material` by `delta_e` from the nominal one; see `draw_colour`."""
+    nominal = scene.nominal.material(material).rgba[:3]
+    scene.model.material(material).rgba[:3] = draw_colour(scene, nominal, delta_e, levels, others, stream)
+
+
+def draw_colour(
+    scene: Scene,
+    origin: Array,
+    delta_e: float,
+    levels: Magnitudes,
+    others: Mapping[str, float],
+    stream: np.random.Generator,
+) -> Array:
+    """Return the colour (3,) at the distance `delta_e` from the colour `origin` (3,) in a random direction.
 
     Args:
-        scene: The scene to change.
-        material: Name of the material.
-        delta_e: Distance from the nominal colour, ΔE*ab.
+        scene: The scene, for the colours of its materials.
+        origin: sRGB, 0 to 1.
+        delta_e: Distance ΔE*ab.
         levels: Distances of the levels of the axis.
         others: Materials to keep away from. The distance to the nominal colour of each is at least `_APART`, plus this
-            multiple of the distance that the colour moves.
+            multiple of the distance from `origin`.
         stream: Draws the direction.
+
+    Raises:
+        SimScaleError: If there is no such colour.
     """
-    nominal = _lab(scene.nominal, material)
+    nominal = to_lab(origin.astype(np.float64))
     # A direction must qualify along the whole way to the largest level, so that all levels of one seed share it.
     moved = np.array([delta_e, *(max(delta_e, levels[-1]) * _SHARES)])
     places = np.array([_lab(scene.nominal, other) for other in others]).reshape(-1, 3)
@@ -100,11 +121,10 @@ def _paint(
         exists = ((rgb >= 0) & (rgb <= 1)).all(axis=(1, 2))
         is_apart = (np.linalg.norm(lab[:, :, None] - places, axis=3) >= apart).all(axis=(1, 2))
         if (exists & is_apart).any():
-            scene.model.material(material).rgba[:3] = rgb[np.argmax(exists & is_apart), 0]
-            return
+            return np.asarray(rgb[np.argmax(exists & is_apart), 0])
     raise SimScaleError(
-        f"no colour at ΔE {delta_e:g} from {material!r} exists in sRGB and keeps away from the colours of other "
-        f"things; ask for at most {levels[-1]:g}"
+        f"no colour at ΔE {delta_e:g} from rgb {np.round(origin, 2).tolist()} exists in sRGB and keeps away from the "
+        f"colours of other things; ask for at most {levels[-1]:g}"
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from envs.tabletop.perturbations import cameras, colours, lights  # noqa: F401  each declares axes, in this order
+from envs.tabletop.perturbations import cameras, colours, lights, objects, starts, textures  # noqa: F401  each declares axes, in this order
 from envs.tabletop.perturbations.axes import AXES, Scene, SceneAxis
 from envs.tabletop.simulation import LOOKS, PHYSICS, Edits, load_scene
 from simscaleai.errors import SimScaleError, UnknownNameError
@@ -32,17 +32,21 @@ class Perturbation:
 
     def edits(self, scene: str) -> Edits:
         """Return what the perturbation changes in the model of `scene`: the new values of each changed field."""
+        import mujoco
+
         nominal = load_scene(scene)
         changed = Scene(copy.deepcopy(nominal), nominal)
         for axis, amount, stream in self._amounts():
             if axis.change_model:
                 axis.change_model(changed, amount, stream)
+        if any((attrgetter(field)(changed.model) != attrgetter(field)(nominal)).any() for field in PHYSICS):
+            mujoco.mj_setConst(changed.model, mujoco.MjData(changed.model))  # what the engine derives from masses
         fields = {field: attrgetter(field) for field in (*LOOKS, *PHYSICS)}
         return {
             field: get(changed.model).copy()
             for field, get in fields.items()
             if (get(changed.model) != get(nominal)).any()
-        }
+        } | changed.extra
 
     def change_start(self, task: Task, slot: int) -> None:
         """Change the episode that has just begun in `slot`."""

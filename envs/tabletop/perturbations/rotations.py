@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,16 +16,14 @@ def rotation(axis: Array, degrees: float) -> Array:
 
 def rotate(quat: Array, vector: Array) -> Array:
     """Return `vector` (3,) after the rotation."""
-    rotated = np.empty(3)
-    mujoco.mju_rotVecQuat(rotated, vector, quat)
-    return rotated
+    twice = 2 * np.cross(quat[1:], vector)
+    return np.asarray(vector + quat[0] * twice + np.cross(quat[1:], twice))
 
 
 def combine(second: Array, first: Array) -> Array:
     """Return the rotation `first`, followed by the rotation `second`."""
-    product = np.empty(4)
-    mujoco.mju_mulQuat(product, second, first)
-    return product
+    scalar = second[0] * first[0] - second[1:] @ first[1:]
+    return np.array([scalar, *(second[0] * first[1:] + first[0] * second[1:] + np.cross(second[1:], first[1:]))])
 
 
 def perpendicular(vector: Array, angle: float) -> Array:

@@ -73,13 +73,16 @@ class Task(ABC):
         Args:
             slots: Slots that begin an episode, shape (n,).
             seeds: Episode seed of each slot, the only source of randomness of the episode.
-            options: Choices for each slot that replace random draws: "target" and "instruction", if the task has them.
+            options: Choices for each slot that replace random draws: "target" and "instruction", if the task has them;
+                and its `Perturbation` or None as "perturbation".
         """
         mask = np.zeros(self.num_slots, dtype=bool)
         mask[slots] = True
         self.simulation.reset(mask)
         for slot, seed, choices in zip(slots.tolist(), seeds, options, strict=True):
             self.begin_episode(slot, seed, choices)
+            if perturbation := choices.get("perturbation"):
+                perturbation.change_start(self, slot)
         self.simulation.forward(mask)
         self.clear_history(mask)
         self.measure()

@@ -9,7 +9,7 @@ import pytest
 from perturbed_worlds import NAMES, SEED, axes_of, begin, make, model_edits, play, same, scene_of, see
 
 from envs.slots import Start, check_slots
-from envs.tabletop.simulation import LOOKS
+from envs.tabletop.simulation import LOOKS, TEXTURE
 from envs.tabletop.vector_env import TaskVectorEnv
 from simscaleai.errors import SimScaleError, UnknownNameError
 
@@ -48,7 +48,7 @@ def test_looks_leave_the_expert_s_episode_as_it_is(name):
     begin(env)
     for slot, axis in enumerate(looks, start=1):
         begin(env, {axis.name: axis.magnitudes[4]}, slot=slot)
-        assert set(env.simulation.edits[slot]) <= set(LOOKS)
+        assert set(env.simulation.edits[slot]) <= {*LOOKS, TEXTURE}
     states, success = play(env)
     assert success.all()
     assert all(each == states[0] for each in states)
@@ -93,14 +93,18 @@ def test_axes_compose_independently():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_perturbed_episode_does_not_depend_on_slots_and_neighbours(name):
     perturbation = {axis.name: axis.magnitudes[2] for axis in axes_of(name)}
-    alone, many = make(name, size=40), make(name, 5, size=40, num_threads=2)
+    alone, plain, many = make(name, size=40), make(name, size=40), make(name, 5, size=40, num_threads=2)
     begin(alone, perturbation)
     for slot in range(5):
         begin(many, {"light.intensity": 1} if slot % 2 else None, SEED + slot, slot)
     begin(many, perturbation, slot=3)
+    begin(plain, slot=0)
     assert same(see(alone), see(many, 3))
-    assert play(alone, 40)[0][0] == play(many, 40)[0][3]
+    states = play(many, 40)[0]
+    assert play(alone, 40)[0][0] == states[3]
+    assert play(plain, 40)[0][0] == states[0]
     assert same(see(alone), see(many, 3))
+    assert same(see(plain), see(many))
 
 
 class Perturbed:
@@ -188,7 +192,7 @@ def test_a_perturbation_that_is_not_possible_is_refused_in_one_line(perturbation
 
 def test_a_colour_that_does_not_exist_is_refused_in_one_line():
     with pytest.raises(
-        SimScaleError, match=r"^no colour at ΔE 60 from 'goal' exists in sRGB and .*; ask for at most 30$"
+        SimScaleError, match=r"^no colour at ΔE 60 from rgb .* exists in sRGB and .*; ask for at most 30$"
     ):
         begin(make("pick-place-language"), {"goal.colour": 60})
 

@@ -1,0 +1,1 @@
+"""The variant of a scene, with distractors and a texture, and the simulations that run in it."""
