@@ -25,7 +25,7 @@ from envs.slots import SlotEnv, Start
 from eval.episodes.loop import rollout
 from eval.episodes.plan import plan_episodes
 from eval.execution.assembly import build_environment, build_policy, closing
-from eval.probing.action_noise import DisplacementNoise
+from eval.probing.noise import DisplacementNoise
 from eval.runs.summary import summarise
 from policies.scripted.experts import EXPERTS
 from simscaleai.assets import asset_path

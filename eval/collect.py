@@ -39,8 +39,8 @@ from eval.execution.watchdog import Watchdog
 from eval.execution.worker import TIMEOUT_SECONDS
 from eval.observers.dataset import DatasetIndex, finished_results, is_worth_keeping
 from eval.observers.progress import Progress
-from eval.probing.perturbations import parse_perturbations
-from eval.probing.probe_axes import axes_of, check_effects
+from eval.probing.perturbations import Perturbations
+from eval.probing.probe_axes import check_effects, read_perturbations
 from eval.runs.provenance import fingerprint
 from eval.runs.record import Summary
 from eval.runs.summary import summarise
@@ -91,6 +91,8 @@ class CollectConfig(EnvironmentFlags):
     phrasings: Phrasings = "task"
     """Wordings of the instructions: those of the task, or "grammar" for many thousands, drawn from the seed, so that a
     policy learns to understand wordings that it was not trained on. For pick-place and pick-place-language."""
+    delay: int = 0
+    """Latency of the acting policy in control steps, as in eval.rollout."""
     action_noise: float = 0.0
     """Standard deviation of the noise that is added to the executed action, except to the gripper, in units of the
     action. The stored label stays the action before noise, so that a learner sees how to recover."""
@@ -151,7 +153,7 @@ def collect(config: CollectConfig) -> Collected:
     """
     plan, folder = config.plan(), config.output
     registration = find_environment(config.environment)
-    perturbations = parse_perturbations(config.perturb, axes_of(registration.offer()), allow_ranges=True)
+    perturbations = read_perturbations(config.perturb, config.delay, registration.offer(), allow_ranges=True)
     plan = perturbations.planned(over_tasks(plan, registration.tasks))
     if folder is None:
         raise PlanError("expected --output with the folder to write to, or --verify with a dataset to check")
@@ -163,7 +165,7 @@ def collect(config: CollectConfig) -> Collected:
     plan = with_phrasings(plan, job.env_id, config.phrasings)
     with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
         demonstrators = job.build_demonstrators()
-        check_effects(perturbations.axes, [demonstrators.policy.needs, job.recorded])
+        _check_effects(perturbations, job, demonstrators)
         job = replace(job, identities=demonstrators.identities)
         # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
         slots = 1 if config.workers > 1 else job.num_envs
@@ -213,6 +215,18 @@ def _job(config: CollectConfig, registration: Registration, folder: Path, episod
     )
 
 
+def _check_effects(perturbations: Perturbations, job: CollectJob, demonstrators: Demonstrators) -> None:
+    """Check that every perturbation changes something: what is recorded, or else what the acting policy does.
+
+    Raises:
+        PerturbationError: If one changes nothing.
+    """
+    spec, acting = find_environment(job.env_id).offer(), demonstrators.policy.needs
+    for axis in perturbations.axes:
+        is_recorded = axis.changes in ("looks", "words")
+        check_effects([axis], [acting, job.recorded] if is_recorded else [acting], spec)
+
+
 def _provenance(config: CollectConfig, demonstrators: Demonstrators, machine: dict[str, Any]) -> dict[str, Any]:
     """Return how the demonstrations are made, as the dataset records it."""
     return {
@@ -225,6 +239,7 @@ def _provenance(config: CollectConfig, demonstrators: Demonstrators, machine: di
         "fingerprint": machine,
         **({"perturb": config.perturb} if config.perturb else {}),
         **({} if config.phrasings == "task" else {"phrasings": config.phrasings}),
+        **({"delay": config.delay} if config.delay else {}),
     }
 
 

@@ -29,6 +29,8 @@ from eval.observers.film.video import PICTURE_SIZE, VideoRecorder, check_filming
 from eval.observers.film.video_file import FORMATS, partial_path
 from eval.observers.film.wall import TILE_SIZE, WallRecorder
 from eval.observers.progress import Progress
+from eval.probing.perturbations import Perturbations
+from eval.probing.probe_axes import check_effects, perturbation_probes, read_perturbations
 from eval.runs.media_paths import video_paths
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console
@@ -62,6 +64,10 @@ class RecordConfig(EnvironmentFlags):
     """Folder with the weights of --model; by default the shipped ones."""
     seeds: tuple[int, ...] = ()
     """Seeds of the episodes; by default 0, 1, 2, and for a wall one seed per tile, from 0."""
+    perturb: tuple[str, ...] = ()
+    """Perturb every episode, as in eval.rollout: light=3, camera.azimuth=15deg."""
+    delay: int = 0
+    """Latency of the policy in control steps, as in eval.rollout."""
     cameras: tuple[str, ...] = ()
     """Cameras to show, side by side; the tabletop environments have overview, front and wrist. By default the first
     camera of the environment."""
@@ -81,6 +87,7 @@ class _Filming:
     spec: EnvSpec
     grid: tuple[int, int] | None
     cameras: tuple[str, ...]
+    perturbations: Perturbations
     plan: tuple[EpisodeSpec, ...]
     home: Path
     """Working directory of the user. A policy may change that of the process."""
@@ -129,6 +136,7 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     with chdir("."):  # the user's working directory afterwards, wherever the policy goes
         policy = build_policy(config.model, config.checkpoint, filming.spec)
         with closing(build_environment(registration, [policy.needs], filming.num_slots), policy) as env:
+            _check_effects(filming, policy)
             check_filming(env, filming.plan[0], filming.cameras, filming.size)
             raise_at_interrupt()
             with _output(filming):
@@ -142,7 +150,8 @@ def _film(filming: _Filming, env: SlotEnv, policy: Policy) -> list[EpisodeResult
     shown = [] if config.quiet else [Progress(len(filming.plan))]
     pulse = Pulse()
     with Watchdog(pulse, folder, inf):
-        results = rollout(env, policy, filming.plan, [filming.recorder(), *shown], pulse=pulse)
+        probes = perturbation_probes(policy.needs, env.spec)
+        results = rollout(env, policy, filming.plan, [filming.recorder(), *shown], probes=probes, pulse=pulse)
     console.say(*_result_lines(filming, results))
     return results
 
@@ -153,8 +162,9 @@ def _check(config: RecordConfig, registration: Registration) -> _Filming:
     grid = None if config.grid is None else _parse_grid(config.grid)
     if config.size is not None and (config.size % 2 or config.size not in _SIZES):
         raise SimScaleError(f"expected an even --size from {_SIZES[0]} to {_SIZES[-1]} px, got {config.size}")
-    plan = over_tasks(_plan(config, grid), registration.tasks)
-    filming = _Filming(config, spec, grid, cameras, plan, Path.cwd())
+    perturbations = read_perturbations(config.perturb, config.delay, spec)
+    plan = perturbations.planned(over_tasks(_plan(config, grid), registration.tasks))
+    filming = _Filming(config, spec, grid, cameras, perturbations, plan, Path.cwd())
     if grid and registration.tasks:
         raise SimScaleError(f"expected one task for --grid, got {len(registration.tasks)}; film each task alone")
     if grid:
@@ -165,6 +175,12 @@ def _check(config: RecordConfig, registration: Registration) -> _Filming:
         )
     _check_output(config.output)
     return filming
+
+
+def _check_effects(filming: _Filming, policy: Policy) -> None:
+    """Check that every perturbation changes something: looks are filmed, all else must concern the policy."""
+    axes = [axis for axis in filming.perturbations.axes if axis.changes != "looks"]
+    check_effects(axes, [policy.needs], filming.spec)
 
 
 def _is_film(path: Path) -> bool:

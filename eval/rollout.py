@@ -26,8 +26,7 @@ from eval.execution.planning import PlanRequest, plan_run
 from eval.execution.worker import TIMEOUT_SECONDS
 from eval.observers.progress import Progress
 from eval.probing.interventions import parse_interventions
-from eval.probing.perturbations import parse_perturbations
-from eval.probing.probe_axes import axes_of
+from eval.probing.probe_axes import read_perturbations
 from eval.runs.folder import check_output, next_free_folder
 from eval.runs.log_file import EPISODES_FILE
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER
@@ -92,8 +91,11 @@ class RolloutConfig(EnvironmentFlags):
     language="words of your own", vision=black, vision=other-seed, vision=frozen, state=zero."""
     perturb: tuple[str, ...] = ()
     """Perturb every episode, each AXIS=LEVEL (0 to 5), AXIS=MAGNITUDE with its unit, or GROUP=LEVEL: light=3,
-    camera.azimuth=15deg, camera.azimuth=-15deg. Everything else is drawn from the episode's seed. Level 0 changes
-    nothing."""
+    camera.azimuth=-15deg, image.blur.wrist=2. What is left open is drawn from the episode's seed. Level 0 changes
+    nothing. docs/guides/perturbations.md lists the axes."""
+    delay: int = 0
+    """Latency of the policy in control steps, short for --perturb latency=…: each answer but the first comes so many
+    steps late, while the rest of the old chunk runs on."""
     num_envs: int | None = None
     """Episodes simulated at the same time. By default 256, for a policy that uses images 64, with --until-… 16; at most
     the number of episodes. Changes the speed, never a result."""
@@ -198,7 +200,7 @@ def run(config: RolloutConfig) -> RunRecord:
         options=parse_options(config.policy_option),
         env=config.environment,
         interventions=parse_interventions(config.intervene),
-        perturbations=parse_perturbations(config.perturb, axes_of(registration.offer())),
+        perturbations=read_perturbations(config.perturb, config.delay, registration.offer()),
         num_envs=config.num_envs or 0,
         terminate_on_success=config.terminate_on_success,
         timeout=config.timeout,

@@ -117,6 +117,8 @@ class ActionSpec:
     """What an action does, in words, with units and frames."""
     idle: Literal["zero", "repeat"] = "zero"
     """What is sent until the next action is available: zeros (displacements), or the last action (absolute targets)."""
+    held: tuple[str, ...] = ()
+    """Names of entries that repeat their last value although the others are zero, such as the opening of a gripper."""
 
     @property
     def size(self) -> int:
@@ -238,6 +240,11 @@ class Needs:
     def privileged(self) -> tuple[str, ...]:
         """Keys of the vectors that are simulator truth."""
         return tuple(key for key, layout in self.vectors.items() if layout.privileged)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Keys of the vectors that a robot can measure."""
+        return tuple(key for key, layout in self.vectors.items() if not layout.privileged)
 
     def __post_init__(self) -> None:
         """Check that the numbers are possible, because they may come from a damaged file."""

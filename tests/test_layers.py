@@ -45,7 +45,7 @@ WINGS = {
     "runs": ("episodes", "statistics"),
     "observers": ("runs", "episodes", "statistics"),
     "probing": ("runs", "episodes", "statistics"),
-    "demonstrations": ("observers", "runs", "episodes", "statistics"),
+    "demonstrations": ("probing", "observers", "runs", "episodes", "statistics"),
     "execution": ("demonstrations", "probing", "observers", "runs", "episodes", "statistics"),
     "comparison": ("runs", "episodes", "statistics"),
     "battery": ("comparison", "runs", "episodes", "statistics"),

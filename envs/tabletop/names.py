@@ -28,6 +28,7 @@ ACTION = ActionSpec(
         "gripper (-1 close, +1 open)"
     ),
     idle="zero",
+    held=("gripper",),
 )
 """The action of every task."""
 

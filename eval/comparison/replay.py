@@ -38,6 +38,8 @@ def _command(run: Run, task: str | None, arm: str | None, seeds: Sequence[int]) 
         words += ["--intervene", *settings.intervene]
     if perturb := (*settings.perturb, *(arm.split() if arm else ())):
         words += ["--perturb", *perturb]
+    if settings.delay:
+        words += ["--delay", str(settings.delay)]
     return shlex.join([*words, "--seeds", *map(str, seeds)])
 
 

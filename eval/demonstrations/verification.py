@@ -21,9 +21,10 @@ from eval.episodes.plan import EpisodeSpec
 from eval.episodes.results import EpisodeResult
 from eval.observers.dataset import EXECUTED_ACTION
 from eval.observers.progress import Progress
+from eval.probing.words import Words
 from eval.runs.provenance import fingerprint
 from policies.base import Policy
-from simscaleai.contract import Needs, Observation, check_needs
+from simscaleai.contract import EnvSpec, Needs, Observation, check_needs
 from simscaleai.data import Dataset
 from simscaleai.data.episode_file import Arrays
 from simscaleai.data.keys import image_key, vector_key
@@ -151,18 +152,21 @@ class _Replay:
             self.fingerprint = self.fingerprint or fingerprint(env.fingerprint())
             comparison = _Comparison(self.folder, self.dataset, needs, self.differences)
             policy = _StoredActions(comparison.stored_actions, env.spec.action.size)
-            specs = [self._spec(number) for number in episodes]
+            specs = [self._spec(number, env.spec) for number in episodes]
             plan = with_phrasings(specs, self.registration.env_id, self.dataset.provenance[0].get("phrasings", "task"))
             shown = [Progress(len(self.dataset.episodes), earlier=self.results)] if self.progress else []
-            self.results += rollout(env, policy, plan, [comparison, *shown])
+            self.results += rollout(env, policy, plan, [comparison, *shown], probes=[Words()])
         finally:
             with logged("closing the environment"):
                 env.close()
 
-    def _spec(self, number: int) -> EpisodeSpec:
+    def _spec(self, number: int, spec: EnvSpec) -> EpisodeSpec:
+        """Return the episode with the perturbation of its scene and words. Its stored actions hold all else."""
         stored = self.dataset.episodes[number].metadata
+        again = {axis.name for axis in (*spec.axes, *Words.axes)}
+        perturbation = {name: size for name, size in (stored.get("perturbation") or {}).items() if name in again}
         seed, task = int(stored["seed"]), stored.get("task")
-        return EpisodeSpec(number, seed, task=task, perturbation=stored.get("perturbation"))
+        return EpisodeSpec(number, seed, task=task, perturbation=perturbation or None)
 
     def _make_environment(self, needs: Needs, num_slots: int) -> SlotEnv:
         try:

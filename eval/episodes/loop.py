@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.slots import Begun, SlotEnv, Start, Transition
-from eval.episodes.action_execution import make_executor
+from eval.episodes.action_execution import LATENCY, LateExecutor, latency_steps, make_executor
 from eval.episodes.faults import EnvironmentCalls, Fault, PolicyCalls, logged
 from eval.episodes.history import History
 from eval.episodes.observer import Observer, Step
@@ -87,11 +87,12 @@ class _Loop:
         self._env, self._observers, self._probes = env, observers, probes
         self._terminate_on_success = terminate_on_success
         self._scene_axes = {axis.name for axis in env.spec.axes}
-        self._axes = self._scene_axes | {axis.name for probe in probes for axis in probe.axes}
+        self._axes = self._scene_axes | {LATENCY.name} | {axis.name for probe in probes for axis in probe.axes}
         self._needs, self._observed = policy.needs, union_of_needs(observer.needs for observer in observers)
         self._policy_calls = PolicyCalls(policy, env.spec.action.size, pulse)
         self._environment_calls = EnvironmentCalls(env, pulse)
-        self._executor = make_executor(policy.options, env.num_slots, env.spec.action.size)
+        executor = make_executor(policy.options, env.num_slots, env.spec.action.size)
+        self._executor = LateExecutor(executor, env.num_slots, env.spec.action)
         self._history = History(policy.needs.history) if policy.needs.history > 1 else None
         self._tally = Tally(env.num_slots)
         self._waiting = iter(plan)
@@ -160,7 +161,7 @@ class _Loop:
 
     def _begin(self, slots: Slots, specs: Sequence[EpisodeSpec]) -> None:
         self._tally.begin(slots)
-        self._executor.begin(slots)
+        self._executor.begin(slots, [latency_steps(spec.perturbation, self._env.spec.control_hz) for spec in specs])
         if self._history:
             self._history.begin(slots)
         for slot in slots.tolist():

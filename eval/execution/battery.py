@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.episodes.battery import REACHES_EXPERT, Battery
-from eval.probing.perturbations import PerturbationError, find_axes
-from eval.probing.probe_axes import axes_of, check_effects
+from eval.probing.perturbations import find_axes
+from eval.probing.probe_axes import axes_of, check_effects, reason_without_effect
 from eval.runs.media_paths import EXPERT_FOLDER, OPTIONS_FOLDER, POLICIES_FOLDER
 from simscaleai.contract import EnvSpec, Needs
 from simscaleai.errors import SimScaleError
@@ -64,13 +64,13 @@ def battery_parts(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]
     axes, has_expert = chosen_axes(request, spec, needs), _has_expert(spec)
     batteries = [
         Battery(
-            axes=tuple(axis for axis in axes if _has_effect(axis, [each])),
+            axes=tested,
             levels=_levels(request),
             pair_level=request.pairs,
             has_expert=has_expert,
-            untested=tuple(axis.name for axis in whole_axes(spec) if not (axis in axes and _has_effect(axis, [each]))),
+            untested=tuple(axis.name for axis in whole_axes(spec) if axis not in tested),
         )
-        for each in needs
+        for tested in (_effective(axes, [each], spec) for each in needs)
     ]
     _check_common_axes(request.model, batteries)
     first, *others = zip(request.model, batteries, strict=True)
@@ -103,12 +103,12 @@ def chosen_axes(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]) 
     if request.axes:
         named = [find_axes(name, known) for name in request.axes]
         for axes in named:
-            if not any(_has_effect(axis, needs) for axis in axes):
-                check_effects(axes[:1], needs)
+            if not _effective(axes, needs, spec):
+                check_effects(axes[:1], needs, spec)
         chosen = [axis for axes in named for axis in axes]
     else:
         chosen = whole_axes(spec)
-    found = tuple(dict.fromkeys(axis for axis in chosen if _has_effect(axis, needs)))
+    found = tuple(dict.fromkeys(_effective(chosen, needs, spec)))
     if not found:
         raise SimScaleError(f"{spec.env_id} has no axis that changes anything for this policy")
     if request.quick and not request.axes:
@@ -130,13 +130,9 @@ def whole_axes(spec: EnvSpec) -> list[Axis]:
     return [axis for axis in axes_of(spec).values() if axis.name.count(".") < 2]
 
 
-def _has_effect(axis: Axis, readers: Sequence[Needs]) -> bool:
-    """Return whether `axis` changes something for one of the `readers`."""
-    try:
-        check_effects([axis], readers)
-    except PerturbationError:
-        return False
-    return True
+def _effective(axes: Sequence[Axis], readers: Sequence[Needs], spec: EnvSpec) -> tuple[Axis, ...]:
+    """Return those of `axes` that change something for one of the `readers`."""
+    return tuple(axis for axis in axes if not all(reason_without_effect(axis, needs, spec) for needs in readers))
 
 
 def _has_expert(spec: EnvSpec) -> bool:

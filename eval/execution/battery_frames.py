@@ -41,7 +41,7 @@ def write_frames(folder: Path, registration: Registration, needs: Needs, battery
         return
     looks = Needs(cameras=needs.cameras)
     env = registration.make(1, looks, True, None)
-    probes = perturbation_probes(needs, spec)
+    probes = perturbation_probes(looks, spec)
     try:
         control, *others = (
             (episode, _picture(env, spec, looks, probes, episode)) for episode in plan_battery(battery, [seed])

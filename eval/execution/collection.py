@@ -18,7 +18,7 @@ from eval.episodes.results import EpisodeResult
 from eval.execution.assembly import build_environment, build_policy, closing
 from eval.execution.worker import WorkerJob
 from eval.observers.dataset import EpisodeRecorder
-from eval.probing.action_noise import DisplacementNoise
+from eval.probing.noise import DisplacementNoise
 from eval.probing.probe_axes import perturbation_probes
 from policies.base import Policy
 from simscaleai.contract import EnvSpec, Needs

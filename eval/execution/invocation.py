@@ -250,7 +250,7 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     spec = registration.offer()
     job.interventions.check(policy.needs, spec.env_id)
     cameras = film_cameras(spec) if job.filmed else ()
-    check_effects(job.perturbations.axes, [policy.needs])
+    check_effects(job.perturbations.axes, [policy.needs], spec)
     plan = replace(plan, specs=job.perturbations.planned(job.interventions.planned(plan.specs, spec.env_id)))
     _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
     usual = _usual_slots(plan, registration.usual_slots, with_images=bool(policy.needs.cameras))

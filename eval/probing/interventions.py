@@ -109,7 +109,7 @@ class Interventions:
             env = registration.make(1, Needs(cameras=needs.cameras), True, None)
             probes.append(OtherSceneImages(tuple(needs.cameras), env))
         if self.state == "zero":
-            probes.append(Zeros(_measured(needs)))
+            probes.append(Zeros(needs.measured))
         return probes
 
     def _given(self) -> list[tuple[str, str]]:
@@ -120,7 +120,7 @@ class Interventions:
             raise InterventionError(f"language={self.language} changes nothing: the policy reads no instructions")
         if self.vision is not None and not needs.cameras:
             raise InterventionError(f"vision={self.vision} changes nothing: the policy sees no images")
-        if self.state is not None and not _measured(needs):
+        if self.state is not None and not needs.measured:
             raise InterventionError(
                 f"state={self.state} changes nothing: the policy reads nothing that a robot measures"
             )
@@ -153,11 +153,6 @@ def parse_interventions(texts: Sequence[str]) -> Interventions:
             raise InterventionError(f"expected one intervention on {kind}, got {parsed[kind]!r} and {value!r}")
         parsed[kind] = _checked(kind, value)
     return Interventions(**parsed)
-
-
-def _measured(needs: Needs) -> tuple[str, ...]:
-    """Return the keys of the vectors that a robot can measure; the others are ground truth from the simulator."""
-    return tuple(key for key in needs.vectors if key not in needs.privileged)
 
 
 def _checked(kind: str, value: str) -> str:

@@ -287,6 +287,8 @@ class Settings:
     """Interventions on the inputs of the policy, each `kind=value`."""
     perturb: tuple[str, ...] = ()
     """Perturbations of every episode, each `AXIS=VALUE`."""
+    delay: int = 0
+    """Latency of the policy in control steps, besides those of `perturb`."""
     policy_option: tuple[str, ...] = ()
     """Options of the policy, each `NAME=VALUE`."""
 
@@ -385,11 +387,7 @@ class RunRecord:
 
 
 def _record_data(folder: Path) -> dict[str, Any]:
-    """Return the JSON data of the record in `folder`, unchecked.
-
-    Raises:
-        ResultsError: If there is no record, or it is no JSON object.
-    """
+    """Return the JSON data of the record in `folder`, unchecked; raise `ResultsError` if there is none."""
     path = folder / RECORD_FILE
     if not path.exists():
         raise ResultsError(f"expected a run folder with {RECORD_FILE}, got {folder}; run `eval.rollout --output`")

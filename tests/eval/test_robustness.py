@@ -9,13 +9,14 @@ from run_folders import LIGHT, MASS, SPEC, changed, make_axis
 from eval import compare, robustness, rollout
 from eval.battery.reading import read_battery
 from eval.execution.battery import BatteryRequest, battery_parts
+from eval.probing.probe_axes import axes_of
 from eval.report import __main__ as report
 from eval.runs.log_file import read_results
 from eval.runs.record import RunRecord
 from simscaleai.errors import SimScaleError
 
 POINT = ["--model", "point_world:Homing", "--env", "point"]
-FEW = [*POINT, "--episodes", "8", "--levels", "0", "3", "5"]
+FEW = [*POINT, "--episodes", "8", "--axes", "wind", "--levels", "0", "3", "5"]
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,7 @@ def request(**settings):
 
 
 SCENE = changed(environment={"axes": (LIGHT, make_axis("light.colour"), MASS)}).environment
+OF_PROBES = set(axes_of(SPEC)) - {axis.name for axis in SPEC.axes}
 SEES, BLIND = SPEC.needs("state", cameras={"front": (96, 96)}), SPEC.needs("state")
 
 
@@ -147,19 +149,27 @@ def test_mistakes_are_said_in_one_line_before_anything_runs(flags, message, caps
     assert not Path("runs").exists()
 
 
+def of_scene(battery):
+    return [axis.name for axis in battery.axes if axis.name not in OF_PROBES]
+
+
 def test_the_expert_runs_only_what_reaches_it():
     parts = battery_parts(request(), SCENE, [SEES])
     assert [(part.folder, part.model) for part in parts] == [(Path(), "a"), (Path("expert"), "scripted")]
-    assert [[axis.name for axis in part.battery.axes] for part in parts] == [
+    assert [of_scene(part.battery) for part in parts] == [
         ["light.intensity", "light.colour", "object.mass"],
         ["object.mass"],
     ]
+    assert {"image.blur", "state.noise", "action.noise", "latency"} <= {axis.name for axis in parts[0].battery.axes}
+    assert "image.blur" not in {axis.name for axis in parts[1].battery.axes}
 
 
 def test_axes_without_an_effect_on_a_policy_are_left_out_and_named():
     (tested, _) = battery_parts(request(), SCENE, [BLIND])
-    assert [axis.name for axis in tested.battery.axes] == ["object.mass"]
-    assert tested.battery.untested == ("light.intensity", "light.colour")
+    assert of_scene(tested.battery) == ["object.mass"]
+    untested = [name for name in tested.battery.untested if name not in OF_PROBES]
+    assert untested == ["light.intensity", "light.colour"]
+    assert {"image.blur", "feed.frozen", "words.typos"} <= set(tested.battery.untested)
 
 
 def test_policies_without_a_common_axis_are_refused():
@@ -169,5 +179,7 @@ def test_policies_without_a_common_axis_are_refused():
 
 def test_a_quick_battery_has_the_first_axis_of_each_group_and_two_levels():
     (tested, _) = battery_parts(request(quick=True), SCENE, [SEES])
-    assert [axis.name for axis in tested.battery.axes] == ["light.intensity", "object.mass"]
+    assert of_scene(tested.battery) == ["light.intensity", "object.mass"]
+    groups = [axis.group for axis in tested.battery.axes]
+    assert len(set(groups)) == len(groups)
     assert tested.battery.levels == (2, 4)

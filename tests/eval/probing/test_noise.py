@@ -6,7 +6,7 @@ import pytest
 from envs.registration import find_environment
 from envs.slots import ActionSpec
 from eval.episodes.plan import EpisodeSpec, plan_episodes
-from eval.probing.action_noise import DisplacementNoise
+from eval.probing.noise import ActionNoise, DisplacementNoise, StateNoise
 
 TABLETOP = find_environment("reach").offer().action
 
@@ -76,3 +76,52 @@ def test_what_the_policy_intended_stays_without_noise(run_point):
     run_point(plan_episodes(3), 3, observers=[noise], probes=[DisplacementNoise(0.2, SPEC.action)])
     assert not np.concatenate(plain.differences).any()
     assert np.concatenate(noise.differences).any()
+
+
+def perturbed(probe, perturbations):
+    """Begins episodes with these perturbations in the slots 0, 1, …, and returns the slots."""
+    slots = np.arange(len(perturbations))
+    probe.begin(slots, [EpisodeSpec(at, 7 + at, perturbation=each) for at, each in enumerate(perturbations)])
+    return slots
+
+
+def test_the_axis_of_actions_is_a_share_of_half_the_range_and_leaves_others_alone():
+    spec = ActionSpec(
+        names=("x", "y", "z", "gripper"),
+        low=(-2, 0, float("-inf"), -1),
+        high=(2, 1, 9, 1),
+        meaning="",
+        held=("gripper",),
+    )
+    probe = ActionNoise(spec)
+    slots = perturbed(probe, [{"action.noise": 10}, None])
+    centre = np.float32([[0, 0.5, 0, -0.0], [7, 7, 7, -0.0]])
+    sent = np.stack([probe.act(centre, slots) for _ in range(4000)])
+    assert sent[:, 0].std(axis=0) == pytest.approx([0.2, 0.05, 0, 0], rel=0.05)
+    assert np.abs(sent[:, 0].mean(axis=0) - centre[0]).max() < 0.02
+    assert {each.tobytes() for each in sent[:, 1]} == {centre[1].tobytes()}
+    far = np.float32([[2, 1, 5, 1], [7, 7, 7, 1]])
+    assert np.max([probe.act(far, slots)[0] for _ in range(50)], axis=0).tolist() == [2, 1, 5, 1]
+
+
+def test_the_axis_of_states_is_in_units_of_each_number():
+    probe = StateNoise(["state"])
+    slots = perturbed(probe, [{"state.noise": 0.02}, None])
+    observation = {"state": np.ones((2, 5), np.float32), "environment_state": np.ones((2, 3), np.float32)}
+    given = [probe.observe(observation, slots) for _ in range(2000)]
+    states = np.stack([each["state"] for each in given])
+    assert states[:, 0].std(axis=0) == pytest.approx([0.02] * 5, rel=0.08)
+    assert (states[:, 1] == 1).all()
+    assert all(each["environment_state"] is observation["environment_state"] for each in given)
+    assert (observation["state"] == 1).all()
+
+
+def test_noise_on_states_depends_on_the_seed_alone_also_with_a_history():
+    alone, together = StateNoise(["state"]), StateNoise(["state"])
+    perturbed(alone, [{"state.noise": 0.02}])
+    perturbed(together, [{"state.noise": 0.02}, {"state.noise": 0.05}])
+    for _ in range(3):
+        one = alone.observe({"state": np.zeros((1, 2, 4), np.float32)}, np.array([0]))["state"]
+        two = together.observe({"state": np.zeros((2, 2, 4), np.float32)}, np.array([0, 1]))["state"]
+        np.testing.assert_array_equal(one[0], two[0])
+        assert len(np.unique(two)) == 16
