@@ -221,7 +221,7 @@ def test_an_interrupted_collection_says_how_to_continue(policy_module, capsys):
     kept = len(Dataset("d").episodes)
     assert 0 < kept < 5
     assert f"d: {kept} episodes so far" in out
-    assert "python -m eval.collect --output d --env reach --episodes 5" in out
+    assert "python -m eval.collect --env reach --output d --episodes 5" in out
     assert "--resume" in out
 
 
