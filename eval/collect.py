@@ -35,6 +35,7 @@ from eval.episodes.results import EpisodeResult
 from eval.execution.assembly import closing
 from eval.execution.collection import CollectJob, Demonstrators, recorded_needs
 from eval.execution.processes import run_in_workers
+from eval.execution.repetition import probe_repetition
 from eval.execution.watchdog import Watchdog
 from eval.execution.worker import TIMEOUT_SECONDS
 from eval.observers.dataset import DatasetIndex, finished_results, is_worth_keeping
@@ -170,6 +171,8 @@ def collect(config: CollectConfig) -> Collected:
         # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
         slots = 1 if config.workers > 1 else job.num_envs
         with closing(job.build_environment(demonstrators, slots), *demonstrators.policies) as env:
+            for warning in probe_repetition(env, plan).warnings():
+                console.warn(warning)
             provenance = _provenance(config, demonstrators, fingerprint(env.fingerprint()))
             if config.workers == 1:
                 return _collect(config, job, demonstrators, env, plan, provenance, console)

@@ -37,8 +37,8 @@ class Repetition:
         if self.repeats != "exact":
             how = "does not repeat itself" if self.repeats == "no" else "could not be checked for repetition"
             found.append(
-                f"the environment {how}: the same seed and actions may give another episode; a replay may differ, and "
-                "--resume needs --accept-inexact"
+                f"the environment {how}: the same seed and actions may give another episode, so replayed and resumed "
+                "episodes may differ"
             )
         if self.distinct < self.compared:
             alike = "all begin alike" if self.distinct == 1 else f"only {self.distinct} differ"

@@ -8,7 +8,7 @@ import point_world
 import pytest
 from point_world import PointEnv
 
-from eval import compare, rollout
+from eval import collect, compare, rollout
 from eval.episodes.plan import plan_episodes
 from eval.execution.repetition import probe_repetition
 from eval.report import __main__ as report
@@ -136,6 +136,12 @@ def test_a_run_that_cannot_repeat_itself_says_so_everywhere(noisy, capsys):
     assert "pairing by seed removes less variance" in capsys.readouterr().out
     assert report.main(["a", "b", "--format", "md"]) == 0
     assert "not known to repeat itself exactly" in capsys.readouterr().out
+
+
+def test_a_collection_says_so(noisy, capsys):
+    flags = ["--model", "point_world:Homing", "--env", "point", "--episodes", "4", "--quiet"]
+    assert collect.main([*flags, "--output", "data"]) == 0
+    assert "does not repeat itself" in capsys.readouterr().err
 
 
 def test_resuming_it_needs_an_explicit_flag(noisy, capsys):
