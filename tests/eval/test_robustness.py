@@ -1,6 +1,7 @@
 """The command: plan, run folders, resuming, expert, further policies, options, pictures, page, comparison."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,24 @@ def test_a_battery_is_resumed_where_it_was_killed():
     run("a", "--resume")
     assert Path("a/episodes.jsonl").read_bytes() == whole
     assert robustness.main([*FEW, "--output", "a", "--resume", "--levels", "1"]) == 2
+
+
+def test_an_interrupted_battery_says_how_to_continue(monkeypatch, capsys):
+    whole = (run("a") / "episodes.jsonl").read_bytes()
+    ended = []
+
+    def interrupt(self, slot, result):
+        ended.append(result)
+        if len(ended) == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(robustness.Progress, "on_episode_end", interrupt)
+        assert robustness.main([*FEW, "--output", "b"]) == 130
+    out = capsys.readouterr().out
+    words = shlex.split(next(line for line in out.splitlines() if line.startswith("continue with")))[5:]
+    assert robustness.main(words) == 0
+    assert Path("b/episodes.jsonl").read_bytes() == whole
 
 
 def test_the_rows_hold_n_interval_control_ceiling_and_a_command_that_works(capsys):
