@@ -88,7 +88,8 @@ class RolloutConfig(EnvironmentFlags):
     intervene: tuple[str, ...] = ()
     """Change what the policy gets, to learn what it depends on: target=red (the same scenes, another object to move),
     language=empty, language=shuffled (another seed's instruction), language=held-out (a phrasing never trained on),
-    language="words of your own", vision=black, vision=other-seed, vision=frozen, state=zero."""
+    language=counterfactual (another object named), language="words of your own", vision=black, vision=other-seed,
+    vision=frozen, state=zero."""
     perturb: tuple[str, ...] = ()
     """Perturb every episode, each AXIS=LEVEL (0 to 5), AXIS=MAGNITUDE with its unit, or GROUP=LEVEL: light=3,
     camera.azimuth=-15deg, image.blur.wrist=2. What is left open is drawn from the episode's seed. Level 0 changes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from eval.episodes.plan import TEST_SEEDS, EpisodeSpec
 from eval.probing.other_seed import other_seed
 from simscaleai.errors import SimScaleError
+from simscaleai.perturbation import axis_stream
 
 if TYPE_CHECKING:
     from envs.tabletop.tasks.cubes import CubeTask
@@ -21,14 +22,15 @@ class InterventionError(SimScaleError):
 
 def needs_targets(language: str) -> bool:
     """Return whether the instruction that `language` selects depends on a target; see `changed_instruction`."""
-    return language in ("shuffled", "held-out") or TARGET in language
+    return language in ("shuffled", "held-out", "counterfactual") or TARGET in language
 
 
 def changed_instruction(language: str, spec: EpisodeSpec, env_id: str) -> str:
     """Return the instruction that the policy gets in the episode `spec`.
 
     Args:
-        language: "empty", "shuffled", "held-out", or the instruction itself, with `TARGET` for the target.
+        language: "empty", "shuffled", "held-out", "counterfactual", or the instruction itself, with `TARGET` for the
+            target.
         spec: The episode. Its option `target` names the object to move; by default it is drawn from the seed.
         env_id: Full id of the environment.
 
@@ -46,6 +48,10 @@ def changed_instruction(language: str, spec: EpisodeSpec, env_id: str) -> str:
     target = task.choose_target(spec.seed, spec.options.get("target"))
     if language == "held-out":
         return task.phrase_held_out(target, spec.seed)
+    if language == "counterfactual":
+        others = [colour for colour in task.colours if colour != target]
+        stream = axis_stream(spec.seed, "language=counterfactual")
+        return task.phrase(others[int(stream.integers(len(others)))], spec.seed)
     return language.replace(TARGET, target)
 
 

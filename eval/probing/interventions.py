@@ -33,6 +33,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "empty": "the policy gets no instruction",
         "shuffled": "the policy gets the instruction of another seed, whose target is drawn independently",
         "held-out": "the policy gets the instruction in a phrasing that occurs in no other episode",
+        "counterfactual": "the policy is told to move another object, and success is still scored on the target",
     },
     "vision": {
         "black": "the policy sees black images",

@@ -55,7 +55,7 @@ def scene():
         (["vision=two words"], "Unknown vision intervention 'two words'"),
         (["state=one"], "Choose from: zero"),
         (["vision"], "expected vision=…, got 'vision'; choose from: black, other-seed, frozen"),
-        (["language= "], "choose from: empty, shuffled, held-out, or several words"),
+        (["language= "], "choose from: empty, shuffled, held-out, counterfactual, or several words"),
         (["target="], "choose from: the colour of a cube"),
         (["vision=black", "vision=frozen"], "expected one intervention on vision, got 'black' and 'frozen'"),
     ],
@@ -185,6 +185,20 @@ def test_other_seeds_are_others_and_independent_for_words_and_images():
 def test_an_episode_is_never_its_own_other():
     """With two seeds to choose from, one remains."""
     assert [other_seed(seed, "vision", range(2)) for seed in (0, 1)] == [1, 0]
+
+
+def test_a_counterfactual_instruction_names_another_object_in_the_usual_words():
+    plan = plan_episodes(60)
+    usual = [PickPlaceLanguage.phrase(PickPlaceLanguage.choose_target(spec.seed), spec.seed) for spec in plan]
+    named = set()
+    for spec, words in zip(planned(plan, "language=counterfactual"), usual, strict=True):
+        target = PickPlaceLanguage.choose_target(spec.seed)
+        (other,) = [colour for colour in PickPlaceLanguage.colours if colour in spec.options["instruction"]]
+        assert other != target
+        assert spec.options["instruction"] == words.replace(target, other)
+        assert "target" not in spec.options
+        named.add((target, other))
+    assert len(named) == 6
 
 
 def test_held_out_phrasings_name_the_target_and_are_never_used_otherwise():
