@@ -32,6 +32,7 @@ from eval.execution.planning import RunPlan, plan_battery
 from eval.execution.worker import TIMEOUT_SECONDS
 from eval.observers.progress import Progress
 from eval.probing.interventions import Interventions
+from eval.record import RecordConfig
 from eval.report.battery_page import render_battery_page
 from eval.runs.folder import check_output, next_free_folder
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
@@ -149,7 +150,7 @@ def run(config: RobustnessConfig) -> BatteryFolder:
             write_frames(home / shown, registration, needs[0], parts[0].battery, config.seeds[0])
             battery = read_battery(shown)  # whose path the page shows
             replace_file(shown / _PAGE, render_battery_page([battery]).encode())
-            console.conclude(_rows(battery, shown), lambda: _as_json(battery, shown))
+            console.conclude(_rows(config, battery, shown), lambda: _as_json(config, battery, shown))
     return battery
 
 
@@ -219,7 +220,7 @@ class _Running:
         )
 
 
-def _rows(battery: BatteryFolder, shown: Path) -> Iterator[Row]:
+def _rows(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> Iterator[Row]:
     """Yield the findings: those about the first policy, its options, and further policies compared with it."""
     yield from battery_rows(battery)
     yield from option_rows(battery)
@@ -227,19 +228,30 @@ def _rows(battery: BatteryFolder, shown: Path) -> Iterator[Row]:
         yield from battery_comparison_rows(compare_batteries(battery.tested.run, other.run))
     yield "record", str(shown)
     yield "report", str(shown / _PAGE)
-    yield "replay", _replay(battery)
+    yield from _commands(config, battery, shown).items()
 
 
-def _replay(battery: BatteryFolder) -> str:
-    """Return the command that runs the first failure of the worst arm again."""
+def _commands(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> dict[str, str]:
+    """Return the commands that run the first failure of the worst arm again, and that film it."""
     cells = [cell for axis in battery.findings().axes for level, cell in axis.cells.items() if level]
     worst = min(cells, key=lambda cell: cell.rate)
-    return replay_command(battery.tested.run, [worst.example])
+    environment = {each.name: getattr(config, each.name) for each in fields(EnvironmentFlags)}
+    film = RecordConfig(
+        model=battery.tested.name,
+        output=shown / "films",
+        seeds=(worst.example.seed,),
+        perturb=tuple(worst.arm.split()),
+        **environment,
+    )
+    return {
+        "replay": replay_command(battery.tested.run, [worst.example]),
+        "film": command_line("python -m eval.record", film),
+    }
 
 
-def _as_json(battery: BatteryFolder, shown: Path) -> dict[str, Any]:
-    files = {"folder": str(shown), "report": str(shown / _PAGE), "replay": _replay(battery)}
-    return files | battery_to_json(battery)
+def _as_json(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> dict[str, Any]:
+    files = {"folder": str(shown), "report": str(shown / _PAGE)}
+    return files | _commands(config, battery, shown) | battery_to_json(battery)
 
 
 def _run_and_judge(config: RobustnessConfig) -> int:

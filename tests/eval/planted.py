@@ -1,4 +1,6 @@
-"""Policies that go by one cue. Each replays what the expert did from the same start, if it recognises its cue.
+"""Policies that go by one cue: a memorised start, a colour, or one camera.
+
+Each replays what the expert did from the same start; the last two only if they recognise their cue.
 
 A policy looks once, at the first step: its only chunk lasts the whole episode.
 """

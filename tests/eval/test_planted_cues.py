@@ -14,15 +14,22 @@ from eval.execution.planning import plan_battery
 from policies.scripted.experts import EXPERTS
 
 ENV = "pick-place"
-AXES = ("object.colour", "camera.azimuth", "wrist.aim", "light.intensity", "table.colour", "background.colour")
+LOOKS = ("object.colour", "camera.azimuth", "wrist.aim", "light.intensity", "table.colour", "background.colour")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("policy", "cue"), [("Colour", "object.colour"), ("FrontCamera", "camera.azimuth")])
-def test_the_battery_names_the_cue(policy, cue, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("policy", "axes", "cue"),
+    [
+        ("Colour", LOOKS, "object.colour"),
+        ("FrontCamera", LOOKS, "camera.azimuth"),
+        ("Rehearsed", (*LOOKS, "robot.start"), "robot.start"),
+    ],
+)
+def test_the_battery_names_the_cue(policy, axes, cue, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["--model", f"planted:{policy}", "--env", ENV, "--episodes", str(len(SEEDS)), "--output", "battery"]
-    assert robustness.main([*words, "--axes", *AXES]) == 0
+    assert robustness.main([*words, "--axes", *axes]) == 0
     findings = read_battery(Path("battery")).findings()
     assert findings.control.successes == len(SEEDS)
     assert findings.worst.axis.name == cue

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from run_folders import LIGHT, MASS, SPEC, changed, make_axis
 
-from eval import compare, robustness, rollout
+from eval import compare, record, robustness, rollout
 from eval.battery.reading import read_battery
 from eval.execution.battery import BatteryRequest, battery_parts
 from eval.probing.probe_axes import axes_of
@@ -89,9 +89,13 @@ def test_the_rows_hold_n_interval_control_ceiling_and_a_command_that_works(capsy
     assert "no ceiling: this environment has no expert" in out
     assert "at level 3 5 (0.03 0.05 m)" in out
     assert "not covered" in out
-    words = next(line for line in out.splitlines() if line.startswith("replay")).split()[4:]
-    assert "--perturb" in words
-    assert rollout.main(words) == 0
+    replay, film = (
+        next(line for line in out.splitlines() if line.startswith(name)).split()[4:] for name in ("replay", "film")
+    )
+    assert "--perturb" in replay
+    assert rollout.main(replay) == 0
+    assert record.main(film) == 0
+    assert len(list(Path("a/films").iterdir())) == 1
 
 
 def test_the_json_is_that_of_the_report(capsys):
