@@ -222,6 +222,10 @@ class Simulation:
             values[slot] = edits.get(field, getattr(self.model, field))
         self.edits[slot] = edits
 
+    def values(self, field: str, slot: int) -> NDArray[Any]:
+        """Return the values of a field of the model of `slot`, with its edits; read-only."""
+        return np.asarray(self.edits[slot].get(field, getattr(self.model, field)))
+
     def place_distractors(self, slot: int, poses: Mapping[int, NDArray[np.float64]]) -> None:
         """Put distractors into `slot`: index in `DISTRACTORS` to pose (7,), position [m] then wxyz quaternion.
 

@@ -29,6 +29,9 @@ _CLOSED_ON_CUBE = 0.060  # the opening is at most this when the pads hold a cube
 _DELIVERED = 0.012  # distance to the goal within which a cube on the table is released [m]
 _OVER_GOAL = 0.03  # horizontal distance to the goal within which a carried cube may be low [m]
 _LIFT_STEP = 0.010  # commanded rise while a gripped cube is on the table; small, since the fingers may still close [m]
+# A cube whose centre is off CUBE_HALF by this much lies on the table and has another size [m].
+_OTHER_SIZE, _MOST_OTHER_SIZE = 0.0009, 0.0055
+_HELD_IN_AIR = 0.077  # a cube of unknown size in the air is held if the opening is less; open fingers are 0.08 m apart
 _OPEN, _CLOSE = 1.0, -1.0
 
 
@@ -75,9 +78,14 @@ class PickPlaceExpert(Expert):
         """Return the point under the middle of the cube once it is placed, (n, 3) [m]."""
         return self._position(observation, "goal")
 
-    def _grasp_height(self, cube: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _grasp_height(self, cube: NDArray[np.float64], opening: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the height of the end effector at which it grasps the `cube`, (n,) [m]."""
-        return np.full(len(cube), _GRASP_HEIGHT)
+        return np.where(opening > _CLOSED_ON_CUBE, _half_of(cube) - CUBE_HALF, 0.0) + _GRASP_HEIGHT
+
+    def _closed(self, cube: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the opening below which the pads hold the `cube`, (n,) [m]."""
+        larger = _CLOSED_ON_CUBE * np.maximum(_half_of(cube) / CUBE_HALF, 1.0)
+        return np.where(cube[:, 2] > CUBE_HALF + _MOST_OTHER_SIZE, _HELD_IN_AIR, larger)
 
     def act(self, observation: Observation) -> Actions:
         """Return the next action for each row of `observation`."""
@@ -85,13 +93,14 @@ class PickPlaceExpert(Expert):
         opening = self._state.get(observation["state"], "gripper_opening")[:, 0]
         cube, goal = self._position(observation, "cube"), self._goal(observation)
         around = (np.abs(ee - cube) < (0.012, 0.02, 0.015)).all(axis=1)
-        gripped = around & (opening < _CLOSED_ON_CUBE)
+        gripped = around & (opening < self._closed(cube))
         on_table = cube[:, 2] < CUBE_HALF + 0.006
         delivered = (cube[:, 2] < goal[:, 2] + CUBE_HALF + 0.006) & (_horizontal(cube - goal) < _DELIVERED)
         carrying = gripped & ~delivered
         place = np.where(carrying[:, None], goal, cube)
         away = _horizontal(place - ee)
-        height = _funnel(away, np.where(carrying, goal[:, 2] + _RELEASE_HEIGHT, self._grasp_height(cube)))
+        grasp = self._grasp_height(cube, opening)
+        height = _funnel(away, np.where(carrying, goal[:, 2] + _RELEASE_HEIGHT, grasp))
         # Up before sideways: a cube that is carried low would push its neighbours away, or turn in the gripper.
         low = carrying & (away > _OVER_GOAL)
         sideways = np.where(low, np.clip((ee[:, 2] - 0.045) / 0.025, 0.0, 1.0), 1.0)
@@ -107,12 +116,15 @@ class StackExpert(PickPlaceExpert):
     """Does the same with the top of the base as the goal. It also grasps a cube that lies on another one."""
 
     def _goal(self, observation: Observation) -> NDArray[np.float64]:
-        """Return the middle of the top of the base, (n, 3) [m]."""
+        """Return the point `CUBE_HALF` under the middle of the cube once it is placed, (n, 3) [m].
+
+        For cubes of the nominal size, this is the middle of the top of the base.
+        """
         top = self._position(observation, "base")
-        top[:, 2] += CUBE_HALF
+        top[:, 2] += 2 * _half_of(top) - CUBE_HALF
         return top
 
-    def _grasp_height(self, cube: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _grasp_height(self, cube: NDArray[np.float64], opening: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the height of the end effector at which it grasps the `cube`, (n,) [m]."""
         return cube[:, 2] - CUBE_HALF + _GRASP_HEIGHT
 
@@ -158,6 +170,12 @@ PUSHERS: dict[str, type[Pusher]] = {
 
 def _horizontal(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.hypot(vectors[:, 0], vectors[:, 1])
+
+
+def _half_of(cube: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return half of the edge of a cube (n,) [m]: its height if it lies on the table with another size than nominal."""
+    off = np.abs(cube[:, 2] - CUBE_HALF)
+    return np.where((off > _OTHER_SIZE) & (off < _MOST_OTHER_SIZE), cube[:, 2], CUBE_HALF)
 
 
 def _funnel(away: NDArray[np.float64], lowest: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Axes of the objects that the robot moves: mass and friction."""
+"""Axes of the objects that the robot moves: size, mass and friction."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from envs.tabletop.perturbations.axes import Scene, changes_model, has_objects
 
 if TYPE_CHECKING:
     import mujoco
+
+
+@changes_model("object.size", "%", (3, 6, 9, 12, 15), limit=50, changes="physics", is_signed=True, fits=has_objects)
+def resize_objects(scene: Scene, percent: float, stream: np.random.Generator) -> None:
+    """Scales the edges of all objects, larger (+) or smaller (-); their mass stays."""
+    model, factor = scene.model, 1 + percent / 100
+    for body in _objects(model):
+        geoms = slice(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
+        volumes = slice(model.body_bvhadr[body], model.body_bvhadr[body] + model.body_bvhnum[body])
+        for lengths in (model.geom_size, model.geom_aabb, model.geom_rbound):
+            lengths[geoms] *= factor
+        model.bvh_aabb[volumes] *= factor
+        model.body_inertia[body] *= factor**2
 
 
 @changes_model("object.mass", "doublings", (0.5, 1.0, 1.5, 2.0, 2.32), limit=4, changes="physics", fits=has_objects)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.tabletop.controller import NUM_JOINTS, WORKSPACE
-from envs.tabletop.perturbations.axes import changes_start
+from envs.tabletop.perturbations.axes import changes_start, has_objects
+from envs.tabletop.tasks.cubes import WORK_AREA
 from envs.tabletop.variant.scene import DISTRACTORS, HEIGHTS
 from simscaleai.errors import SimScaleError
 
@@ -20,6 +21,8 @@ Vector = NDArray[np.float64]
 
 _PLACES = ((0.33, 0.64), (-0.22, 0.22))  # where distractors may lie: in sight of the front camera, within reach [m]
 _FROM_OBJECTS, _FROM_DISTRACTORS = 0.10, 0.075  # least horizontal distance of a distractor, as between cubes [m]
+_OUTSIDE = (0.02, 0.04, 0.06, 0.08, 0.10)  # distance of an object from the region of nominal starts [m]
+_FROM_BORDER = 0.02  # distance of the object from the border of where the controller can bring the gripper [m]
 _POSTURES = (0.1, 0.2, 0.3, 0.4, 0.5)  # displacement of the joints [rad]
 _LOWEST = 0.12  # of the point between the finger pads [m]; there, the gripper is clear of everything on the table
 _FROM_GOAL = 0.1  # smallest distance between this point and the goal [m]
@@ -44,6 +47,42 @@ def displace_arm(task: Task, slot: int, radians: float, stream: np.random.Genera
             task.controller.begin(slot, joints, arm.gripper(joints))
             return
     raise SimScaleError(f"no start of the arm at {radians:g} rad from the nominal one is within reach; ask for less")
+
+
+@changes_start("object.position", "m", _OUTSIDE, limit=0.12, fits=has_objects)
+def move_target_out(task: Task, slot: int, metres: float, stream: np.random.Generator) -> None:
+    """Puts the object to move this far outside the region that nominal starts come from, in a random direction.
+
+    It stays within reach and at least 0.1 m from other objects and the goal.
+    """
+    simulation, joint = task.simulation, task.simulation.model.joint(f"cube_{task.targets[slot]}")
+    position = simulation.qpos[slot, int(joint.qposadr[0]) : int(joint.qposadr[0]) + 2]
+    others = [place for place, _ in _occupied(task, slot) if (place != position).any()]
+    sizes = [metres, *(max(metres, _OUTSIDE[-1]) * _SHARES)]
+    for angle in stream.uniform(0, 2 * np.pi, _MOST_DRAWS):
+        places = np.array([_outside(angle, size) for size in sizes])
+        distances = np.linalg.norm(places[:, None] - np.array(others).reshape(-1, 2), axis=2)
+        if _is_within_reach(places) and (distances >= _FROM_OBJECTS).all():
+            position[:] = places[0]
+            return
+    raise SimScaleError(f"no place {metres:g} m outside the region of starts is within reach and free; ask for less")
+
+
+def _outside(angle: float, metres: float) -> Vector:
+    """Return the place (2,) that is `metres` outside the work area, seen from its middle in the direction `angle`."""
+    lowest, highest = np.array(WORK_AREA).T
+    centre, half, direction = (lowest + highest) / 2, (highest - lowest) / 2, np.array([np.cos(angle), np.sin(angle)])
+    near, far = 0.0, 1.0  # distances from the middle [m]
+    for _ in range(50):
+        middle = (near + far) / 2
+        is_outside = np.linalg.norm(np.maximum(np.abs(middle * direction) - half, 0.0)) > metres
+        near, far = (near, middle) if is_outside else (middle, far)
+    return np.asarray(centre + far * direction)
+
+
+def _is_within_reach(places: Vector) -> bool:
+    lowest, highest = WORKSPACE[0][:2] + _FROM_BORDER, WORKSPACE[1][:2] - _FROM_BORDER
+    return bool(((places >= lowest) & (places <= highest)).all())
 
 
 @changes_start("distractors", "", (1, 2, 3, 4, 5), limit=len(DISTRACTORS))

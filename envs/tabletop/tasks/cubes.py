@@ -24,7 +24,7 @@ from simscaleai.contract import Feature, Layout
 from simscaleai.errors import UnknownNameError
 
 CUBE_HALF = 0.02
-"""Half of a cube's edge [m]; also the height of its centre at rest on the table."""
+"""Half of a cube's edge [m], unless it is perturbed; also the height of its centre at rest on the table."""
 REST_TOLERANCE = 0.005
 """A cube at rest has its centre within this distance of its resting height [m]."""
 REST_SPEED = 0.02
@@ -34,10 +34,12 @@ LIFT_HEIGHT = 0.04
 SEPARATION = 0.10
 """Cubes and goal start at least this far apart, horizontally [m]."""
 
+WORK_AREA = ((0.40, 0.60), (-0.18, 0.18))
+"""Lowest and highest x and y of the places of cubes and goal [m]."""
+
 _STAGES = np.array(["start", "approached", "grasped", "lifted", "placed"], dtype=object)
 _STAGE_NUMBERS = np.arange(1, len(_STAGES), dtype=np.int8)[:, None]  # stage that each milestone reaches
 _NEAR = 0.05  # an end effector within this distance has approached the cube [m]
-_WORK_AREA = ((0.40, 0.60), (-0.18, 0.18))
 _START = ((0.40, 0.54), (-0.12, 0.12), (0.16, 0.26))
 _MAX_DRAWS = 200
 
@@ -64,6 +66,9 @@ class CubeTask(Task):
         self._pads = np.array(
             [[simulation.sensor_column(f"{side}_pad_cube_{c}") for side in ("left", "right")] for c in self.colours]
         )
+        self._geom = int(simulation.model.geom(f"cube_{self.colours[0]}").id)
+        self.cube_half = np.full(self.num_slots, CUBE_HALF)
+        """Half of the edge of all cubes of each slot, (N,) [m]."""
         self._slots = np.arange(self.num_slots)
         self._target_index = np.zeros(self.num_slots, dtype=np.intp)
         self._any_lifted = np.zeros((self.num_slots, len(self.colours)), dtype=bool)
@@ -77,10 +82,11 @@ class CubeTask(Task):
         self, slot: int, seed: int, options: Mapping[str, Any], places: Sequence[NDArray[np.float64]]
     ) -> None:
         """Put a cube on each of `places`, each (2,) [m], in random order; draw arm start, target and instruction."""
+        half = self.cube_half[slot] = self.simulation.values("geom_size", slot)[self._geom, 0]
         order = _draw_order(seed, len(self.colours))
         yaws = episode_stream(seed, "yaws").uniform(-np.pi / 4, np.pi / 4, len(self.colours))
         for cube, (place, yaw) in enumerate(zip(order, yaws, strict=True)):
-            self._poses[slot, cube] = [*places[place], CUBE_HALF, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+            self._poses[slot, cube] = [*places[place], half, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         self.controller.reset(slot, draw_point(episode_stream(seed, "arm"), _START))
         self.targets[slot] = self.choose_target(seed, options.get("target"))
         self._target_index[slot] = self.colours.index(self.targets[slot])
@@ -141,7 +147,7 @@ class CubeTask(Task):
 
     def update_history(self, mask: NDArray[np.bool_]) -> None:
         """Store which milestones the target has reached, whether it was dropped, and which cubes were lifted."""
-        heights = self._poses[:, :, 2] - CUBE_HALF
+        heights = self._poses[:, :, 2] - self.cube_half[:, None]
         self._any_lifted |= mask[:, None] & self._between_pads & (heights >= LIFT_HEIGHT)
         self._approached |= mask & (self._ee_distance < _NEAR)
         self._grasped |= mask & self._in_hand
@@ -158,7 +164,7 @@ class CubeTask(Task):
 
     def is_unsupported(self) -> NDArray[np.bool_]:
         """Return whether the target is so high that it falls unless the gripper holds it, (N,)."""
-        return self._target_pose[:, 2] - CUBE_HALF > CUBE_HALF
+        return np.asarray(self._target_pose[:, 2] - self.cube_half > self.cube_half)
 
     def stage(self) -> NDArray[np.object_]:
         """Return the furthest of "start", "approached", "grasped", "lifted", "placed"."""
@@ -177,7 +183,7 @@ class CubeTask(Task):
 
     def episode_arrays(self) -> list[NDArray[Any]]:
         """Return the instructions, the targets, and what happened to the cubes."""
-        history = [self._target_index, self._any_lifted, self._milestones.T, self._dropped]
+        history = [self.cube_half, self._target_index, self._any_lifted, self._milestones.T, self._dropped]
         return [*super().episode_arrays(), *history]
 
     def state_vector(self) -> NDArray[np.float32]:
@@ -202,7 +208,7 @@ def draw_places(streams: Sequence[np.random.Generator]) -> list[NDArray[np.float
     while True:  # if the first places leave no room for the others, all are drawn again
         places: list[NDArray[np.float64]] = []
         for _ in range(_MAX_DRAWS):
-            place = draw_point(streams[len(places)], _WORK_AREA)
+            place = draw_point(streams[len(places)], WORK_AREA)
             if all(np.linalg.norm(place - other) >= SEPARATION for other in places):
                 places.append(place)
             if len(places) == len(streams):

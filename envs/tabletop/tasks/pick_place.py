@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from envs.tabletop.controller import CartesianController
 from envs.tabletop.simulation import Simulation
-from envs.tabletop.tasks.cubes import CUBE_HALF, REST_TOLERANCE, CubeTask, draw_places
+from envs.tabletop.tasks.cubes import REST_TOLERANCE, CubeTask, draw_places
 from envs.tabletop.tasks.grammar import draw_sentence
 from envs.tabletop.tasks.task import distance, episode_stream
 from simscaleai.contract import Feature, Layout
@@ -76,14 +76,14 @@ class PickPlace(CubeTask):
         position = self._target_pose[:, :3]
         self._goal_distance = distance(position[:, :2], self.simulation.marker_position[:, :2])
         on_goal = self._goal_distance < GOAL_RADIUS
-        at_rest = (np.abs(position[:, 2] - CUBE_HALF) < REST_TOLERANCE) & self._is_slow
+        at_rest = (np.abs(position[:, 2] - self.cube_half) < REST_TOLERANCE) & self._is_slow
         self._rests_on_goal = on_goal & at_rest & ~self._touched
 
     # Results of the last measurement
 
     def success(self) -> NDArray[np.bool_]:
         """Return whether the target lies at rest on the disc, released, after it was lifted."""
-        return self._rests_on_goal & self._lifted
+        return np.asarray(self._rests_on_goal & self._lifted)
 
     def is_placed(self) -> NDArray[np.bool_]:
         """Return whether each slot is successful at this step, (N,)."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from envs.tabletop.controller import CartesianController
 from envs.tabletop.simulation import Simulation
-from envs.tabletop.tasks.cubes import CUBE_HALF, REST_TOLERANCE, CubeTask, draw_places
+from envs.tabletop.tasks.cubes import REST_TOLERANCE, CubeTask, draw_places
 from envs.tabletop.tasks.task import distance, episode_stream, row_lengths
 from simscaleai.contract import Feature, Layout
 
@@ -129,7 +129,8 @@ class Stack(CubeTask):
         super().measure()
         self._base_pose = self._poses[self._slots, self._base_index]
         self._third_pose = self._poses[self._slots, self._third_index()]
-        top = self._base_pose[:, :3] + [0.0, 0.0, 2 * CUBE_HALF]
+        top = self._base_pose[:, :3].copy()
+        top[:, 2] += 2 * self.cube_half
         self._goal_distance = distance(self._target_pose[:, :3], top)
         self._is_on_base = self._is_on(self._base_pose)
         self._is_standing = self._is_on_base & self._is_slow & ~self._touched
@@ -140,9 +141,9 @@ class Stack(CubeTask):
     def _is_on(self, pose: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return whether the target lies on the cube with `pose` (N, 7), which lies on the table."""
         above = self._target_pose[:, :3] - pose[:, :3]
-        on_table = np.abs(pose[:, 2] - CUBE_HALF) < REST_TOLERANCE
+        on_table = np.abs(pose[:, 2] - self.cube_half) < REST_TOLERANCE
         over = row_lengths(above[:, :2]) < ON_TOP
-        return on_table & over & (np.abs(above[:, 2] - 2 * CUBE_HALF) < REST_TOLERANCE)
+        return np.asarray(on_table & over & (np.abs(above[:, 2] - 2 * self.cube_half) < REST_TOLERANCE))
 
     def update_history(self, mask: NDArray[np.bool_]) -> None:
         """Store what happened to the cubes, and for how many steps in a row the tower has stood."""

@@ -10,6 +10,7 @@ from perturbed_worlds import NAMES, SEED, axes_of, begin, make, model_edits, pla
 from envs.slots import Start
 from envs.tabletop.registration import find_task
 from envs.tabletop.simulation import LOOKS, PHYSICS
+from envs.tabletop.tasks.cubes import WORK_AREA
 from envs.tabletop.variant.scene import BELOW_FLOOR, DISTRACTORS
 from simscaleai.assets import asset_path
 
@@ -27,12 +28,18 @@ def compiled(name, change):
     return spec.compile()
 
 
+def grow(geom):
+    geom.size = 1.2 * geom.size
+
+
 def load(geom):
     geom.mass = 4 * geom.mass
 
 
 @pytest.mark.parametrize("name", WITH_OBJECTS)
-@pytest.mark.parametrize(("perturbation", "change"), [({"object.mass": 2}, load)], ids=["mass"])
+@pytest.mark.parametrize(
+    ("perturbation", "change"), [({"object.size": "+20"}, grow), ({"object.mass": 2}, load)], ids=["size", "mass"]
+)
 def test_the_model_of_a_slot_is_the_one_that_the_engine_compiles(name, perturbation, change):
     model, expected, edits = scene_of(name), compiled(name, change), model_edits(name, perturbation)
     fields = [field for field in dir(model) if isinstance(getattr(model, field, None), np.ndarray)]
@@ -94,6 +101,35 @@ def test_the_arm_starts_elsewhere_and_waits_there(name):
         for _ in range(20):
             env.step(SLOT, np.float32([[0, 0, 0, 1]]))
         assert np.linalg.norm(env.simulation.ee_position[0] - before) < 0.02
+
+
+@pytest.mark.parametrize("name", WITH_OBJECTS)
+def test_the_size_of_cubes_reaches_the_rules_of_the_task(name):
+    plain, env = make(name), make(name)
+    begin(plain)
+    begin(env, {"object.size": "+15"})
+    cubes = env.simulation.qpos[0, 9:].reshape(-1, 7)
+    np.testing.assert_allclose(cubes[:, 2], 0.023)
+    np.testing.assert_array_equal(cubes[:, :2], plain.simulation.qpos[0, 9:].reshape(-1, 7)[:, :2])
+    for _ in range(5):
+        env.step(SLOT, np.float32([[0, 0, 0.5, 1]]))
+    np.testing.assert_allclose(cubes[:, 2], 0.023, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", WITH_OBJECTS)
+def test_the_target_lies_outside_the_region_of_nominal_starts(name):
+    plain, env = make(name), make(name)
+    lowest, highest = np.array(WORK_AREA).T
+    for seed in SEEDS:
+        begin(plain, seed=seed)
+        begin(env, {"object.position": 0.06}, seed)
+        before, after = (each.simulation.qpos[0, 9:].reshape(-1, 7)[:, :2] for each in (plain, env))
+        (moved,) = np.flatnonzero((before != after).any(axis=1))
+        assert env.task.colours[moved] == env.task.targets[0]
+        outside = np.maximum(np.maximum(lowest - after[moved], after[moved] - highest), 0)
+        assert np.linalg.norm(outside) == pytest.approx(0.06)
+        others = [*np.delete(after, moved, axis=0), *env.simulation.marker_position[:, :2].reshape(-1, 2)]
+        assert min(np.linalg.norm(after[moved] - other) for other in others) >= 0.1
 
 
 @pytest.mark.parametrize("name", NAMES)
