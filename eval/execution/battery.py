@@ -112,7 +112,8 @@ def chosen_axes(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]) 
     if not found:
         raise SimScaleError(f"{spec.env_id} has no axis that changes anything for this policy")
     if request.quick and not request.axes:
-        return tuple({axis.group: axis for axis in reversed(found)}.values())[::-1]
+        groups = dict.fromkeys(axis.group for axis in found)
+        return tuple(next(axis for axis in found if axis.group == group) for group in groups)
     return found
 
 

@@ -38,6 +38,7 @@ def request(**settings):
 
 SCENE = changed(environment={"axes": (LIGHT, make_axis("light.colour"), MASS)}).environment
 OF_PROBES = set(axes_of(SPEC)) - {axis.name for axis in SPEC.axes}
+ORDERED = changed(environment={"axes": (LIGHT, make_axis("camera.aim"), make_axis("light.colour"), MASS)}).environment
 SEES, BLIND = SPEC.needs("state", cameras={"front": (96, 96)}), SPEC.needs("state")
 
 
@@ -201,8 +202,8 @@ def test_policies_without_a_common_axis_are_refused():
 
 
 def test_a_quick_battery_has_the_first_axis_of_each_group_and_two_levels():
-    (tested, _) = battery_parts(request(quick=True), SCENE, [SEES])
-    assert of_scene(tested.battery) == ["light.intensity", "object.mass"]
+    (tested, _) = battery_parts(request(quick=True), ORDERED, [SEES])
+    assert of_scene(tested.battery) == ["light.intensity", "camera.aim", "object.mass"]
     groups = [axis.group for axis in tested.battery.axes]
     assert len(set(groups)) == len(groups)
     assert tested.battery.levels == (2, 4)
