@@ -65,7 +65,7 @@ class SceneRenderer:
         _check_process()
         self._simulation = simulation
         self._data = mujoco.MjData(simulation.model)
-        self._edits: Edits = {}  # of the slot that was drawn last
+        self._edits: Edits | None = None  # of the slot that was drawn last
         self._nominal = _drawn_model(simulation, size, video, variant)
         self._model = copy.deepcopy(self._nominal)
         self._variant_data = mujoco.MjData(self._model) if variant else None
@@ -126,14 +126,17 @@ class SceneRenderer:
 
     def _dress(self, edits: Edits) -> None:
         """Give the model the values of `edits`, and restore all other fields."""
-        for field in self._edits:
+        for field in self._edits or {}:
             attrgetter(field)(self._model)[:] = attrgetter(field)(self._nominal)
         for field, values in edits.items():
             attrgetter(field)(self._model)[: len(values)] = values
-        if TEXTURE in edits or TEXTURE in self._edits:
+        if TEXTURE in edits:
             import mujoco
 
             mujoco.mjr_uploadTexture(self._model, self._resources, self._model.texture("table").id)
+        if self._variant_data is not None:  # a plain table without a texture is quicker to draw than with a white one
+            table = self._model.material("table").id
+            self._model.mat_texid[table] = self._nominal.mat_texid[table] if TEXTURE in edits else -1
         self._edits = edits
 
     def _copy_to_variant(self, slot: int, data: mujoco.MjData) -> None:

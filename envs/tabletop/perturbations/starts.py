@@ -15,14 +15,17 @@ from envs.tabletop.variant.scene import DISTRACTORS, HEIGHTS
 from simscaleai.errors import SimScaleError
 
 if TYPE_CHECKING:
+    import mujoco
+
     from envs.tabletop.tasks.task import Task
 
 Vector = NDArray[np.float64]
 
 _PLACES = ((0.33, 0.64), (-0.22, 0.22))  # where distractors may lie: in sight of the front camera, within reach [m]
 _FROM_OBJECTS, _FROM_DISTRACTORS = 0.10, 0.075  # least horizontal distance of a distractor, as between cubes [m]
-_OUTSIDE = (0.02, 0.04, 0.06, 0.08, 0.10)  # distance of an object from the region of nominal starts [m]
+_OUTSIDE = (0.01, 0.02, 0.03, 0.04, 0.05)  # distance of an object from the region of nominal starts [m]
 _FROM_BORDER = 0.02  # distance of the object from the border of where the controller can bring the gripper [m]
+_SEEN = 0.95  # share of the image, from its middle, in which an object must lie
 _POSTURES = (0.1, 0.2, 0.3, 0.4, 0.5)  # displacement of the joints [rad]
 _LOWEST = 0.12  # of the point between the finger pads [m]; there, the gripper is clear of everything on the table
 _FROM_GOAL = 0.1  # smallest distance between this point and the goal [m]
@@ -53,7 +56,7 @@ def displace_arm(task: Task, slot: int, radians: float, stream: np.random.Genera
 def move_target_out(task: Task, slot: int, metres: float, stream: np.random.Generator) -> None:
     """Puts the object to move this far outside the region that nominal starts come from, in a random direction.
 
-    It stays within reach and at least 0.1 m from other objects and the goal.
+    It stays within reach, in sight of the nominal front camera, and at least 0.1 m from other objects and the goal.
     """
     simulation, joint = task.simulation, task.simulation.model.joint(f"cube_{task.targets[slot]}")
     position = simulation.qpos[slot, int(joint.qposadr[0]) : int(joint.qposadr[0]) + 2]
@@ -62,10 +65,12 @@ def move_target_out(task: Task, slot: int, metres: float, stream: np.random.Gene
     for angle in stream.uniform(0, 2 * np.pi, _MOST_DRAWS):
         places = np.array([_outside(angle, size) for size in sizes])
         distances = np.linalg.norm(places[:, None] - np.array(others).reshape(-1, 2), axis=2)
-        if _is_within_reach(places) and (distances >= _FROM_OBJECTS).all():
+        if _is_within_reach(places) and _is_seen(simulation.model, places) and (distances >= _FROM_OBJECTS).all():
             position[:] = places[0]
             return
-    raise SimScaleError(f"no place {metres:g} m outside the region of starts is within reach and free; ask for less")
+    raise SimScaleError(
+        f"no place {metres:g} m outside the region of starts is free, seen and within reach; ask for less"
+    )
 
 
 def _outside(angle: float, metres: float) -> Vector:
@@ -83,6 +88,15 @@ def _outside(angle: float, metres: float) -> Vector:
 def _is_within_reach(places: Vector) -> bool:
     lowest, highest = WORKSPACE[0][:2] + _FROM_BORDER, WORKSPACE[1][:2] - _FROM_BORDER
     return bool(((places >= lowest) & (places <= highest)).all())
+
+
+def _is_seen(model: mujoco.MjModel, places: Vector) -> bool:
+    """Return whether square images of the front camera show all `places` (n, 2) on the table."""
+    camera = model.camera("front")
+    points = np.column_stack([places, np.zeros(len(places))]) - camera.pos
+    x, y, z = (points @ camera.mat0.reshape(3, 3)).T  # right, up, and towards the camera
+    most = -z * np.tan(np.radians(camera.fovy[0] / 2)) * _SEEN
+    return bool(((np.abs(x) <= most) & (np.abs(y) <= most)).all())
 
 
 @changes_start("distractors", "", (1, 2, 3, 4, 5), limit=len(DISTRACTORS))

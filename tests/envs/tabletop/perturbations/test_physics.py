@@ -122,12 +122,12 @@ def test_the_target_lies_outside_the_region_of_nominal_starts(name):
     lowest, highest = np.array(WORK_AREA).T
     for seed in SEEDS:
         begin(plain, seed=seed)
-        begin(env, {"object.position": 0.06}, seed)
+        begin(env, {"object.position": 0.04}, seed)
         before, after = (each.simulation.qpos[0, 9:].reshape(-1, 7)[:, :2] for each in (plain, env))
         (moved,) = np.flatnonzero((before != after).any(axis=1))
         assert env.task.colours[moved] == env.task.targets[0]
         outside = np.maximum(np.maximum(lowest - after[moved], after[moved] - highest), 0)
-        assert np.linalg.norm(outside) == pytest.approx(0.06)
+        assert np.linalg.norm(outside) == pytest.approx(0.04)
         others = [*np.delete(after, moved, axis=0), *env.simulation.marker_position[:, :2].reshape(-1, 2)]
         assert min(np.linalg.norm(after[moved] - other) for other in others) >= 0.1
 
