@@ -39,13 +39,23 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     check_counts(successes, n, level)
     if n == 0:
         return Interval(0.0, 1.0, level)
+    return wilson_of_rate(successes / n, n, level)
+
+
+def wilson_of_rate(rate: float, n: float, level: float = LEVEL) -> Interval:
+    """Return the Wilson score interval of a `rate` in `n` trials, for example an effective number that is not whole.
+
+    Args:
+        rate: Share of successes, in [0, 1].
+        n: Number of trials, > 0.
+        level: Confidence level, in (0, 1).
+    """
     z = NormalDist().inv_cdf((1 + level) / 2)
-    p = successes / n
-    centre = p + z**2 / (2 * n)
-    half_width = z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    centre = rate + z**2 / (2 * n)
+    half_width = z * (rate * (1 - rate) / n + z**2 / (4 * n**2)) ** 0.5
     scale = 1 + z**2 / n
-    low = 0.0 if successes == 0 else (centre - half_width) / scale
-    high = 1.0 if successes == n else (centre + half_width) / scale
+    low = 0.0 if rate == 0 else (centre - half_width) / scale
+    high = 1.0 if rate == 1 else (centre + half_width) / scale
     return Interval(low, high, level)
 
 

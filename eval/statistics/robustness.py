@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval.statistics.numerics import binomial_probabilities
-from eval.statistics.rates import LEVEL, check_level
+from eval.statistics.rates import LEVEL, check_level, wilson_of_rate
 
 Floats = NDArray[np.float64]
 
@@ -117,12 +116,8 @@ def _effective_wilson(rate: float, variance: float, n: int, level: float) -> tup
     """
     spread = rate * (1 - rate)
     ratio = (n * variance + _PRIOR_SPREAD) / (n * spread + _PRIOR_SPREAD)
-    size = n / min(1.0, ratio)
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    centre = rate + z**2 / (2 * size)
-    half_width = z * sqrt(max(0.0, spread) / size + z**2 / (4 * size**2))
-    scale = 1 + z**2 / size
-    return max(0.0, min(rate, (centre - half_width) / scale)), min(1.0, max(rate, (centre + half_width) / scale))
+    low, high, _ = wilson_of_rate(rate, n / min(1.0, ratio), level)
+    return min(rate, low), max(rate, high)
 
 
 def _correlation(one: _Mean, other: _Mean, n: int) -> float:

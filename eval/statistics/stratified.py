@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
-from statistics import NormalDist
 
-from eval.statistics.rates import LEVEL, Interval, check_counts
+from eval.statistics.rates import LEVEL, Interval, check_counts, wilson_of_rate
 
 
 def average_rate(counts: Sequence[tuple[int, int]], level: float = LEVEL) -> tuple[float, Interval]:
@@ -41,15 +39,4 @@ def average_rate(counts: Sequence[tuple[int, int]], level: float = LEVEL) -> tup
     shrunk = [((successes + 0.5) / (n + 1), n) for successes, n in tasks]
     variance = sum(rate * (1 - rate) / n for rate, n in shrunk) / len(tasks) ** 2
     rate = sum(rate for rate, _ in shrunk) / len(tasks)
-    return average, _wilson(average, rate * (1 - rate) / variance, level)
-
-
-def _wilson(rate: float, n: float, level: float) -> Interval:
-    """Return the Wilson interval of a `rate` in `n` trials, which need not be a whole number."""
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    centre = rate + z**2 / (2 * n)
-    half_width = z * sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    scale = 1 + z**2 / n
-    low = 0.0 if rate == 0 else (centre - half_width) / scale
-    high = 1.0 if rate == 1 else (centre + half_width) / scale
-    return Interval(low, high, level)
+    return average, wilson_of_rate(average, rate * (1 - rate) / variance, level)
