@@ -15,7 +15,7 @@ PACKAGES = ("envs", "simscaleai", "policies", "eval")
 
 GROUND_FLOOR = tuple(
     f"simscaleai.{name}"
-    for name in (*("assets", "command_line", "contract", "errors", "extensions", "files", "json_data", "perturbation"),)
+    for name in (*("assets", "command_line", "contract", "errors", "extensions", "files", "hosting", "json_data", "perturbation"),)
 )
 
 MAY_IMPORT = {

@@ -1,0 +1,188 @@
+"""Finds environments in other interpreters: suites that are installed, and any environment of a user's interpreter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from envs.choices import Choices
+from envs.entry import Registration
+from envs.foreign.remote import EpisodeRules, RemoteSlots
+from envs.foreign.suites import Suite, find_suite
+from envs.gl_backend import choose_gl_backend
+from simscaleai.contract import EnvSpec, Needs
+from simscaleai.errors import SimScaleError, UnknownNameError
+from simscaleai.hosting.interpreters import installed_python, locked_version
+from simscaleai.hosting.process import HostError, HostLost, HostProcess
+
+HOST = Path(__file__).with_name("host.py")
+_USUAL_SLOTS = 8
+
+
+@lru_cache
+def find_suite_env(name: str, python: Path | None = None) -> Registration:
+    """Return the registration of an environment of a suite, for example "metaworld/reach-v3" or "pusht".
+
+    Whether the suite is installed is found when the environment is described or made.
+
+    Args:
+        name: Name of the suite, and of the task if the suite has several.
+        python: Interpreter that the user names; None for that of the installed suite.
+
+    Raises:
+        UnknownNameError: If there is no such suite or task.
+    """
+    suite_name, _, task = name.partition("/")
+    suite = find_suite(suite_name)
+    if task not in suite.tasks:
+        raise UnknownNameError("environment", name, suite.environments)
+    what = {"suite": str(suite.file), "task": task, "packages": list(suite.packages)}
+    world = _World(_Hosted(name, what, python, suite))
+    return Registration(name, name, lambda: world.spec, world.make_slots, suite.tasks[task], None, suite.usual_slots)
+
+
+@lru_cache
+def find_env_elsewhere(name: str, python: Path) -> Registration:
+    """Return the registration of the environment `name` in the interpreter `python` of the user.
+
+    Args:
+        name: "gym:ID", "module:factory", or an environment of a suite.
+        python: Interpreter that has the packages of the environment.
+    """
+    if ":" not in name:
+        return find_suite_env(name, python)
+    what = {"gym": name.removeprefix("gym:")} if name.startswith("gym:") else {"factory": name}
+    return _Hosted(name, what, python).register()
+
+
+@dataclass(frozen=True)
+class _Hosted:
+    """One environment in another interpreter."""
+
+    name: str
+    what: Mapping[str, Any]
+    """What the host shall make, as its call `open` takes it."""
+    python: Path | None
+    """Interpreter that the user names; None for that of the installed suite."""
+    suite: Suite | None = None
+    choices: Choices = field(default_factory=Choices)
+
+    @property
+    def env_id(self) -> str:
+        return f"{self.name}?{self.choices}" if str(self.choices) else self.name
+
+    def register(self, choices: Choices | None = None) -> Registration:
+        world = _World(replace(self, choices=choices or Choices()))
+        return Registration(
+            name=self.name,
+            env_id=world.hosted.env_id,
+            offer=lambda: world.spec,
+            make=world.make_slots,
+            choose=self.register,
+            usual_slots=_USUAL_SLOTS,
+        )
+
+    def start(self) -> HostProcess:
+        """Return a new host.
+
+        Raises:
+            SimScaleError: If the suite is not installed, or the interpreter does not start.
+        """
+        choose_gl_backend()
+        if self.suite is None or self.python is not None:
+            import os
+
+            return HostProcess(self.python or Path(), HOST, python_path=os.environ.get("PYTHONPATH"))
+        return HostProcess(installed_python(self.suite.name, self.suite.lock), HOST)
+
+    def open(self, host: HostProcess) -> dict[str, Any]:
+        """Tell the host what to host, and return its answer.
+
+        Raises:
+            SimScaleError: If the environment cannot be made there, or is of another version than that of the lock.
+            HostLost: If the host ends.
+        """
+        choices = {
+            "success": self.choices.success,
+            "limit": self.choices.max_episode_steps,
+            "keywords": self.choices.keywords,
+        }
+        try:
+            answer, _ = host.call("open", **self.what, **choices)
+        except HostError as error:
+            host.close()
+            raise SimScaleError(f"{self.name} cannot be evaluated: {error}") from None
+        self._check_versions(answer.get("versions", {}))
+        return answer
+
+    def _check_versions(self, versions: Mapping[str, str | None]) -> None:
+        if self.suite is None:
+            return
+        for package in self.suite.packages:
+            expected, got = locked_version(self.suite.lock, package), versions.get(package)
+            if got != expected:
+                raise SimScaleError(
+                    f"expected {package} {expected} for {self.name}, {self.python or 'its interpreter'} has "
+                    f"{got or 'none'}; install it with: pip install {package}=={expected}, or leave out --env-python "
+                    f"and run: python -m envs install {self.suite.name}"
+                )
+
+
+class _World:
+    """One environment in another interpreter, with the choices of a user."""
+
+    def __init__(self, hosted: _Hosted) -> None:
+        self.hosted = hosted
+        self._spare: HostProcess | None = None
+        """The host that has described the environment, until slots need one."""
+
+    @cached_property
+    def spec(self) -> EnvSpec:
+        """What the environment offers. A host is started to find out.
+
+        Raises:
+            SimScaleError: If the environment cannot be made or represented there.
+        """
+        host = self.hosted.start()
+        try:
+            answer = self.hosted.open(host)
+        except HostLost as error:
+            raise SimScaleError(f"{self.hosted.name} cannot be evaluated: {error}") from None
+        self._spare = host
+        revision = self.hosted.suite.revision if self.hosted.suite else 0
+        return _spec(self.hosted.env_id, answer, revision)
+
+    def make_slots(
+        self, num_slots: int, needs: Needs, terminate_on_success: bool, max_episode_steps: int | None
+    ) -> RemoteSlots:
+        """Return `num_slots` slots in one host."""
+        rules = EpisodeRules(terminate_on_success=terminate_on_success, max_episode_steps=max_episode_steps)
+        return RemoteSlots(self.spec, self._open_host, num_slots, needs, rules)
+
+    def _open_host(self) -> HostProcess:
+        if self._spare is not None:
+            host, self._spare = self._spare, None
+            return host
+        host = self.hosted.start()
+        self.hosted.open(host)
+        return host
+
+
+def _spec(env_id: str, answer: Mapping[str, Any], revision: int) -> EnvSpec:
+    """Return the specification that the `answer` of a host describes."""
+    data = dict(answer["description"])
+    data["vectors"] = {
+        key: {
+            "features": [dict(zip(("name", "size", "unit", "frame"), each, strict=True)) for each in layout["features"]],
+            "privileged": layout.get("privileged", False),
+        }
+        for key, layout in data["vectors"].items()
+    }
+    parts = json.dumps([data, answer["versions"], revision], sort_keys=True)
+    digest = hashlib.sha256(parts.encode()).hexdigest()[:16]
+    return EnvSpec.from_json({**data, "env_id": env_id, "digest": digest, "repeats": "unknown"})

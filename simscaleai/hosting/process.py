@@ -1,0 +1,180 @@
+"""A host: a process in another interpreter that answers calls. It is started, supervised and ended here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import weakref
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from numpy.typing import NDArray
+
+from simscaleai.errors import SimScaleError
+from simscaleai.hosting import wire
+
+SECONDS_TO_START = 300.0
+"""Time for the first answer of a host [s]. Importing a simulator from a cold disk takes long."""
+
+_SECONDS_TO_EXIT = 5.0
+_LINES_KEPT, _LINE_LENGTH = 20, 400
+_ONE_THREAD_EACH = dict.fromkeys(("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_LIVE: weakref.WeakSet[HostProcess] = weakref.WeakSet()
+
+
+class HostLost(Exception):
+    """The host has exited, was killed, or sent what is no message. The text says which, in one line."""
+
+
+class HostError(Exception):
+    """The host answers that a call failed."""
+
+    def __init__(self, kind: str, text: str, slot: int | None) -> None:
+        """Build the error.
+
+        Args:
+            kind: "mistake" of the user, "fault" of what is hosted, or "policy" for an exception of a hosted policy.
+            text: What happened, in one line.
+            slot: Slot in which it happened; None if that is not known.
+        """
+        super().__init__(text)
+        self.kind, self.slot = kind, slot
+
+
+class HostProcess:
+    """One host. It ends with this process, however this process ends."""
+
+    def __init__(self, python: Path, script: Path, *, python_path: str | None = None) -> None:
+        """Start the host.
+
+        Args:
+            python: The interpreter.
+            script: What it runs. It gets the numbers of two sockets: for messages, and one that closes when this
+                process ends.
+            python_path: PYTHONPATH of the host; None for none, so that no package of this interpreter gets in.
+
+        Raises:
+            SimScaleError: If the interpreter cannot be started, or this system has no such sockets.
+        """
+        if os.name != "posix":
+            raise SimScaleError("environments in another interpreter need Linux or macOS; use WSL on Windows")
+        self._connection, theirs = socket.socketpair()
+        self._lifeline, its_end = socket.socketpair()
+        self._connection.settimeout(SECONDS_TO_START)
+        try:
+            with theirs, its_end:
+                numbers = (theirs.fileno(), its_end.fileno())
+                self._process = _start([str(python), str(script), *map(str, numbers)], numbers, python_path)
+        except OSError as error:
+            self._connection.close()
+            self._lifeline.close()
+            raise SimScaleError(f"cannot start {python} ({error.strerror}); give the path of a Python") from error
+        self._last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._reader = threading.Thread(target=_keep_lines, args=(self._process.stderr, self._last_lines), daemon=True)
+        self._reader.start()
+        self.is_busy = False
+        """Whether a call waits for its answer."""
+        self._finalizer = weakref.finalize(self, _end, self._process, self._connection, self._lifeline)
+        _LIVE.add(self)
+
+    def call(
+        self, name: str, arrays: Mapping[str, NDArray[Any]] | None = None, **values: Any
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Call `name` with `values` (JSON data) and `arrays`, and return the values and arrays of the answer.
+
+        The first answer must come within `SECONDS_TO_START`; later ones may take any time, see `kill_busy_hosts`.
+
+        Raises:
+            HostError: If the call failed. The host can be used further.
+            HostLost: If the host ended, or its answer is no message. It cannot be used further.
+        """
+        self.is_busy = True
+        try:
+            wire.send(self._connection, {"call": name, **values}, arrays)
+            body, received = wire.receive(self._connection)
+        except (wire.WireError, OSError) as error:
+            raise HostLost(self._reason(error)) from None
+        finally:
+            self.is_busy = False
+        self._connection.settimeout(None)
+        if "error" in body:
+            raise HostError(str(body["error"]), str(body.get("text")), body.get("slot"))
+        return body, received
+
+    def kill(self) -> None:
+        """End the process at once. A call that waits raises `HostLost`."""
+        _kill(self._process)
+
+    def close(self) -> None:
+        """End the process: it exits by itself when its connection is closed, otherwise it is killed."""
+        self._finalizer()
+        self._reader.join(_SECONDS_TO_EXIT)
+
+    def _reason(self, error: Exception) -> str:
+        """End the host and return in one line why it is lost."""
+        silent = isinstance(error, TimeoutError)
+        if not isinstance(error, wire.Closed):
+            self.kill()
+        self.close()
+        code = self._process.returncode
+        how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        what = f"gave no answer for {SECONDS_TO_START:g} s" if silent else f"ended ({how})"
+        if isinstance(error, wire.WireError) and not isinstance(error, wire.Closed):
+            what = f"sent no message ({error})"
+        last = f"; its last line: {self._last_lines[-1]}" if self._last_lines else ""
+        return f"the host process {what}{last}"
+
+
+def kill_busy_hosts() -> bool:
+    """Kill each host of this process that has a call to answer; return whether there was one."""
+    busy = [host for host in list(_LIVE) if host.is_busy]
+    for host in busy:
+        host.kill()
+    return bool(busy)
+
+
+def _start(command: list[str], sockets: tuple[int, int], python_path: str | None) -> subprocess.Popen[bytes]:
+    left_out = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    environment |= _ONE_THREAD_EACH | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    if python_path:
+        environment["PYTHONPATH"] = python_path
+    return subprocess.Popen(
+        command,
+        pass_fds=sockets,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for this process, which then ends the host
+    )
+
+
+def _keep_lines(stream: IO[bytes], lines: deque[str]) -> None:
+    """Read what the host prints, so that it never waits, and keep the last lines."""
+    with stream:
+        for line in iter(lambda: stream.readline(_LINE_LENGTH), b""):
+            if text := " ".join(line.decode(errors="replace").split()):
+                lines.append(text)
+
+
+def _end(process: subprocess.Popen[bytes], *sockets: socket.socket) -> None:
+    for each in sockets:
+        each.close()
+    try:
+        process.wait(_SECONDS_TO_EXIT)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process and all processes that it started."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
