@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from simscaleai.errors import SimScaleError
 from simscaleai.extensions.loading import typed_value
+from simscaleai.hosting.interpreters import choose_interpreter
 
 _SUCCESS, _LIMIT = "success", "max_episode_steps"
 
@@ -69,9 +71,21 @@ class EnvironmentFlags:
     max_episode_steps: int | None = None
     """Time limit of gym:… or of a function in control steps, if it has none or another one."""
 
+    env_python: Path | None = None
+    """Python interpreter that has the packages of the environment. The environment runs there, in a process of its
+    own; by default gym:… and functions run in this process, and suites where `python -m envs install` put them."""
+
     @property
     def environment(self) -> str:
-        """Name of the environment with its choices, for `envs.registration.find_environment`."""
+        """Name of the environment with its choices, for `envs.registration.find_environment`.
+
+        From here on, this process and its workers use the interpreter of --env-python.
+
+        Raises:
+            SimScaleError: If a choice or the interpreter is impossible.
+        """
+        if self.env_python is not None:
+            choose_interpreter(self.env_python)
         return with_choices(
             self.env, success=self.success, max_episode_steps=self.max_episode_steps, options=self.env_option
         )

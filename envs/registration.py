@@ -102,6 +102,10 @@ def _find(name: str) -> Registration:
         return _load(name)
     if name in _REGISTERED:
         return _REGISTERED[name]
+    from envs.foreign.elsewhere import find_env_elsewhere
+
+    if elsewhere := find_env_elsewhere(name):
+        return elsewhere
     if ":" in name:
         from envs.foreign.gymnasium_env import find_gymnasium_env
 

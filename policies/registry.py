@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.base import EnvSpec, Policy
+from policies.foreign.hosted import EXPERT, PREFIX, HostedPolicy
 from policies.options import EXECUTION_OPTIONS, check_execution, option_value
 from policies.user_code import PolicyFactory, build_from_factory, find_factory, identified
 from simscaleai.assets import asset_path
@@ -35,7 +36,8 @@ def make_policy(
     * the name of a shipped checkpoint, or a checkpoint folder;
     * "module:attribute" or "file.py:attribute": a function that takes an observation and returns an action, a class
       with `reset` and `act` (see `policies.foreign.agents`), a callable that takes an `EnvSpec` and returns a policy,
-      or the model class of `checkpoint`.
+      or the model class of `checkpoint`;
+    * "host:module:attribute", a policy in the interpreter of a hosted environment (see `policies.foreign.hosted`).
 
     Args:
         model: See above.
@@ -48,6 +50,8 @@ def make_policy(
     """
     values = {name: option_value(name, text) for name, text in (options or {}).items()}
     check_execution(values)
+    if model.startswith(PREFIX):
+        return _hosted_policy(model.removeprefix(PREFIX), checkpoint, spec, values)
     if model in BUILT_IN or _is_of_another_package(model):
         if checkpoint is not None:
             raise SimScaleError(f"policy {model!r} has no weights; leave out --checkpoint or name a learned model")
@@ -58,6 +62,15 @@ def make_policy(
         factory, module = find_factory(model)
         return identified(model, build_from_factory(model, factory, spec, values), module)
     return _learned_policy(model, checkpoint, spec, values)
+
+
+def _hosted_policy(name: str, checkpoint: Path | None, spec: EnvSpec, options: Mapping[str, Any]) -> Policy:
+    if checkpoint is not None or options or (":" not in name and name != EXPERT):
+        raise SimScaleError(
+            f"expected --model {PREFIX}module:attribute or {PREFIX}{EXPERT}, without --checkpoint and --policy-option, "
+            f"got {PREFIX}{name}"
+        )
+    return HostedPolicy(name, spec)
 
 
 def _is_of_another_package(model: str) -> bool:

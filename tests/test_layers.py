@@ -15,7 +15,10 @@ PACKAGES = ("envs", "simscaleai", "policies", "eval")
 
 GROUND_FLOOR = tuple(
     f"simscaleai.{name}"
-    for name in (*("assets", "command_line", "contract", "errors", "extensions", "files", "hosting", "json_data", "perturbation"),)
+    for name in (
+        *("assets", "command_line", "contract", "errors", "extensions", "files", "hosting", "json_data"),
+        "perturbation",
+    )
 )
 
 MAY_IMPORT = {
@@ -31,6 +34,7 @@ MAY_IMPORT = {
 THIRD_PARTY = {
     **dict.fromkeys(GROUND_FLOOR, ("numpy", "tyro")),
     "envs": ("numpy", "gymnasium", "mujoco", "OpenGL", "PIL"),
+    "envs.foreign.suites": ("numpy", "gymnasium", "mujoco", "gym_pusht", "gymnasium_robotics", "metaworld"),
     "simscaleai": ("numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"),
     "policies": ("numpy",),
     "policies.learned": ("numpy", "torch"),

@@ -12,13 +12,11 @@ import importlib
 import importlib.util
 import os
 import platform
-import random
 import signal
 import socket
 import sys
 import traceback
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
@@ -27,208 +25,26 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, np.ndarray]
     Answer = tuple[dict[str, Any], dict[str, np.ndarray]]
 
+EXPERT = "expert"
 HERE = Path(__file__).resolve().parent
-USUAL_HZ = 30.0
-"""Control rate of an environment that states none."""
-FILM_CAMERA = "render"
 
 
-def load_file(name: str, path: Path) -> ModuleType:
-    """Import the file `path` as the module `name`."""
-    spec = importlib.util.spec_from_file_location(name, str(path))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+def load(name: str, folder: Path) -> Any:
+    """Import the module `name` from the file of this project in `folder`; no package has been imported yet."""
+    sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(folder))
 
 
-wire: Any = load_file("simscale_wire", HERE.parents[1] / "simscaleai" / "hosting" / "wire.py")
-gym_slot: Any = load_file("simscale_gym_slot", HERE / "gym_slot.py")
+wire: Any = load("wire", HERE.parents[1] / "simscaleai" / "hosting")
+gym_slot: Any = load("gym_slot", HERE)
+hosted_source: Any = load("hosted_source", HERE)
 
 
 class PolicyError(Exception):
     """A hosted policy raised an exception."""
-
-
-class Recorded:
-    """An environment that keeps its newest observation, as it gave it, for policies of this interpreter."""
-
-    def __init__(self, env: Any) -> None:
-        self.env, self.observation = env, None
-        self.observation_space, self.action_space = env.observation_space, env.action_space
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.env, name)
-
-    def reset(self, seed: int, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode. Packages that draw from the random numbers of the process get the same ones again."""
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        self.observation, info = self.env.reset(seed=seed, options=options)
-        return self.observation, info
-
-    def step(self, action: np.ndarray) -> tuple[Any, ...]:
-        result: tuple[Any, ...] = self.env.step(action)
-        self.observation = result[0]
-        return result
-
-    @property
-    def raw_observation(self) -> Any:
-        """What a policy of this interpreter gets."""
-        return getattr(self.env, "raw_observation", self.observation)
-
-
-# What is hosted
-
-
-class Source:
-    """Makes environments: of a suite file, by an id of Gymnasium, or by a function."""
-
-    def __init__(self, body: Mapping[str, Any]) -> None:
-        self.keywords, self._task = dict(body.get("keywords") or {}), body.get("task")
-        self._packages = list(body.get("packages") or ())
-        if "suite" in body:
-            suite: Any = load_file("simscale_suite", Path(body["suite"]))
-            self._make: Callable[..., Any] = suite.make
-        else:
-            sys.path.insert(0, os.getcwd())
-        if "gym" in body:
-            self._make = lambda **keywords: _by_id(body["gym"], keywords)
-            self._packages.append("gymnasium")
-        elif "factory" in body:
-            self._make = _attribute(body["factory"])
-        self.success, self._limit = body.get("success"), body.get("limit")
-
-    def make(self, task: str | None = None) -> Recorded:
-        """Make an environment, of `task` if it is a suite."""
-        arguments = [] if self._task is None else [task or self._task]
-        return Recorded(self._make(*arguments, **self.keywords))
-
-    def slot(self, env: Recorded, *, terminate_on_success: bool, limit: int | None) -> Any:
-        """Return the environment as a `GymSlot`."""
-        rule = self.success or details(env).get("success_rule")
-        if not rule:
-            raise gym_slot.SetUpError(
-                f"the environment does not say what a success is; name it with --success: {gym_slot.SUCCESS_RULES}"
-            )
-        return gym_slot.GymSlot(
-            env,
-            gym_slot.SuccessRule(rule),
-            terminate_on_success=terminate_on_success,
-            max_episode_steps=limit or self.limit(env),
-        )
-
-    def limit(self, env: Recorded) -> int:
-        """Return the time limit of an episode in control steps."""
-        spec = getattr(env, "spec", None)
-        known = (self._limit, details(env).get("max_episode_steps"), getattr(spec, "max_episode_steps", None))
-        for steps in (*known, _wrapped_limit(env.env)):
-            if steps:
-                return int(steps)
-        raise gym_slot.SetUpError("the environment has no time limit; give one with --max-episode-steps")
-
-    def versions(self) -> dict[str, str | None]:
-        """Return the version of each package that decides the results; None if it is not installed."""
-        return {name: package_version(name) for name in self._packages}
-
-
-def details(env: Any) -> Mapping[str, Any]:
-    """Return what a suite says about its environment beyond the interface of Gymnasium."""
-    found: Mapping[str, Any] = getattr(env, "details", None) or {}
-    return found
-
-
-def describe(source: Source) -> dict[str, Any]:
-    """Make an environment, begin an episode, and return all about it that its specification needs."""
-    env = source.make()
-    slot = source.slot(env, terminate_on_success=True, limit=None)
-    info = slot.reset(0, None)
-    given, actions = details(env), slot.actions
-    rate = given.get("control_hz") or (getattr(env, "metadata", None) or {}).get("render_fps") or USUAL_HZ
-    described = {
-        "vectors": {
-            key: given.get("vectors", {}).get(key) or {"features": [[key, size, "", ""]]}
-            for key, size in slot.observations.vectors.items()
-        },
-        "cameras": {**slot.observations.cameras, **{name: None for name in given.get("cameras", ())}},
-        "film_cameras": list(given.get("cameras", ())) or [FILM_CAMERA] * bool(_mode(env)),
-        "action": {
-            "names": given.get("action_names") or actions.names,
-            "low": actions.low,
-            "high": actions.high,
-            "meaning": given.get("action_meaning") or actions.text,
-            "idle": given.get("idle", "zero"),
-        },
-        "control_hz": float(rate),
-        "max_episode_steps": source.limit(env),
-        "success": given.get("success") or gym_slot.SuccessRule(source.success).in_words,
-        "has_instructions": isinstance(info.get("instruction"), str),
-    }
-    env.close()
-    return described
-
-
-def _mode(env: Any) -> str | None:
-    mode = getattr(env, "render_mode", None)
-    return mode if mode in ("rgb_array", "rgb_array_list") else None
-
-
-def _by_id(env_id: str, keywords: dict[str, Any]) -> Any:
-    gymnasium: Any = importlib.import_module("gymnasium")
-    module, colon, _ = env_id.partition(":")
-    if colon:
-        importlib.import_module(module)
-    try:
-        spec = gymnasium.spec(env_id)
-    except gymnasium.error.Error as error:
-        raise gym_slot.SetUpError(f"{error}; if a package registers it, use package:{env_id}") from None
-    if "render_mode" not in keywords and "rgb_array" in _render_modes(spec):
-        keywords = {"render_mode": "rgb_array", **keywords}
-    return gymnasium.make(env_id, **keywords)
-
-
-def _render_modes(spec: Any) -> Any:
-    creator = spec.entry_point
-    if isinstance(creator, str):
-        creator = _attribute(creator)
-    return getattr(creator, "metadata", {}).get("render_modes", ())
-
-
-def _wrapped_limit(env: Any) -> Any:
-    """Return the time limit of an environment or of one that it wraps; None if there is none."""
-    while env is not None:
-        if "_max_episode_steps" in vars(env):
-            return vars(env)["_max_episode_steps"]
-        env = vars(env).get("env")
-    return None
-
-
-def _attribute(name: str) -> Any:
-    """Import and return "module:attribute".
-
-    Raises:
-        SetUpError: If there is no such module or attribute.
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise gym_slot.SetUpError(f"cannot import {name!r} in {sys.executable} ({error})") from None
-
-
-def package_version(name: str) -> str | None:
-    """Return the version of an installed package; None if it is not installed."""
-    from importlib import metadata
-
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-# Answering
 
 
 class Host:
@@ -264,9 +80,10 @@ class Host:
         return {"error": kind, "text": str(error) if known else reason_text(error), "slot": self._busy}
 
     def open(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Say what is hosted, and return its description and where it runs."""
-        self._source = Source(body)
-        return {"description": describe(self._source), "versions": self._source.versions()}, {}
+        """Say what is hosted, and return a description of each task, and the versions of the packages."""
+        self._source = hosted_source.Source(body)
+        descriptions = [hosted_source.describe(self._source, task) for task in self._source.tasks]
+        return {"descriptions": descriptions, "versions": self._source.versions()}, {}
 
     def make(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Fix how episodes end, and which cameras are drawn with which size; return where the host runs."""
@@ -283,7 +100,7 @@ class Host:
         return begun, self._seen(body["slots"])
 
     def _reset(self, slot: int, seed: int, options: dict[str, Any]) -> Mapping[str, Any]:
-        self._busy, task = slot, options.pop("task", None)
+        self._busy, task = slot, options.pop("task", self._source.tasks[0])
         if slot in self._slots and self._tasks[slot] != task:
             self._slots.pop(slot).env.close()
         if slot not in self._slots:
@@ -311,7 +128,8 @@ class Host:
         """Return the vectors, and the states as bytes one after the other with their lengths."""
         rows = [self._slots[slot].observation for slot in slots]
         states = [self._slots[slot].state for slot in slots]
-        seen = {"vector." + key: np.stack([row[key] for row in rows]) for key in self._slots[slots[0]].observations.vectors}
+        keys = self._slots[slots[0]].observations.vectors
+        seen = {"vector." + key: np.stack([row[key] for row in rows]) for key in keys}
         seen["lengths"] = np.array([len(state) for state in states], dtype=np.int64)
         seen["states"] = np.frombuffer(b"".join(states), dtype=np.uint8)
         return seen
@@ -333,15 +151,17 @@ class Host:
         """Return a picture for a film, of any size."""
         slot, camera = body["slot"], body["camera"]
         self._busy = slot
-        if camera == FILM_CAMERA:
+        if camera == hosted_source.FILM_CAMERA:
             return {}, {"frame": self._slots[slot].render()}
         return {}, {"frame": self._image(slot, camera, tuple(body["size"]))}
 
     # A policy of this interpreter
 
     def policy(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Say which policy acts, "module:attribute"."""
-        self._make_policy = _attribute(body["policy"])
+        """Say which policy acts: "module:attribute", or "expert" for that of the suite."""
+        expert = body["policy"] == EXPERT
+        self._make_policy = self._source.expert if expert else hosted_source.attribute(body["policy"])
+        self._is_expert = expert
         self._policies.clear()
         return {}, {}
 
@@ -352,7 +172,7 @@ class Host:
         return {}, {}
 
     def _begin(self, slot: int, seed: int, words: str) -> None:
-        self._policies[slot] = self._make_policy()
+        self._policies[slot] = self._make_policy(self._tasks[slot]) if self._is_expert else self._make_policy()
         if hasattr(self._policies[slot], "act") and hasattr(self._policies[slot], "reset"):
             self._policies[slot].reset(seed, words)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from envs.foreign.pictures import fitted
 from envs.slots import Begun, EnvSpec, Needs, Observation, SlotFault, Slots, Start, Transition
+from simscaleai.contract import TASK
 from simscaleai.errors import SimScaleError
 from simscaleai.hosting.live import Actor, announce, withdraw
 from simscaleai.hosting.process import HostError, HostLost, HostProcess
@@ -61,7 +62,7 @@ class RemoteSlots(Actor):
         """Begin an episode in each of `slots`."""
         if self._host is None:
             self._reconnect()
-        options = [dict(start.options) for start in starts]
+        options = [_options(start) for start in starts]
         body, arrays = self._call(slots, "reset", seeds=[start.seed for start in starts], options=options)
         self._keep(slots, arrays)
         return [Begun(instruction=str(words)) for words in body["instructions"]]
@@ -197,3 +198,11 @@ class RemoteSlots(Actor):
             text = f"expected {name} as {np.dtype(dtype)} of shape {shape} from the host, got {got}"
             raise SlotFault(range(self.num_slots), text)
         return array
+
+
+def _options(start: Start) -> dict[str, Any]:
+    """Return the options of an episode; the host knows a task by its name within the suite."""
+    options = dict(start.options)
+    if TASK in options:
+        options[TASK] = options[TASK].partition("/")[2]
+    return options

@@ -21,6 +21,7 @@ from eval.observers.dataset import EpisodeRecorder
 from eval.probing.noise import DisplacementNoise
 from eval.probing.probe_axes import perturbation_probes
 from policies.base import Policy
+from policies.foreign.hosted import PREFIX as HOSTED
 from simscaleai.contract import EnvSpec, Needs
 from simscaleai.errors import SimScaleError, UnknownNameError
 
@@ -70,6 +71,11 @@ class CollectJob(WorkerJob):
         Raises:
             SimScaleError: If their identities are not those at the start of the collection.
         """
+        if self.expert is not None and self.expert.startswith(HOSTED):
+            raise SimScaleError(
+                f"{self.expert} can act (--model), but not label: it sees the environment as it is now, not as it was "
+                "before the step"
+            )
         spec = find_environment(self.env_id).offer()
         expert = None if self.expert is None else build_policy(self.expert, None, spec)
         os.chdir(self.home)  # the expert may have changed it, and the paths of the other policy are relative to it

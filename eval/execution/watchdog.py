@@ -1,7 +1,8 @@
 """Watchdog: detects that a policy or an environment does not answer.
 
 A call that hangs in this process cannot be interrupted. So the watchdog warns, and after the timeout it ends the
-process. Finished episodes are on disk by then.
+process. Finished episodes are on disk by then. A host in another interpreter that hangs is killed instead, and its
+episodes run again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from types import TracebackType
 
 from eval.episodes.pulse import PARTY_NAMES, Pulse
 from simscaleai.command_line import printable
+from simscaleai.hosting.process import kill_busy_hosts
 
 WARN_SECONDS = 15.0
 """Time without an answer after which the watchdog warns for the first time [s]."""
@@ -57,7 +59,7 @@ class Watchdog:
     def _watch(self) -> None:
         warn_after = self._warn_after
         while not self._ended.wait(min(_SECONDS_BETWEEN_CHECKS, self._timeout / 4)):
-            if self._pulse.overdue(self._timeout):
+            if self._pulse.overdue(self._timeout) and not kill_busy_hosts():
                 self._end_process()
             if self._pulse.overdue(warn_after):
                 end = f"; the run ends after {self._timeout:g} s (--timeout)" if isfinite(self._timeout) else ""

@@ -20,6 +20,9 @@ from simscaleai.json_data import parse_json
 HOME_VARIABLE = "SIMSCALE_HOME"
 """Environment variable with the folder for what is installed, instead of the user's data folder."""
 
+PYTHON_VARIABLE = "SIMSCALE_ENV_PYTHON"
+"""Environment variable with the interpreter for environments of others; --env-python sets it, so workers see it."""
+
 _REPORT = "simscale.json"
 _LOCK_DIGEST = "simscale.lock-digest"
 _UNFINISHED = ".unfinished"
@@ -54,6 +57,24 @@ def installed_python(name: str, lock: Path) -> Path:
 def is_installed(name: str, lock: Path) -> bool:
     """Return whether the virtual environment `name` is installed from the file `lock`."""
     return _read(_folder(name) / _LOCK_DIGEST) == _digest(lock)
+
+
+def choose_interpreter(python: Path) -> None:
+    """Let environments of others run in the interpreter `python`, in this process and its workers.
+
+    Raises:
+        SimScaleError: If there is no such program.
+    """
+    found = shutil.which(str(python.expanduser()))
+    if found is None:
+        raise SimScaleError(f"expected --env-python with a Python interpreter, got {python}")
+    os.environ[PYTHON_VARIABLE] = str(Path(found).absolute())
+
+
+def chosen_interpreter() -> Path | None:
+    """Return the interpreter of `choose_interpreter`; None for none."""
+    python = os.environ.get(PYTHON_VARIABLE)
+    return Path(python) if python else None
 
 
 def find_python(versions: Sequence[str]) -> Path:
@@ -149,7 +170,13 @@ def _run(name: str, command: list[str]) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
     try:
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
     except OSError as error:
         raise SimScaleError(f"cannot install {name}: {command[0]} does not start ({error.strerror})") from error

@@ -12,6 +12,7 @@ from simscaleai.errors import SimScaleError
 
 Slots = NDArray[np.intp]
 
+_HOSTED: set[str] = set()
 _LIVE: dict[str, list[Actor]] = {}
 
 
@@ -34,6 +35,24 @@ class Actor(ABC):
         """Return the action of the policy in each of `slots`, shape (n, A)."""
 
 
+def note_hosted(env_id: str) -> None:
+    """Remember that a host simulates the environment with this id, once it is made."""
+    _HOSTED.add(env_id)
+
+
+def check_hosted(env_id: str) -> None:
+    """Check that the environment with this id runs in a host.
+
+    Raises:
+        SimScaleError: If it does not.
+    """
+    if env_id not in _HOSTED:
+        raise SimScaleError(
+            f"--model host:… acts in the interpreter of a hosted environment, and {env_id} is not hosted; "
+            "use an installed suite or --env-python"
+        )
+
+
 def announce(env_id: str, actor: Actor) -> None:
     """Let policies find the environment `actor`."""
     _LIVE.setdefault(env_id, []).append(actor)
@@ -48,11 +67,8 @@ def find_actor(env_id: str) -> Actor:
     """Return the newest environment with this id.
 
     Raises:
-        SimScaleError: If no host of this process simulates it.
+        LookupError: If none has been announced.
     """
     if not _LIVE.get(env_id):
-        raise SimScaleError(
-            f"--model host:… acts in the interpreter of a hosted environment, and {env_id} is not hosted; "
-            "use an installed suite or --env-python"
-        )
+        raise LookupError(f"no environment {env_id} is running in this process")
     return _LIVE[env_id][-1]

@@ -22,6 +22,9 @@ from simscaleai.hosting import wire
 SECONDS_TO_START = 300.0
 """Time for the first answer of a host [s]. Importing a simulator from a cold disk takes long."""
 
+SECONDS_TO_ANSWER = 3600.0
+"""Time for every other answer [s]: the last resort where no watchdog kills hosts earlier."""
+
 _SECONDS_TO_EXIT = 5.0
 _LINES_KEPT, _LINE_LENGTH = 20, 400
 _ONE_THREAD_EACH = dict.fromkeys(("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -88,7 +91,8 @@ class HostProcess:
     ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Call `name` with `values` (JSON data) and `arrays`, and return the values and arrays of the answer.
 
-        The first answer must come within `SECONDS_TO_START`; later ones may take any time, see `kill_busy_hosts`.
+        The first answer must come within `SECONDS_TO_START`, later ones within `SECONDS_TO_ANSWER`. `kill_busy_hosts`
+        ends the wait earlier.
 
         Raises:
             HostError: If the call failed. The host can be used further.
@@ -102,7 +106,7 @@ class HostProcess:
             raise HostLost(self._reason(error)) from None
         finally:
             self.is_busy = False
-        self._connection.settimeout(None)
+        self._connection.settimeout(SECONDS_TO_ANSWER)
         if "error" in body:
             raise HostError(str(body["error"]), str(body.get("text")), body.get("slot"))
         return body, received
@@ -124,7 +128,7 @@ class HostProcess:
         self.close()
         code = self._process.returncode
         how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        what = f"gave no answer for {SECONDS_TO_START:g} s" if silent else f"ended ({how})"
+        what = "gave no answer and was killed" if silent else f"ended ({how})"
         if isinstance(error, wire.WireError) and not isinstance(error, wire.Closed):
             what = f"sent no message ({error})"
         last = f"; its last line: {self._last_lines[-1]}" if self._last_lines else ""

@@ -10,7 +10,8 @@ A suite's file runs under Python 3.8 and imports its packages within `make`, sin
 * `GROUPS`: name of each group to its tasks;
 * `USUAL_SLOTS`: most slots that a run has by default;
 * `make(task)`: returns an environment with the interface of Gymnasium, which may have `details` (see `host.describe`),
-  `image(camera, size)`, and `raw_observation`.
+  `image(camera, size)`, and `raw_observation`, what policies in its interpreter get;
+* `expert(task)`, if there is one: returns a policy with `act`, `get_action` or `predict`, for `--model host:expert`.
 """
 
 from __future__ import annotations

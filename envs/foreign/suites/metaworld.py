@@ -71,32 +71,34 @@ MT10 = ("reach", "push", "pick-place", "door-open", "drawer-open", "drawer-close
 GROUPS = {"mt10": tuple(f"{task}-v3" for task in (*MT10, "peg-insert-side", "window-open", "window-close"))}
 CHECKED = "reach-v3"
 
+DETAILS = {
+    "vectors": {
+        "state": {"features": [["hand_position", 3, "m", "world"], ["gripper_opening", 1, "1", "gripper"]]},
+        "environment_state": {
+            "features": [
+                ["hand_position", 3, "m", "world"],
+                ["gripper_opening", 1, "1", "gripper"],
+                ["objects", 14, "m, quaternion", "world"],
+                ["previous", 18, "m, quaternion", "world"],
+                ["goal_position", 3, "m", "world"],
+            ],
+            "privileged": True,
+        },
+    },
+    "cameras": ["corner2", "corner", "corner3", "topview", "behindGripper", "gripperPOV"],
+    "action_names": ["delta_x", "delta_y", "delta_z", "gripper"],
+    "action_meaning": "displacement of the hand in the world (±1 = 10 mm), effort that closes the gripper",
+    "control_hz": 80,
+    "max_episode_steps": LIMIT,
+    "success_rule": "info:success",
+    "success": "Meta-World's own success of the task: info['success'] is 1.",
+}
+
 
 class MetaWorld:
     """One task. Its observation has the hand as `state`, and the whole vector of the package as simulator truth."""
 
-    details = {
-        "vectors": {
-            "state": {"features": [["hand_position", 3, "m", "world"], ["gripper_opening", 1, "1", "gripper"]]},
-            "environment_state": {
-                "features": [
-                    ["hand_position", 3, "m", "world"],
-                    ["gripper_opening", 1, "1", "gripper"],
-                    ["objects", 14, "m, quaternion", "world"],
-                    ["previous", 18, "m, quaternion", "world"],
-                    ["goal_position", 3, "m", "world"],
-                ],
-                "privileged": True,
-            },
-        },
-        "cameras": ["corner2", "corner", "corner3", "topview", "behindGripper", "gripperPOV"],
-        "action_names": ["delta_x", "delta_y", "delta_z", "gripper"],
-        "action_meaning": "displacement of the hand in the world frame (±1 = 10 mm), and effort that closes the gripper",
-        "control_hz": 80,
-        "max_episode_steps": LIMIT,
-        "success_rule": "info:success",
-        "success": "Meta-World's own success of the task: info['success'] is 1.",
-    }
+    details = DETAILS
 
     def __init__(self, task: str) -> None:
         """Make the environment of `task`, for example "reach-v3"."""
@@ -136,7 +138,8 @@ class MetaWorld:
         if size not in self._renderers:
             self._renderers[size] = mujoco.Renderer(self._env.model, *size)
         self._renderers[size].update_scene(self._env.data, camera)
-        return self._renderers[size].render()
+        picture = self._renderers[size].render()
+        return picture[::-1, ::-1] if camera.startswith("corner") else picture  # those three hang upside down
 
     def close(self) -> None:
         """Free all resources."""
@@ -151,3 +154,10 @@ class MetaWorld:
 def make(task: str) -> MetaWorld:
     """Return the environment of `task`."""
     return MetaWorld(task)
+
+
+def expert(task: str) -> Any:
+    """Return the package's scripted policy for `task`."""
+    from metaworld.policies import ENV_POLICY_MAP
+
+    return ENV_POLICY_MAP[task]()

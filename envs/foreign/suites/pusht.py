@@ -15,6 +15,28 @@ TASKS = {"": "push the grey T-shaped block onto the green T"}
 USUAL_SLOTS = 16
 LIMIT = 300
 
+DETAILS = {
+    "vectors": {
+        "agent_pos": {"features": [["agent_position", 2, "px", "canvas"]]},
+        "environment_state": {
+            "features": [
+                ["agent_position", 2, "px", "canvas"],
+                ["block_position", 2, "px", "canvas"],
+                ["block_angle", 1, "rad", "canvas"],
+            ],
+            "privileged": True,
+        },
+    },
+    "cameras": ["pixels"],
+    "action_names": ["x", "y"],
+    "action_meaning": "target position of the disc on the canvas of 512 x 512 [px]",
+    "idle": "repeat",
+    "control_hz": 10,
+    "max_episode_steps": LIMIT,
+    "success_rule": "info:is_success",
+    "success": "The block covers at least 95 % of its outline.",
+}
+
 
 class PushT:
     """The environment with image and positions at once; images have any size."""
@@ -34,27 +56,7 @@ class PushT:
             {key: spaces.Box(-np.inf, np.inf, (size,), np.float64) for key, size in unbounded.items()}
         )
 
-    details = {
-        "vectors": {
-            "agent_pos": {"features": [["agent_position", 2, "px", "canvas"]]},
-            "environment_state": {
-                "features": [
-                    ["agent_position", 2, "px", "canvas"],
-                    ["block_position", 2, "px", "canvas"],
-                    ["block_angle", 1, "rad", "canvas"],
-                ],
-                "privileged": True,
-            },
-        },
-        "cameras": ["pixels"],
-        "action_names": ["x", "y"],
-        "action_meaning": "target position of the disc on the canvas of 512 x 512 [px]",
-        "idle": "repeat",
-        "control_hz": 10,
-        "max_episode_steps": LIMIT,
-        "success_rule": "info:is_success",
-        "success": "The block covers at least 95 % of its outline.",
-    }
+    details = DETAILS
 
     def reset(self, seed: int, options: Any = None) -> Any:
         """Begin an episode with the positions that the seed gives."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -13,51 +15,56 @@ from typing import Any
 from envs.choices import Choices
 from envs.entry import Registration
 from envs.foreign.remote import EpisodeRules, RemoteSlots
-from envs.foreign.suites import Suite, find_suite
+from envs.foreign.suites import Suite, find_suite, suite_names
 from envs.gl_backend import choose_gl_backend
+from envs.suite import joint_spec
 from simscaleai.contract import EnvSpec, Needs
 from simscaleai.errors import SimScaleError, UnknownNameError
-from simscaleai.hosting.interpreters import installed_python, locked_version
+from simscaleai.hosting.interpreters import chosen_interpreter, installed_python, locked_version
+from simscaleai.hosting.live import note_hosted
 from simscaleai.hosting.process import HostError, HostLost, HostProcess
 
 HOST = Path(__file__).with_name("host.py")
 _USUAL_SLOTS = 8
+_FEATURE = ("name", "size", "unit", "frame")
 
 
-@lru_cache
-def find_suite_env(name: str, python: Path | None = None) -> Registration:
-    """Return the registration of an environment of a suite, for example "metaworld/reach-v3" or "pusht".
+def find_env_elsewhere(name: str) -> Registration | None:
+    """Return the registration of an environment in another interpreter; None if `name` names none.
 
-    Whether the suite is installed is found when the environment is described or made.
-
-    Args:
-        name: Name of the suite, and of the task if the suite has several.
-        python: Interpreter that the user names; None for that of the installed suite.
+    A name that begins with that of a suite, for example "metaworld/reach-v3" or "pusht", is an environment of the
+    suite. With an interpreter of --env-python, "gym:ID" and "module:factory" are found there, too. Whether a suite
+    is installed is found when the environment is described or made.
 
     Raises:
-        UnknownNameError: If there is no such suite or task.
+        UnknownNameError: If the suite has no such task.
     """
-    suite_name, _, task = name.partition("/")
-    suite = find_suite(suite_name)
-    if task not in suite.tasks:
-        raise UnknownNameError("environment", name, suite.environments)
-    what = {"suite": str(suite.file), "task": task, "packages": list(suite.packages)}
-    world = _World(_Hosted(name, what, python, suite))
-    return Registration(name, name, lambda: world.spec, world.make_slots, suite.tasks[task], None, suite.usual_slots)
+    python = chosen_interpreter()
+    if name.partition("/")[0] in suite_names():
+        return _suite_env(name, python)
+    if python is not None and ":" in name:
+        return _env_of_user(name, python)
+    return None
 
 
 @lru_cache
-def find_env_elsewhere(name: str, python: Path) -> Registration:
-    """Return the registration of the environment `name` in the interpreter `python` of the user.
-
-    Args:
-        name: "gym:ID", "module:factory", or an environment of a suite.
-        python: Interpreter that has the packages of the environment.
-    """
-    if ":" not in name:
-        return find_suite_env(name, python)
+def _env_of_user(name: str, python: Path) -> Registration:
     what = {"gym": name.removeprefix("gym:")} if name.startswith("gym:") else {"factory": name}
     return _Hosted(name, what, python).register()
+
+
+@lru_cache
+def _suite_env(name: str, python: Path | None) -> Registration:
+    suite_name, _, task = name.partition("/")
+    suite = find_suite(suite_name)
+    if task not in (*suite.tasks, *suite.groups):
+        raise UnknownNameError("environment", name, suite.environments)
+    tasks = suite.groups.get(task, (task,))
+    what = {"suite": str(suite.file), "tasks": tasks, "packages": suite.packages}
+    world = _World(_Hosted(name, what, python, suite))
+    ids = tuple(f"{suite.name}/{each}" for each in tasks) if task in suite.groups else ()
+    words = f"{len(ids)} tasks: {', '.join(ids)}." if ids else suite.tasks[task]
+    return Registration(name, name, lambda: world.spec, world.make_slots, words, None, ids, suite.usual_slots)
 
 
 @dataclass(frozen=True)
@@ -95,9 +102,7 @@ class _Hosted:
         """
         choose_gl_backend()
         if self.suite is None or self.python is not None:
-            import os
-
-            return HostProcess(self.python or Path(), HOST, python_path=os.environ.get("PYTHONPATH"))
+            return HostProcess(self.python or Path(sys.executable), HOST, python_path=os.environ.get("PYTHONPATH"))
         return HostProcess(installed_python(self.suite.name, self.suite.lock), HOST)
 
     def open(self, host: HostProcess) -> dict[str, Any]:
@@ -107,7 +112,7 @@ class _Hosted:
             SimScaleError: If the environment cannot be made there, or is of another version than that of the lock.
             HostLost: If the host ends.
         """
-        choices = {
+        choices: dict[str, Any] = {
             "success": self.choices.success,
             "limit": self.choices.max_episode_steps,
             "keywords": self.choices.keywords,
@@ -119,6 +124,17 @@ class _Hosted:
             raise SimScaleError(f"{self.name} cannot be evaluated: {error}") from None
         self._check_versions(answer.get("versions", {}))
         return answer
+
+    def specify(self, answer: Mapping[str, Any]) -> EnvSpec:
+        """Return the specification that the answer of a host describes."""
+        ids: tuple[str, ...] = (self.env_id,)
+        revision = 0
+        if self.suite is not None:
+            ids = tuple(f"{self.suite.name}/{task}".rstrip("/") for task in self.what["tasks"])
+            revision = self.suite.revision
+        parts = zip(ids, answer["descriptions"], strict=True)
+        specs = [_spec(env_id, description, answer["versions"], revision) for env_id, description in parts]
+        return specs[0] if len(specs) == 1 else joint_spec(self.env_id, specs)
 
     def _check_versions(self, versions: Mapping[str, str | None]) -> None:
         if self.suite is None:
@@ -154,8 +170,8 @@ class _World:
         except HostLost as error:
             raise SimScaleError(f"{self.hosted.name} cannot be evaluated: {error}") from None
         self._spare = host
-        revision = self.hosted.suite.revision if self.hosted.suite else 0
-        return _spec(self.hosted.env_id, answer, revision)
+        note_hosted(self.hosted.env_id)
+        return self.hosted.specify(answer)
 
     def make_slots(
         self, num_slots: int, needs: Needs, terminate_on_success: bool, max_episode_steps: int | None
@@ -173,16 +189,18 @@ class _World:
         return host
 
 
-def _spec(env_id: str, answer: Mapping[str, Any], revision: int) -> EnvSpec:
-    """Return the specification that the `answer` of a host describes."""
-    data = dict(answer["description"])
+def _spec(env_id: str, description: Mapping[str, Any], versions: Mapping[str, Any], revision: int) -> EnvSpec:
+    """Return the specification of one task from what the host says of it."""
+    data = dict(description)
     data["vectors"] = {
         key: {
-            "features": [dict(zip(("name", "size", "unit", "frame"), each, strict=True)) for each in layout["features"]],
+            "features": [
+                dict(zip(("name", "size", "unit", "frame"), each, strict=True)) for each in layout["features"]
+            ],
             "privileged": layout.get("privileged", False),
         }
         for key, layout in data["vectors"].items()
     }
-    parts = json.dumps([data, answer["versions"], revision], sort_keys=True)
+    parts = json.dumps([data, versions, revision], sort_keys=True)
     digest = hashlib.sha256(parts.encode()).hexdigest()[:16]
     return EnvSpec.from_json({**data, "env_id": env_id, "digest": digest, "repeats": "unknown"})

@@ -1,0 +1,77 @@
+"""Runs in environments of another interpreter: faults cost an episode a retry, and workers change nothing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from eval.collect import main as collect
+from eval.rollout import main as rollout
+from eval.runs.reading import read_run
+from tests.envs.foreign.hosted_worlds import NAME, write_world
+
+ENV = ["--env", "hosted_world:World", "--success", "info:high", "--max-episode-steps", "12"]
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path, monkeypatch):
+    write_world(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+
+
+def results(folder):
+    return [(each.seed, each.status, each.failure, each.digest) for each in read_run(Path(folder)).results]
+
+
+def run(output, *flags, env=ENV):
+    arguments = ["--model", "host:hosted_world:Half", *env, "--env-python", sys.executable, "--output", output]
+    return rollout([*arguments, *map(str, flags), "--quiet"])
+
+
+@pytest.mark.parametrize("trouble", [13, 14, 15], ids=["raises", "exits", "hangs"])
+def test_a_fault_that_happens_once_costs_a_retry(tmp_path, trouble):
+    (tmp_path / "marks").mkdir()
+    marked = [*ENV, "--env-option", f"marks={tmp_path / 'marks'}"]
+    assert run("troubled", "--seeds", 12, 17, trouble, "--timeout", "3", env=marked) == 0
+    assert [each[:3] for each in results("troubled")] == [(seed, "success", None) for seed in (12, 17, trouble)]
+    assert (tmp_path / "marks" / str(trouble)).exists()
+
+
+def test_a_fault_that_repeats_is_an_error_and_a_policy_that_raises_a_failure(tmp_path):
+    assert run("errors", "--seeds", 12, 13, 14, 20) == 1
+    assert [each[1:3] for each in results("errors")] == [
+        ("success", None),
+        ("error", "environment_exception"),
+        ("error", "environment_exception"),
+        ("failure", "policy_exception"),
+    ]
+
+
+@pytest.mark.slow
+def test_workers_change_nothing():
+    assert run("one", "--episodes", 6) == 0
+    assert run("two", "--episodes", 6, "--workers", 2) == 0
+    assert results("one") == results("two")
+
+
+def test_collect_records_what_a_hosted_policy_does_but_it_cannot_label(capsys):
+    flags = [*ENV, "--model", "host:hosted_world:Half", "--output", "data", "--episodes", "3", "--quiet"]
+    assert collect(flags) == 0
+    assert collect(["--verify", "data", "--quiet"]) == 0
+    assert collect([*flags[:-4], "other", *flags[-3:], "--expert", "host:hosted_world:Half"]) == 2
+    assert "not label" in capsys.readouterr().err
+
+
+def test_a_hosted_policy_needs_a_hosted_environment(capsys, monkeypatch):
+    monkeypatch.delenv("SIMSCALE_ENV_PYTHON")
+    flags = ["--model", "host:hosted_world:Half", "--env", "reach", "--episodes", "1", "--output", "run", "--quiet"]
+    assert rollout(flags) == 2
+    assert "is not hosted" in capsys.readouterr().err
+
+
+def test_an_interpreter_that_does_not_exist(capsys):
+    assert (
+        rollout(["--model", "random", "--env", NAME, "--env-python", "no-such-python", "--output", "run", "--quiet"])
+        == 2
+    )
+    assert "no-such-python" in capsys.readouterr().err
