@@ -21,7 +21,10 @@ ENTRY_POINTS = "simscaleai.policies"
 """Group of entry points through which other packages add policies."""
 
 SHIPPED = "checkpoints"
-"""Folder under assets/ that holds the shipped checkpoints, each named after its model and its environments."""
+"""Folder under assets/ that holds the shipped checkpoints, each named after its model and what it was made for."""
+
+PREFERRED = ("vla-robust",)
+"""Shipped checkpoints that the name of their model selects before all others."""
 
 
 def make_policy(
@@ -139,14 +142,14 @@ def _check_model_name(model: str, loaded: Checkpoint, folder: Path) -> None:
 
 
 def _shipped_checkpoint(model: str, env_id: str) -> Path:
-    """Return the folder of the first shipped checkpoint of `model` that was made for the environment."""
+    """Return the shipped checkpoint of `model` for the environment: a preferred one, or else the first by name."""
     from simscaleai.checkpoint import read_checkpoint_config
     from simscaleai.models.registry import list_models
 
     if model not in list_models():
         names = [folder.name for folder in shipped_checkpoints()]
         raise UnknownNameError("policy", model, [*BUILT_IN, *entry_point_names(ENTRY_POINTS), *list_models(), *names])
-    for folder in shipped_checkpoints():
+    for folder in sorted(shipped_checkpoints(), key=lambda folder: folder.name not in PREFERRED):
         config = read_checkpoint_config(folder)
         if config.model.name == model and env_id in (config.needs.environments or ()):
             return folder
