@@ -1,7 +1,8 @@
-"""Lists the environments, checks one, or draws pictures of them.
+"""Lists the environments, checks one, installs a suite of others, or draws pictures.
 
 python -m envs
 python -m envs check gym:Reacher-v5 --success 'return>=-5'
+python -m envs install metaworld
 python -m envs --contact-sheet environments.png
 python -m envs --contact-sheet perturbations.png --perturbations-of pick-place --camera front
 """
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.catalogue import Entry, catalogue
+from envs.install import suites
 from envs.registration import find_environment, registrations, unusable_environments
 from envs.tabletop.names import ACTION, CAMERAS, CONTROL_HZ
-from simscaleai.command_line import parse, printable, say_mistake
+from simscaleai.command_line import parse, printable, raise_at_interrupt, say_mistake
 from simscaleai.errors import SimScaleError
 
 _PROGRAM = "python -m envs"
@@ -33,7 +35,7 @@ _TABLETOP = {
 
 @dataclass(frozen=True)
 class ListConfig:
-    """List the environments. `python -m envs check NAME` checks one."""
+    """List the environments. `python -m envs check NAME` checks one, `python -m envs install NAME` installs a suite."""
 
     contact_sheet: Path | None = None
     """PNG file to write, with the first frames of every environment; no list is printed."""
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["check"]:
             return _check(words[1:])
+        if words[:1] == ["install"]:
+            return _install(words[1:])
         config: ListConfig = parse(ListConfig, _PROGRAM, words)
         if config.contact_sheet is None and config.perturbations_of is None:
             print(_listing(catalogue(), unusable_environments()))
@@ -58,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _save_sheet(config, config.contact_sheet)
     except (SimScaleError, OSError) as mistake:
         say_mistake(mistake)
+        return 2
+    except KeyboardInterrupt:
+        say_mistake(SimScaleError("interrupted; nothing half-installed is left"))
         return 2
     return 0
 
@@ -70,6 +77,18 @@ def _check(words: Sequence[str]) -> int:
     checked = check_environment(config.environment)
     print("\n".join(printable(line) for line in report_lines(config.environment, checked)))
     return 1 if checked.problem else 0
+
+
+def _install(words: Sequence[str]) -> int:
+    from envs.check import report_lines
+    from envs.install import InstallConfig, install_suite
+
+    named = ["--name", *words] if words and not words[0].startswith("-") else words
+    config: InstallConfig = parse(InstallConfig, f"{_PROGRAM} install", named)
+    raise_at_interrupt()
+    found = install_suite(config.name, config.python, lambda text: print(printable(text), flush=True))
+    print("\n".join(printable(line) for line in report_lines(config.name, found)))
+    return 1 if found.problem else 0
 
 
 def _save_sheet(config: ListConfig, path: Path) -> None:
@@ -90,6 +109,9 @@ def _listing(entries: Sequence[Entry], unusable: Mapping[str, str]) -> str:
         rows = {"": entry.summary, **{heading.lower(): entry.sections.get(heading, "") for heading in _SHOWN}}
         blocks.append(f"{entry.name}  {entry.env_id}\n{_table(rows)}")
     blocks.append(f"every SimScale environment\n{_table(_TABLETOP)}")
+    blocks += [
+        f"{name}  {where}\n{_table({'': summary, 'environments': names})}" for name, where, summary, names in suites()
+    ]
     blocks += [f"{name}  cannot be used\n{_table({'': reason})}" for name, reason in unusable.items()]
     return "\n\n".join(blocks)
 

@@ -8,6 +8,7 @@ A suite's file runs under Python 3.8 and imports its packages within `make`, sin
 * `REVISION`: a number that grows when a change of the file changes episodes;
 * `TASKS`: name of each task to its instruction; the name "" if the suite is one task;
 * `GROUPS`: name of each group to its tasks;
+* `CHECKED`: task that is run when the suite is installed;
 * `USUAL_SLOTS`: most slots that a run has by default;
 * `make(task)`: returns an environment with the interface of Gymnasium, which may have `details` (see `host.describe`),
   `image(camera, size)`, and `raw_observation`, what policies in its interpreter get;
@@ -40,6 +41,8 @@ class Suite:
     """Name of each task to its instruction."""
     groups: Mapping[str, tuple[str, ...]]
     """Name of each group to the names of its tasks."""
+    checked: str
+    """Name of the environment that is run when the suite is installed."""
     usual_slots: int
     """Most slots that a run has by default."""
 
@@ -82,5 +85,6 @@ def find_suite(name: str) -> Suite:
         revision=module.REVISION,
         tasks=module.TASKS,
         groups=getattr(module, "GROUPS", {}),
+        checked=f"{name}/{module.CHECKED}" if module.CHECKED else name,
         usual_slots=module.USUAL_SLOTS,
     )

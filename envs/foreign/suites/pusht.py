@@ -11,6 +11,7 @@ SUMMARY = "PushT: a disc pushes a T-shaped block onto its outline (gym-pusht)."
 PYTHONS = ("3.11", "3.12", "3.10")
 PACKAGES = ("gym-pusht", "pymunk")
 REVISION = 1
+CHECKED = ""
 TASKS = {"": "push the grey T-shaped block onto the green T"}
 USUAL_SLOTS = 16
 LIMIT = 300
