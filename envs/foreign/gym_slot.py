@@ -256,6 +256,10 @@ class GymSlot:
         """Copies of the newest vectors, float32 (size,), and images, uint8 (height, width, 3), by key."""
         return {key: value.copy() for key, value in self._observation.items()}
 
+    def newest(self, key: str) -> np.ndarray:
+        """Return the newest vector or image `key`, which must not be changed."""
+        return self._observation[key]
+
     @property
     def state(self) -> bytes:
         """The newest observation and reward in bytes."""

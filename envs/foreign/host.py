@@ -96,8 +96,8 @@ class Host:
         """Begin an episode in each of `slots`."""
         infos = [self._reset(*each) for each in zip(body["slots"], body["seeds"], body["options"])]
         words = [info.get("instruction") for info in infos]
-        begun = {"instructions": [each if isinstance(each, str) else "" for each in words]}
-        return begun, self._seen(body["slots"])
+        lengths, seen = self._seen(body["slots"])
+        return {"instructions": [each if isinstance(each, str) else "" for each in words], "lengths": lengths}, seen
 
     def _reset(self, slot: int, seed: int, options: dict[str, Any]) -> Mapping[str, Any]:
         self._busy, task = slot, options.pop("task", self._source.tasks[0])
@@ -114,25 +114,25 @@ class Host:
         """Advance `slots` by one control step with the rows of the array `actions`."""
         stepped = [self._step(slot, action) for slot, action in zip(body["slots"], arrays["actions"])]
         results = {
-            "reward": np.array([each.reward for each in stepped], dtype=np.float64),
-            "ended": np.array([(each.terminated, each.truncated, each.success) for each in stepped], dtype=bool),
-            "executed": np.array([each.executed for each in stepped], dtype=np.float32),
+            "reward": [each.reward for each in stepped],
+            "ended": [(each.terminated, each.truncated, each.success) for each in stepped],
+            "failure": [each.failure for each in stepped],
         }
-        return {"failure": [each.failure for each in stepped]}, {**results, **self._seen(body["slots"])}
+        lengths, seen = self._seen(body["slots"])
+        executed = np.array([each.executed for each in stepped], dtype=np.float32)
+        return {**results, "lengths": lengths}, {"executed": executed, **seen}
 
     def _step(self, slot: int, action: np.ndarray) -> Any:
         self._busy = slot
         return self._slots[slot].step(action)
 
-    def _seen(self, slots: list[int]) -> dict[str, np.ndarray]:
-        """Return the vectors, and the states as bytes one after the other with their lengths."""
-        rows = [self._slots[slot].observation for slot in slots]
-        states = [self._slots[slot].state for slot in slots]
-        keys = self._slots[slots[0]].observations.vectors
-        seen = {"vector." + key: np.stack([row[key] for row in rows]) for key in keys}
-        seen["lengths"] = np.array([len(state) for state in states], dtype=np.int64)
+    def _seen(self, slots: list[int]) -> tuple[list[int], dict[str, np.ndarray]]:
+        """Return the lengths of the states, and the vectors, and the states as bytes one after the other."""
+        held = [self._slots[slot] for slot in slots]
+        states = [each.state for each in held]
+        seen = {"vector." + key: np.stack([each.newest(key) for each in held]) for key in held[0].observations.vectors}
         seen["states"] = np.frombuffer(b"".join(states), dtype=np.uint8)
-        return seen
+        return [len(state) for state in states], seen
 
     def images(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Return the images of all cameras in `slots`."""
@@ -144,7 +144,7 @@ class Host:
     def _image(self, slot: int, camera: str, size: tuple[int, int]) -> np.ndarray:
         self._busy, held = slot, self._slots[slot]
         if camera in held.observations.cameras:
-            return held.observation[camera]  # type: ignore[no-any-return]
+            return held.newest(camera)  # type: ignore[no-any-return]
         return np.asarray(held.env.image(camera, size), dtype=np.uint8)
 
     def frame(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:

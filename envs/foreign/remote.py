@@ -64,7 +64,7 @@ class RemoteSlots(Actor):
             self._reconnect()
         options = [_options(start) for start in starts]
         body, arrays = self._call(slots, "reset", seeds=[start.seed for start in starts], options=options)
-        self._keep(slots, arrays)
+        self._keep(slots, body, arrays)
         return [Begun(instruction=str(words)) for words in body["instructions"]]
 
     def observe(self, slots: Slots, with_images: NDArray[np.bool_]) -> Observation:
@@ -83,9 +83,9 @@ class RemoteSlots(Actor):
         """Advance `slots` by one control step with `actions`, shape (n, A)."""
         n = len(slots)
         body, arrays = self._call(slots, "step", {"actions": np.asarray(actions, dtype=np.float32)})
-        ended = self._checked(arrays, "ended", (n, 3), np.bool_)
+        ended = self._listed(body, "ended", (n, 3), np.bool_)
         transition = Transition(
-            reward=self._checked(arrays, "reward", (n,), np.float64),
+            reward=self._listed(body, "reward", (n,), np.float64),
             terminated=ended[:, 0].copy(),
             truncated=ended[:, 1].copy(),
             success=ended[:, 2].copy(),
@@ -93,7 +93,7 @@ class RemoteSlots(Actor):
             failure=[str(each) for each in body["failure"]],
             stage=[""] * n,
         )
-        self._keep(slots, arrays)
+        self._keep(slots, body, arrays)
         return transition
 
     def state(self, slots: Slots) -> list[bytes]:
@@ -180,15 +180,25 @@ class RemoteSlots(Actor):
                 raise RuntimeError(str(error)) from None
             raise SlotFault(everyone if error.slot is None else [error.slot], str(error)) from None
 
-    def _keep(self, slots: Slots, arrays: Arrays) -> None:
+    def _keep(self, slots: Slots, body: Mapping[str, Any], arrays: Arrays) -> None:
         """Keep the vectors and states that the host sent after a reset or a step."""
         n = len(slots)
         for key, rows in self._vectors.items():
             rows[slots] = self._checked(arrays, f"vector.{key}", (n, rows.shape[1]), np.float32)
-        ends = np.cumsum(self._checked(arrays, "lengths", (n,), np.int64)).tolist()
-        states = self._checked(arrays, "states", (ends[-1],), np.uint8).tobytes()
+        ends = np.cumsum(self._listed(body, "lengths", (n,), np.int64)).tolist()
+        states: Any = self._checked(arrays, "states", (ends[-1],), np.uint8)
         for slot, begin, end in zip(slots.tolist(), [0, *ends], ends, strict=False):
-            self._states[slot] = states[begin:end]
+            self._states[slot] = states[begin:end].tobytes()
+
+    def _listed(
+        self, body: Mapping[str, Any], name: str, shape: tuple[int, ...], dtype: type[np.generic]
+    ) -> NDArray[Any]:
+        """Return the numbers `name` of an answer as an array, after a check of their number."""
+        try:
+            array = np.array(body[name], dtype=dtype)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            array = np.empty(0, dtype=dtype)
+        return self._checked({name: array}, name, shape, dtype)
 
     def _checked(self, arrays: Arrays, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
         """Return the array `name` of an answer, after a check of its shape and dtype."""

@@ -26,6 +26,7 @@ SECONDS_TO_ANSWER = 3600.0
 """Time for every other answer [s]: the last resort where no watchdog kills hosts earlier."""
 
 _SECONDS_TO_EXIT = 5.0
+_BUFFER_BYTES = 1 << 20
 _LINES_KEPT, _LINE_LENGTH = 20, 400
 _ONE_THREAD_EACH = dict.fromkeys(("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _LIVE: weakref.WeakSet[HostProcess] = weakref.WeakSet()
@@ -69,6 +70,8 @@ class HostProcess:
             raise SimScaleError("environments in another interpreter need Linux or macOS; use WSL on Windows")
         self._connection, theirs = socket.socketpair()
         self._lifeline, its_end = socket.socketpair()
+        for each in (self._connection, theirs):  # an image then passes in one piece
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         self._connection.settimeout(SECONDS_TO_START)
         try:
             with theirs, its_end:

@@ -11,6 +11,7 @@ the arrays, little-endian, in the order of the header.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from socket import socket
@@ -27,6 +28,8 @@ MOST_ARRAY_BYTES = 1 << 30
 _PREFIX = struct.Struct("<4sIQ")
 _KINDS = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
 _DTYPES = {name: np.dtype(name).newbyteorder("<") for name in (*_KINDS, "float16", "float32", "float64")}
+_NAMES = {dtype.str: name for name, dtype in _DTYPES.items()}
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _MOST_ARRAYS = 1024
 _MOST_DIMENSIONS = 8
 _JOINED_BYTES = 1 << 16
@@ -64,7 +67,7 @@ def send(connection: socket, body: Mapping[str, Any], arrays: Mapping[str, np.nd
     """
     contents = [_described(name, array) for name, array in (arrays or {}).items()]
     try:
-        text = json.dumps({"body": body, "arrays": [entry for entry, _ in contents]}, separators=(",", ":"))
+        text = _encode({"body": body, "arrays": [entry for entry, _ in contents]})
     except (TypeError, ValueError, RecursionError) as error:
         raise WireError(f"expected JSON data in a message, got something else ({error})") from None
     header, size = text.encode(), sum(array.nbytes for _, array in contents)
@@ -89,9 +92,9 @@ def receive(connection: socket) -> Message:
         raise WireError(f"expected a message, which begins with {MAGIC!r}, got {magic!r}")
     _check_sizes(header_size, array_size)
     body, entries = _parse(_read(connection, header_size))
-    if array_size != sum(_size(dtype, shape) for _, dtype, shape in entries):
+    if array_size != sum(map(_size, entries)):
         raise WireError(f"expected arrays of {array_size} bytes together, the header describes others")
-    return Message(body, {name: _read_array(connection, dtype, shape) for name, dtype, shape in entries})
+    return Message(body, _read_arrays(connection, entries, array_size))
 
 
 class Entry(NamedTuple):
@@ -104,11 +107,11 @@ class Entry(NamedTuple):
 
 def _described(name: str, array: np.ndarray) -> tuple[list[Any], np.ndarray]:
     """Return the entry of an array in the header, and the array as it is sent."""
-    if array.dtype.name not in _DTYPES or array.ndim > _MOST_DIMENSIONS:
+    dtype = array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else array.dtype
+    name_of_dtype = _NAMES.get(dtype.str)
+    if name_of_dtype is None or array.ndim > _MOST_DIMENSIONS:
         raise WireError(f"expected arrays of numbers with at most {_MOST_DIMENSIONS} dimensions, got {array.dtype}")
-    shape = list(array.shape)
-    flat = np.ascontiguousarray(array, dtype=_DTYPES[array.dtype.name]).reshape(-1)
-    return [name, array.dtype.name, shape], flat
+    return [name, name_of_dtype, array.shape], np.ascontiguousarray(array, dtype=dtype).reshape(-1)
 
 
 def _check_sizes(header: int, arrays: int) -> None:
@@ -119,7 +122,7 @@ def _check_sizes(header: int, arrays: int) -> None:
         )
 
 
-def _parse(header: bytes) -> tuple[dict[str, Any], list[Entry]]:
+def _parse(header: bytearray) -> tuple[dict[str, Any], list[Entry]]:
     """Return the body, and name, dtype and shape of each array."""
     try:
         data = json.loads(header.decode())
@@ -146,27 +149,37 @@ def _is_length(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MOST_ARRAY_BYTES
 
 
-def _size(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
-    size = int(dtype.itemsize)
-    for length in shape:
-        size *= length
-    return size
+def _size(entry: Entry) -> int:
+    """Return the bytes of an array."""
+    return int(entry.dtype.itemsize) * math.prod(entry.shape)
 
 
-def _read(connection: socket, size: int) -> bytes:
+def _read(connection: socket, size: int) -> bytearray:
     """Return the next `size` bytes."""
     buffer = bytearray(size)
     _fill(connection, memoryview(buffer))
-    return bytes(buffer)
+    return buffer
 
 
-def _read_array(connection: socket, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
-    array = np.empty(shape, dtype=dtype)
-    _fill(connection, _bytes(array.reshape(-1)))
-    if dtype.kind == "b":  # a bool that is neither 0 nor 1 would not behave like one
-        flags = array.view(np.uint8)
+def _read_arrays(connection: socket, entries: list[Entry], size: int) -> dict[str, np.ndarray]:
+    """Return the arrays of a message. Small ones share one buffer, which is read at once."""
+    if size > _JOINED_BYTES:
+        return {entry.name: _shaped(_read(connection, _size(entry)), 0, entry) for entry in entries}
+    buffer, arrays, place = _read(connection, size), {}, 0
+    for entry in entries:
+        arrays[entry.name] = _shaped(buffer, place, entry)
+        place += _size(entry)
+    return arrays
+
+
+def _shaped(buffer: bytearray, place: int, entry: Entry) -> np.ndarray:
+    """Return the array that begins at `place` of `buffer`."""
+    if not _size(entry):
+        return np.empty(entry.shape, dtype=entry.dtype)
+    if entry.dtype.kind == "b":  # a bool that is neither 0 nor 1 would not behave like one
+        flags = np.frombuffer(buffer, np.uint8, _size(entry), place)
         np.minimum(flags, 1, out=flags)
-    return array
+    return np.ndarray(entry.shape, entry.dtype, buffer, place)
 
 
 def _bytes(flat: np.ndarray) -> memoryview:

@@ -75,7 +75,8 @@ class Fetch:
 
         gymnasium.register_envs(gymnasium_robotics)
         self._words, self.details = TASKS[task], details(task)
-        self._env: Any = gymnasium.make(IDS[task], disable_env_checker=True).unwrapped
+        env: Any = gymnasium.make(IDS[task], disable_env_checker=True)
+        self._env = env.unwrapped
         self.action_space: Any = self._env.action_space
         shapes = {key: space.shape for key, space in self._env.observation_space.spaces.items()}
         self.observation_space: Any = spaces.Dict(
