@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.catalogue import Entry, catalogue
-from envs.install import suites
 from envs.registration import find_environment, registrations, unusable_environments
 from envs.tabletop.names import ACTION, CAMERAS, CONTROL_HZ
 from simscaleai.command_line import parse, printable, raise_at_interrupt, say_mistake
@@ -104,6 +103,8 @@ def _save_sheet(config: ListConfig, path: Path) -> None:
 
 
 def _listing(entries: Sequence[Entry], unusable: Mapping[str, str]) -> str:
+    from envs.install import suites
+
     blocks = []
     for entry in entries:
         rows = {"": entry.summary, **{heading.lower(): entry.sections.get(heading, "") for heading in _SHOWN}}

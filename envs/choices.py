@@ -10,7 +10,6 @@ from urllib.parse import quote, unquote
 
 from simscaleai.errors import SimScaleError
 from simscaleai.extensions.loading import typed_value
-from simscaleai.hosting.interpreters import choose_interpreter
 
 _SUCCESS, _LIMIT = "success", "max_episode_steps"
 
@@ -85,6 +84,8 @@ class EnvironmentFlags:
             SimScaleError: If a choice or the interpreter is impossible.
         """
         if self.env_python is not None:
+            from simscaleai.hosting.interpreters import choose_interpreter
+
             choose_interpreter(self.env_python)
         return with_choices(
             self.env, success=self.success, max_episode_steps=self.max_episode_steps, options=self.env_option
