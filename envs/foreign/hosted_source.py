@@ -60,6 +60,10 @@ class Source:
         self.expert = _no_expert
         self.keywords, self.tasks = dict(body.get("keywords") or {}), list(body.get("tasks") or [None])
         self._packages = list(body.get("packages") or ())
+        if lacking := [name for name, found in self.versions().items() if found is None]:
+            raise gym_slot.SetUpError(
+                f"{sys.executable} lacks {' and '.join(lacking)}; install them there, or leave out --env-python"
+            )
         if "suite" in body:
             suite = _load_suite(Path(body["suite"]))
             self._make: Callable[..., Any] = suite.make
@@ -172,16 +176,17 @@ def _parameters(factory: Callable[..., Any]) -> tuple[str, ...]:
 
 def _by_id(env_id: str, keywords: dict[str, Any]) -> Any:
     gymnasium: Any = importlib.import_module("gymnasium")
-    module, colon, _ = env_id.partition(":")
-    if colon:
-        importlib.import_module(module)
+    module, _, own_id = env_id.rpartition(":")
     try:
-        spec = gymnasium.spec(env_id)
-    except gymnasium.error.Error as error:
-        raise gym_slot.SetUpError(f"{error}; if a package registers it, use package:{env_id}") from None
+        if module:
+            importlib.import_module(module)
+        spec = gymnasium.spec(own_id)
+    except (ImportError, gymnasium.error.Error) as error:
+        hint = "" if module else f"; if a package registers it, use gym:package:{own_id}"
+        raise gym_slot.SetUpError(f"{error}{hint}") from None
     if "render_mode" not in keywords and "rgb_array" in _render_modes(spec):
         keywords = {"render_mode": "rgb_array", **keywords}
-    return gymnasium.make(env_id, **keywords)
+    return gymnasium.make(own_id, **keywords)
 
 
 def _render_modes(spec: Any) -> Any:

@@ -174,3 +174,27 @@ def test_a_program_that_is_no_python(monkeypatch):
 def test_an_environment_by_its_id():
     registration = find_environment("gym:Reacher-v5?success=return>=-5")
     assert registration.offer().max_episode_steps == 50
+
+
+def test_a_package_that_registers_an_environment_can_be_named(tmp_path):
+    (tmp_path / "registers.py").write_text(
+        "import gymnasium\ngymnasium.register('Hosted/World-v1', 'hosted_world:World', max_episode_steps=7)\n"
+    )
+    assert find_environment("gym:registers:Hosted/World-v1?success=info:high").offer().max_episode_steps == 7
+
+
+def test_a_python_that_lacks_the_packages_of_a_suite():
+    with pytest.raises(SimScaleError, match=r"lacks gym-pusht and pymunk; install"):
+        find_environment("pusht").offer()
+
+
+def test_an_observation_that_cannot_be_represented(tmp_path):
+    (tmp_path / "speaking_world.py").write_text(
+        "import gymnasium as gym\nfrom hosted_world import World\n"
+        "class Speaking(World):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.observation_space = gym.spaces.Dict(words=gym.spaces.Text(5))\n"
+    )
+    with pytest.raises(SimScaleError, match="Text"):
+        find_environment(f"speaking_world:Speaking?{CHOICES}").offer()
