@@ -35,6 +35,7 @@ from eval.runs.media_paths import video_paths
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console
 from policies.base import Policy
+from policies.options import parse_options
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.contract import EnvSpec
 from simscaleai.errors import SimScaleError
@@ -62,6 +63,8 @@ class RecordConfig(EnvironmentFlags):
     """Folder for the MP4 files, new or empty. For one seed or a wall, it may be a file that ends in .mp4 or .gif."""
     checkpoint: Path | None = None
     """Folder with the weights of --model; by default the shipped ones."""
+    policy_option: tuple[str, ...] = ()
+    """Options of the policy, each NAME=VALUE, as in eval.rollout."""
     seeds: tuple[int, ...] = ()
     """Seeds of the episodes; by default 0, 1, 2, and for a wall one seed per tile, from 0."""
     perturb: tuple[str, ...] = ()
@@ -134,7 +137,7 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
     registration = find_environment(config.environment)
     filming = _check(config, registration)
     with chdir("."):  # the user's working directory afterwards, wherever the policy goes
-        policy = build_policy(config.model, config.checkpoint, filming.spec)
+        policy = build_policy(config.model, config.checkpoint, filming.spec, parse_options(config.policy_option))
         with closing(build_environment(registration, [policy.needs], filming.num_slots), policy) as env:
             _check_effects(filming, policy)
             check_filming(env, filming.plan[0], filming.cameras, filming.size)

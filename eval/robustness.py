@@ -238,6 +238,7 @@ def _commands(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> 
     environment = {each.name: getattr(config, each.name) for each in fields(EnvironmentFlags)}
     film = RecordConfig(
         model=battery.tested.name,
+        policy_option=config.policy_option,
         output=shown / "films",
         seeds=(worst.example.seed,),
         perturb=tuple(worst.arm.split()),

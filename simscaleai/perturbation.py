@@ -52,6 +52,11 @@ class Axis:
         """Group of the axis, for example "camera" for "camera.azimuth"."""
         return self.name.partition(".")[0]
 
+    def overlaps(self, other: Axis) -> bool:
+        """Return whether both are one axis, or one is the other limited to a camera, as "image.blur.wrist"."""
+        one, two = f"{self.name}.", f"{other.name}."
+        return one.startswith(two) or two.startswith(one)
+
     def magnitude(self, level: int) -> float:
         """Return the magnitude of `level`, 0 to 5."""
         return (0.0, *self.magnitudes)[level]

@@ -17,7 +17,7 @@ from simscaleai.perturbation import LEVELS, Axis
 
 Ceiling = Literal["run", "control", "none"]
 """Where the expert's success rate at a level comes from: its own episodes at this level; its control, because what the
-axis changes does not reach it; or nowhere, because the environment has no expert."""
+axis changes does not reach it; or nowhere, because there is no expert, or its run is not complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class BatteryFindings:
 
     tested: Outcomes
     expert: Outcomes | None
-    """The expert on the same starts; None if the environment has none."""
+    """The expert on the same starts; None if there is no expert, or its run is not complete."""
     axes: tuple[AxisFindings, ...]
     pairs: tuple[PairFindings, ...]
 
@@ -99,7 +99,7 @@ def find(tested: Outcomes, expert: Outcomes | None) -> BatteryFindings:
 
     Args:
         tested: Its episodes.
-        expert: Those of the expert on the same starts; None if the environment has no expert.
+        expert: Those of the expert on the same starts; None if there is no expert, or its run is not complete.
     """
     axes = tested.battery.axes
     p_values = [_p_value(tested, axis) for axis in axes]

@@ -52,7 +52,7 @@ def read_battery(folder: Path) -> BatteryFolder:
     tested = BatteryRun.of(read_run(folder))
     return BatteryFolder(
         tested=tested,
-        expert=_read_if_begun(folder / EXPERT_FOLDER),
+        expert=_read_if_complete(folder / EXPERT_FOLDER),
         policies=tuple(_read_all(folder / POLICIES_FOLDER).values()),
         options=_read_all(folder / OPTIONS_FOLDER),
     )
@@ -60,11 +60,11 @@ def read_battery(folder: Path) -> BatteryFolder:
 
 def _read_all(folder: Path) -> dict[str, BatteryRun]:
     """Return the runs in the folders below `folder`, by the name of their folder."""
-    found = {path.name: _read_if_begun(path) for path in sorted(folder.glob("*"))}
+    found = {path.name: _read_if_complete(path) for path in sorted(folder.glob("*"))}
     return {name: run for name, run in found.items() if run}
 
 
-def _read_if_begun(folder: Path) -> BatteryRun | None:
+def _read_if_complete(folder: Path) -> BatteryRun | None:
     """Return the run in `folder`; None if it is not complete."""
     run = read_run(folder) if (folder / RECORD_FILE).exists() else None
     return BatteryRun.of(run) if run and run.results and run.is_complete else None

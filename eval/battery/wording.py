@@ -12,14 +12,8 @@ from eval.statistics.percentage import points_text
 from eval.statistics.robustness import Estimate
 from simscaleai.perturbation import LEVELS, Axis, Changes
 
-_CHANGED: dict[Changes, str] = {
-    "looks": "looks",
-    "observation": "changed observations",
-    "words": "instructions",
-    "physics": "physics",
-    "action": "actions",
-    "time": "delays",
-}
+_UNSEEN: dict[Changes, str] = {"looks": "looks", "observation": "images", "words": "instructions"}
+"""What an axis changes that does not reach an expert."""
 
 
 def no_ceiling_text(findings: BatteryFindings) -> str:
@@ -70,10 +64,8 @@ def ceiling_text(axis: AxisFindings) -> str:
 
 
 def ceiling_reason(axis: AxisFindings) -> str:
-    """Return, in words, where the expert's success rate comes from; "" if it ran at every level."""
-    if axis.ceiling == "run":
-        return ""
-    return f"its control: {_CHANGED[axis.axis.changes]} do not reach it" if axis.ceiling == "control" else "no expert"
+    """Return, in words, why the expert's control stands for its success rate at every level; "" if it does not."""
+    return f"its control: {_UNSEEN[axis.axis.changes]} do not reach it" if axis.ceiling == "control" else ""
 
 
 def limits(findings: BatteryFindings) -> Iterator[str]:

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from simscaleai.errors import SimScaleError
-from simscaleai.perturbation import LEVELS, Axis, Changes
+from simscaleai.perturbation import LEVELS, Axis
 
 CONTROL = "control"
 """What reports call the unperturbed starts. Their episodes have no arm, so their lines are those of a plain run."""
-
-
-REACHES_EXPERT: tuple[Changes, ...] = ("physics", "action", "time")
-"""What axes change that also concerns an expert, which gets simulator truth and neither images nor instructions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +58,11 @@ class Battery:
 
     @property
     def pairs(self) -> tuple[Arm, ...]:
-        """The arms in which two axes are perturbed."""
+        """The arms in which two axes are perturbed, which change different things."""
         if self.pair_level is None:
             return ()
-        return tuple(_arm(pair, self.pair_level) for pair in combinations(self.axes, 2))
+        pairs = combinations(self.axes, 2)
+        return tuple(_arm((one, other), self.pair_level) for one, other in pairs if not one.overlaps(other))
 
     @property
     def arms(self) -> tuple[Arm, ...]:

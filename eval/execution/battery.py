@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eval.episodes.battery import REACHES_EXPERT, Battery
+from eval.episodes.battery import Battery
 from eval.probing.perturbations import find_axes
 from eval.probing.probe_axes import axes_of, check_effects, reason_without_effect
 from eval.runs.media_paths import EXPERT_FOLDER, OPTIONS_FOLDER, POLICIES_FOLDER
@@ -61,13 +61,13 @@ def battery_parts(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]
         SimScaleError: If an axis, a level or an option does not exist, an axis changes nothing for any policy, or two
             policies have the same name.
     """
-    axes, has_expert = chosen_axes(request, spec, needs), _has_expert(spec)
+    axes, of_expert = chosen_axes(request, spec, needs), _needs_of_expert(spec)
     batteries = [
         Battery(
             axes=tested,
             levels=_levels(request),
             pair_level=request.pairs,
-            has_expert=has_expert,
+            has_expert=of_expert is not None,
             untested=tuple(axis.name for axis in whole_axes(spec) if axis not in tested),
         )
         for tested in (_effective(axes, [each], spec) for each in needs)
@@ -82,11 +82,10 @@ def battery_parts(request: BatteryRequest, spec: EnvSpec, needs: Sequence[Needs]
     control = Battery(levels=first[1].levels)
     parts += [
         BatteryPart(folder=OPTIONS_FOLDER / option, model=first[0], options=options, battery=control)
-        for option, options in _swept_options(request)
+        for option, options in _swept_options(request).items()
     ]
-    if has_expert:
-        physical = tuple(axis for axis in axes if axis.changes in REACHES_EXPERT)
-        battery = replace(first[1], axes=physical, has_expert=False)
+    if of_expert:
+        battery = replace(first[1], axes=_effective(axes, [of_expert], spec), has_expert=False)
         parts.append(BatteryPart(folder=EXPERT_FOLDER, model=EXPERT, options=(), battery=battery))
     return parts
 
@@ -136,10 +135,12 @@ def _effective(axes: Sequence[Axis], readers: Sequence[Needs], spec: EnvSpec) ->
     return tuple(axis for axis in axes if not all(reason_without_effect(axis, needs, spec) for needs in readers))
 
 
-def _has_expert(spec: EnvSpec) -> bool:
+def _needs_of_expert(spec: EnvSpec) -> Needs | None:
+    """Return what the expert of an environment needs; None if there is no expert."""
     from policies.scripted.experts import EXPERTS
 
-    return spec.env_id in EXPERTS
+    expert = EXPERTS.get(spec.env_id)
+    return expert(spec).needs if expert else None
 
 
 def _levels(request: BatteryRequest) -> tuple[int, ...]:
@@ -159,12 +160,14 @@ def _names(models: Sequence[str]) -> list[str]:
     return names
 
 
-def _swept_options(request: BatteryRequest) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each option of --sweep with each of its values, NAME=VALUE, and all options of that run."""
+def _swept_options(request: BatteryRequest) -> dict[str, tuple[str, ...]]:
+    """Return each option of --sweep with each of its values, NAME=VALUE, to all options of that run."""
+    swept = {}
     for text in request.sweep:
         name, equals, values = text.partition("=")
         if not (name and equals and all(values.split(","))):
             raise SimScaleError(f"expected --sweep NAME=VALUE,VALUE, such as n_action_steps=1,2,4; got {text!r}")
         others = [option for option in request.policy_option if option.partition("=")[0] != name]
         for value in values.split(","):
-            yield f"{name}={value}", (*others, f"{name}={value}")
+            swept[f"{name}={value}"] = (*others, f"{name}={value}")
+    return swept

@@ -10,6 +10,7 @@ collection, `light=0..3` draws the magnitude of each axis anew for every episode
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -18,9 +19,9 @@ from eval.episodes.plan import EpisodeSpec
 from simscaleai.errors import SimScaleError, UnknownNameError
 from simscaleai.perturbation import LEVELS, Axis, Magnitude, axis_stream
 
-_INTEGER = re.compile(r"([+-]?)(\d+)")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_MAGNITUDE = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(\D*)")
+_INTEGER = re.compile(r"([+-]?)([0-9]+)")
+_RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
+_MAGNITUDE = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)([^0-9]*)")
 
 
 class PerturbationError(SimScaleError):
@@ -99,7 +100,7 @@ def parse_perturbations(texts: Sequence[str], axes: Mapping[str, Axis], *, allow
     """
     settings = [setting for text in texts for setting in _parse(text, axes, allow_ranges)]
     for one, other in combinations(settings, 2):
-        if f"{other.axis.name}.".startswith(f"{one.axis.name}.") or one.axis.name.startswith(f"{other.axis.name}."):
+        if one.axis.overlaps(other.axis):
             raise PerturbationError(
                 f"expected one setting of the axis {one.axis.name}, got {one.text} and {other.text}; leave one out"
             )
@@ -161,8 +162,9 @@ def _parse_magnitude(axis: Axis, text: str, value: str) -> tuple[str, float]:
             f"{_example(axis)}; got {text!r}"
         )
     size = float(match[2])
-    if axis.limit is not None and size > axis.limit:
-        raise PerturbationError(f"expected at most {axis.limit:g}{axis.unit} for {axis.name}, got {text!r}")
+    most = sys.float_info.max if axis.limit is None else axis.limit
+    if size > most:
+        raise PerturbationError(f"expected at most {most:g}{axis.unit} for {axis.name}, got {text!r}")
     return match[1], size
 
 

@@ -31,6 +31,11 @@ def run(folder, *flags, words=FEW):
     return Path(folder)
 
 
+def last_words(out, name):
+    """Return the arguments of the command that the row `name` shows."""
+    return shlex.split(next(line for line in out.splitlines() if line.startswith(name)))[4:]
+
+
 def request(**settings):
     defaults = {"model": ("a",), "axes": (), "levels": (), "pairs": None, "sweep": (), "policy_option": ()}
     return BatteryRequest(**defaults | {"quick": False} | settings)
@@ -90,13 +95,20 @@ def test_the_rows_hold_n_interval_control_ceiling_and_a_command_that_works(capsy
     assert "no ceiling: this environment has no expert" in out
     assert "at level 3 5 (0.03 0.05 m)" in out
     assert "not covered" in out
-    replay, film = (
-        next(line for line in out.splitlines() if line.startswith(name)).split()[4:] for name in ("replay", "film")
-    )
+    replay, film = (last_words(out, name) for name in ("replay", "film"))
     assert "--perturb" in replay
     assert rollout.main(replay) == 0
     assert record.main(film) == 0
     assert len(list(Path("a/films").iterdir())) == 1
+
+
+def test_a_film_is_of_the_policy_with_its_options(capsys, monkeypatch):
+    run("a", "--policy-option", "n_action_steps=1")
+    given = []
+    build = record.build_policy
+    monkeypatch.setattr(record, "build_policy", lambda *args: given.append(build(*args)) or given[0])
+    assert record.main(last_words(capsys.readouterr().out, "film")) == 0
+    assert given[0].options["n_action_steps"] == 1
 
 
 def test_the_json_is_that_of_the_report(capsys):
@@ -124,7 +136,7 @@ def test_several_policies_are_compared_on_the_same_starts(capsys):
 
 
 def test_other_options_run_on_the_control(capsys):
-    run("a", "--sweep", "n_action_steps=1,2")
+    run("a", "--sweep", "n_action_steps=1,2,1")
     options = read_battery(Path("a")).options
     assert list(options) == ["n_action_steps=1", "n_action_steps=2"]
     assert [run.run.record.policy.options["n_action_steps"] for run in options.values()] == [1, 2]
@@ -185,7 +197,17 @@ def test_the_expert_runs_only_what_reaches_it():
         ["object.mass"],
     ]
     assert {"image.blur", "state.noise", "action.noise", "latency"} <= {axis.name for axis in parts[0].battery.axes}
-    assert "image.blur" not in {axis.name for axis in parts[1].battery.axes}
+    of_expert = {axis.name for axis in parts[1].battery.axes}
+    assert of_expert - {"object.mass"} == {"state.noise", "action.noise", "latency"}
+
+
+def test_an_axis_is_not_paired_with_itself_in_one_camera():
+    axes = ("image.blur", "image.blur.front", "image.jpeg")
+    (tested, _) = battery_parts(request(axes=axes, pairs=2), SCENE, [SEES])
+    assert [arm.name for arm in tested.battery.pairs] == [
+        "image.blur=2 image.jpeg=2",
+        "image.blur.front=2 image.jpeg=2",
+    ]
 
 
 def test_axes_without_an_effect_on_a_policy_are_left_out_and_named():

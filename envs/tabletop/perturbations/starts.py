@@ -103,7 +103,8 @@ def _is_seen(model: mujoco.MjModel, places: Vector) -> bool:
 def add_distractors(task: Task, slot: int, count: float, stream: np.random.Generator) -> None:
     """Puts this many loose objects, rounded, on the table, of shapes and colours that no task names.
 
-    They lie at least 0.1 m from objects and goal. A level adds one to those of the level below.
+    They lie at least 0.1 m from objects and goal. A level adds one to those of the level below. A magnitude that is
+    rounded to 0 changes nothing.
     """
     occupied = _occupied(task, slot)
     poses: dict[int, Vector] = {}
@@ -111,7 +112,8 @@ def add_distractors(task: Task, slot: int, count: float, stream: np.random.Gener
         place = _draw_free_place(stream, [*occupied, *((pose[:2], _FROM_DISTRACTORS) for pose in poses.values())])
         half = stream.uniform(0, np.pi)
         poses[number] = np.array([*place, HEIGHTS[DISTRACTORS[number]], np.cos(half), 0, 0, np.sin(half)])
-    task.simulation.place_distractors(slot, poses)
+    if poses:
+        task.simulation.place_distractors(slot, poses)
 
 
 def _draw_free_place(stream: np.random.Generator, occupied: Sequence[tuple[Vector, float]]) -> Vector:

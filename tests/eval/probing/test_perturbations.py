@@ -79,6 +79,8 @@ def test_levels_magnitudes_signs_and_groups(texts, perturbation):
             PerturbationError,
             "at most 5stop for light.intensity",
         ),
+        (["camera.azimuth=٣"], PerturbationError, "got 'camera.azimuth=٣'"),
+        ([f"camera.azimuth={10**400}deg"], PerturbationError, "expected at most 1.79769e+308deg"),
         (["distractors=-2"], PerturbationError, "distractors has no direction, so its value has no sign"),
         (
             ["light=2", "light.colour=1"],

@@ -156,6 +156,14 @@ def test_distractors_lie_still_apart_from_the_task_and_each_level_adds_one(name)
     assert np.abs(velocities).max() < 0.01
 
 
+def test_a_number_of_distractors_that_rounds_to_0_gives_the_nominal_episode():
+    few, nominal = make("reach"), make("reach")
+    begin(few, {"distractors": 0.3})
+    begin(nominal)
+    assert few.simulation.distractor_state(0) is None
+    assert play(few, 10) == play(nominal, 10)
+
+
 def test_distractors_are_there_for_the_gripper_and_for_the_digest():
     env = make("reach")
     begin(env, {"distractors": 5})
