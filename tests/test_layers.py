@@ -34,7 +34,7 @@ MAY_IMPORT = {
 THIRD_PARTY = {
     **dict.fromkeys(GROUND_FLOOR, ("numpy", "tyro")),
     "envs": ("numpy", "gymnasium", "mujoco", "OpenGL", "PIL"),
-    "envs.foreign.suites": ("numpy", "gymnasium", "mujoco", "gym_pusht", "gymnasium_robotics", "metaworld"),
+    "envs.foreign.suites": ("numpy", "gymnasium", "mujoco", "gym_pusht", "gymnasium_robotics", "libero", "metaworld"),
     "simscaleai": ("numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"),
     "policies": ("numpy",),
     "policies.learned": ("numpy", "torch"),

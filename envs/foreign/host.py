@@ -86,8 +86,9 @@ class Host:
         return {"descriptions": descriptions, "versions": self._source.versions()}, {}
 
     def make(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Fix how episodes end, and which cameras are drawn with which size; return where the host runs."""
+        """Fix how episodes end, which vectors are sent, and which cameras are drawn; return where the host runs."""
         self._terminate, self._limit = bool(body["terminate_on_success"]), body["limit"]
+        self._vectors = list(body["vectors"])
         self._cameras = {name: tuple(size) for name, size in body["cameras"].items()}
         libraries = {**self._source.versions(), "numpy": np.__version__}
         return {"python": platform.python_version(), "libraries": libraries}, {}
@@ -130,7 +131,7 @@ class Host:
         """Return the lengths of the states, and the vectors, and the states as bytes one after the other."""
         held = [self._slots[slot] for slot in slots]
         states = [each.state for each in held]
-        seen = {"vector." + key: np.stack([each.newest(key) for each in held]) for key in held[0].observations.vectors}
+        seen = {"vector." + key: np.stack([each.newest(key) for each in held]) for key in self._vectors}
         seen["states"] = np.frombuffer(b"".join(states), dtype=np.uint8)
         return [len(state) for state in states], seen
 

@@ -143,6 +143,7 @@ def describe(source: Source, task: str | None) -> dict[str, Any]:
         "control_hz": float(rate),
         "max_episode_steps": source.limit(env),
         "success": given.get("success") or gym_slot.SuccessRule(source.success).in_words,
+        "distinct_starts": given.get("distinct_starts"),
         "has_instructions": isinstance(info.get("instruction"), str),
     }
     env.close()

@@ -142,6 +142,7 @@ class RemoteSlots(Actor):
         cameras = {camera: list(size) for camera, size in self._needs.cameras.items()}
         body, _ = self._ask(
             "make",
+            vectors=list(self.spec.vectors),
             cameras=cameras,
             terminate_on_success=self._rules.terminate_on_success,
             limit=self._rules.max_episode_steps,
