@@ -41,6 +41,7 @@ from eval.terminal.flags import command_line
 from policies.options import parse_options
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.contract import Needs
+from simscaleai.errors import SimScaleError
 from simscaleai.files import output_folder, replace_file
 
 PROGRAM = "python -m eval.robustness"
@@ -147,7 +148,10 @@ def run(config: RobustnessConfig) -> BatteryFolder:
             console.say(f"{len(config.seeds)} starts in {1 + len(parts[0].battery.arms)} arms; record in {shown}")
             for part, plan in zip(parts, plans, strict=True):
                 running.run_part(part, plan)
-            write_frames(home / shown, registration, needs[0], parts[0].battery, config.seeds[0])
+            try:
+                write_frames(home / shown, registration, needs[0], parts[0].battery, config.seeds[0])
+            except SimScaleError as error:
+                console.warn(f"the report lacks pictures: {error}")
             battery = read_battery(shown)  # whose path the page shows
             replace_file(shown / _PAGE, render_battery_page([battery]).encode())
             console.conclude(_rows(config, battery, shown), lambda: _as_json(config, battery, shown))

@@ -59,7 +59,7 @@ class BatteryComparison:
 
     def _overall(self, *, errors_of_a: bool = False, errors_of_b: bool = False) -> Difference:
         a, b = self.a.outcomes, self.b.outcomes
-        arms = [arm.name for arm in a.battery.arms if b.has(arm.name)]
+        arms = [arm.name for arm in a.battery.arms if arm in b.battery.arms]
         return difference(a, b, "overall", arms, errors_of_a=errors_of_a, errors_of_b=errors_of_b)
 
 

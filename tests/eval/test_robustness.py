@@ -5,14 +5,20 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from point_world import PointEnv
 from run_folders import LIGHT, MASS, SPEC, changed, make_axis
 
+from envs.registration import find_environment
 from eval import compare, record, robustness, rollout
 from eval.battery.reading import read_battery
+from eval.episodes.battery import CONTROL, Battery
 from eval.execution.battery import BatteryRequest, battery_parts
+from eval.execution.battery_frames import write_frames
 from eval.probing.probe_axes import axes_of
 from eval.report import __main__ as report
 from eval.runs.log_file import read_results
+from eval.runs.media_paths import frame_path
 from eval.runs.record import RunRecord
 from simscaleai.errors import SimScaleError
 
@@ -125,6 +131,28 @@ def test_the_page_holds_pictures_of_control_and_levels():
     assert "What this battery does not show" in page
     assert report.main(["a", "--output", "again.html"]) == 0
     assert Path("again.html").read_text() == page
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no window"), SimScaleError("no window")])
+def test_findings_do_not_need_pictures(error, monkeypatch, capsys):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(PointEnv, "frame", fail)
+    page = (run("a") / "report.html").read_text()
+    assert "What this battery does not show" in page
+    out = capsys.readouterr().out
+    assert "warning: the report lacks pictures: " in out
+    assert "no window" in out
+    assert "largest drop" in out
+
+
+def test_pictures_of_cameras_of_several_sizes_stand_one_below_the_other(tmp_path):
+    registration = find_environment("reach")
+    spec = registration.offer()
+    needs = spec.needs("state", cameras={"front": (24, 40), "wrist": (16, 16)})
+    write_frames(tmp_path, registration, needs, Battery(axes=spec.axes[:1], levels=(5,)), 3_000_000_000)
+    assert Image.open(frame_path(tmp_path, CONTROL)).size == (40, 40)
 
 
 def test_several_policies_are_compared_on_the_same_starts(capsys):
