@@ -73,9 +73,12 @@ def _check(words: Sequence[str]) -> int:
 
     named = ["--env", *words] if words and not words[0].startswith("-") else words
     config: CheckConfig = parse(CheckConfig, f"{_PROGRAM} check", named)
-    checked = check_environment(config.environment)
-    print("\n".join(printable(line) for line in report_lines(config.environment, checked)))
-    return 1 if checked.problem else 0
+    broken = False
+    for name in (config.environment, *find_environment(config.environment).tasks):
+        checked = check_environment(name)
+        print("\n".join(printable(line) for line in report_lines(name, checked)))
+        broken = broken or bool(checked.problem)
+    return int(broken)
 
 
 def _install(words: Sequence[str]) -> int:

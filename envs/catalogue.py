@@ -52,17 +52,15 @@ def describe_spec(spec: EnvSpec) -> dict[str, str]:
     """Return what an environment offers in words, by heading."""
     images = [f"image {key} ({f'{size[0]} x {size[1]}' if size else 'any size'})" for key, size in spec.cameras.items()]
     observed = [f"{key} ({layout.size}): {_features(layout)}" for key, layout in spec.vectors.items()]
-    numbers = ", ".join(
-        f"{name} ({low:g} to {high:g})"
-        for name, low, high in zip(spec.action.names, spec.action.low, spec.action.high, strict=True)
-    )
     return {
         "Observation": "; ".join([*observed, *images]),
-        "Control": f"{numbers}: {spec.action.meaning}; {spec.control_hz:g} control steps per second.",
+        "Control": f"{spec.action.in_words}; {spec.control_hz:g} control steps per second.",
         "Success": spec.success,
         "Episode end": f"At success, or after {spec.max_episode_steps} control steps.",
     }
 
 
 def _features(layout: Layout) -> str:
-    return ", ".join(f"{feature.name} {feature.size} [{feature.unit}]" for feature in layout.features)
+    return ", ".join(
+        f"{feature.name} {feature.size}" + (f" [{feature.unit}]" if feature.unit else "") for feature in layout.features
+    )

@@ -123,7 +123,7 @@ def _find_by_id(env_id: str) -> Registration:
         return found[0]
     names = environment_names()
     same_namespace = [each for each in names.values() if each.partition("/")[0] == env_id.partition("/")[0]]
-    raise UnknownNameError("environment", env_id, same_namespace or names)
+    raise UnknownNameError("environment", env_id, same_namespace or [*names, "gym:ID", "file.py:function"])
 
 
 def _load_all() -> tuple[list[Registration], dict[str, str]]:

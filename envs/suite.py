@@ -60,12 +60,13 @@ def joint_spec(name: str, specs: Sequence[EnvSpec]) -> EnvSpec:
     """
     first, *others = specs
     for other in others:
-        for part in ("action", "control_hz"):
-            if getattr(first, part) != getattr(other, part):
-                raise SimScaleError(
-                    f"expected tasks with the same {part} in one run: {first.env_id} has {getattr(first, part)}, "
-                    f"{other.env_id} has {getattr(other, part)}; run them one by one"
-                )
+        if (first.action, first.control_hz) != (other.action, other.control_hz):
+            ours, theirs = (
+                f"{each.env_id} has {each.action.in_words}, {each.control_hz:g} Hz" for each in (first, other)
+            )
+            raise SimScaleError(
+                f"expected tasks with the same actions and control rate: {ours}; {theirs}; run them one by one"
+            )
     vectors = {key: each for key, each in first.vectors.items() if all(o.vectors.get(key) == each for o in others)}
     cameras = {key: size for key, size in first.cameras.items() if all(o.cameras.get(key, 0) == size for o in others)}
     if not (vectors or cameras):

@@ -148,7 +148,9 @@ def _shipped_checkpoint(model: str, env_id: str) -> Path:
 
     if model not in list_models():
         names = [folder.name for folder in shipped_checkpoints()]
-        raise UnknownNameError("policy", model, [*BUILT_IN, *entry_point_names(ENTRY_POINTS), *list_models(), *names])
+        raise UnknownNameError(
+            "policy", model, [*BUILT_IN, *entry_point_names(ENTRY_POINTS), *list_models(), *names, "file.py:function"]
+        )
     for folder in sorted(shipped_checkpoints(), key=lambda folder: folder.name not in PREFERRED):
         config = read_checkpoint_config(folder)
         if config.model.name == model and env_id in (config.needs.environments or ()):

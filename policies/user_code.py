@@ -32,7 +32,9 @@ def find_factory(name: str) -> tuple[PolicyFactory, str]:
     value, module = load_attribute("policy", name)
     if not callable(value):
         got = type(value).__name__
-        raise SimScaleError(f"{name!r} does not make a policy: expected a callable that returns one, got {got}")
+        raise SimScaleError(
+            f"{name!r} does not make a policy: expected a function or a class, got an object of class {got}"
+        )
     factory: PolicyFactory = agent_factory(name, value) or value
     return factory, module
 

@@ -125,6 +125,12 @@ class ActionSpec:
         """Number of entries, A."""
         return len(self.names)
 
+    @property
+    def in_words(self) -> str:
+        """Names, limits and meaning in one line."""
+        limits = zip(self.names, self.low, self.high, strict=True)
+        return f"{', '.join(f'{name} ({low:g} to {high:g})' for name, low, high in limits)}: {self.meaning}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnvSpec:

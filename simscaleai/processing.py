@@ -111,7 +111,9 @@ class Processor:
         sizes = set(needs.cameras.values())
         if len(sizes) > 1:
             listing = ", ".join(f"{key} {height}×{width}" for key, (height, width) in needs.cameras.items())
-            raise SimScaleError(f"expected cameras of one size, got {listing}; collect images of one size")
+            raise SimScaleError(
+                f"expected cameras of one size, got {listing}; collect again, with --cameras for those of one size"
+            )
         action = statistics[ACTION]
         inside = min(action["min"]) >= -1 and max(action["max"]) <= 1
         return cls(

@@ -18,6 +18,9 @@ SMALLEST_IMAGE = 8
 
 SUCCESS_RULES = "info:KEY, terminated, or return>=NUMBER"
 
+_BEGUN = ("observation", "info")
+_STEPPED = ("observation", "reward", "terminated", "truncated", "info")
+
 OUT_OF_TIME = "time_limit"
 """Failure class: the time limit ended the episode."""
 
@@ -222,8 +225,13 @@ class GymSlot:
         self._success, self._terminate_on_success, self._limit = success, terminate_on_success, max_episode_steps
 
     def reset(self, seed: int, options: dict[str, Any] | None = None) -> Mapping[str, Any]:
-        """Begin an episode and return the dictionary `info` of the environment."""
-        observation, info = self.env.reset(seed=seed, options=options or None)
+        """Begin an episode and return the dictionary `info` of the environment.
+
+        Raises:
+            EpisodeError: If the observation is not in its space.
+            SetUpError: If the environment has not the interface of Gymnasium.
+        """
+        observation, info = _parts("reset", self.env.reset(seed=seed, options=options or None), _BEGUN)
         self._steps, self._total, self._has_key = 0, 0.0, False
         self._keep(observation, 0.0)
         return dict(info)
@@ -233,13 +241,15 @@ class GymSlot:
 
         Raises:
             EpisodeError: If the observation is not in its space, or the reward is not finite.
-            SetUpError: If the episode ends and the key of the success rule was never in `info`.
+            SetUpError: If the episode ends and the key of the success rule was never in `info`, or the environment has
+                not the interface of Gymnasium.
         """
         if not np.isfinite(action).all():
             nothing = np.zeros(len(action), dtype=np.float32)
             return Stepped(0.0, True, False, False, nothing, INVALID_ACTION)
         executed = self.actions.clip(action)
-        observation, reward, terminated, truncated, info = self.env.step(self.actions.write(executed))
+        answer = self.env.step(self.actions.write(executed))
+        observation, reward, terminated, truncated, info = _parts("step", answer, _STEPPED)
         reward, terminated = float(reward), bool(terminated)
         self._steps, self._total = self._steps + 1, self._total + reward
         truncated = bool(truncated) or self._steps >= self._limit
@@ -295,6 +305,18 @@ class GymSlot:
                 f"info never had the key {key!r} in an episode, so its success is unknown; "
                 f"at the last step it had: {there}; choose another --success"
             )
+
+
+def _parts(method: str, answer: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return the answer of a method of the environment, a tuple of what `names` says; the last part is a dictionary."""
+    if isinstance(answer, tuple) and len(answer) == len(names) and isinstance(answer[-1], Mapping):
+        return answer
+    got = type(answer).__name__
+    if isinstance(answer, tuple):
+        got = "({})".format(", ".join(type(part).__name__ for part in answer))
+    raise SetUpError(
+        f"expected {method}() to return ({', '.join(names)}) with a dictionary as info, as in Gymnasium, got {got}"
+    )
 
 
 def _boxes(space: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -1,12 +1,13 @@
-"""Finds environments of Gymnasium: `gym:ID`, `module:factory`, `file.py:factory`, and factories of other packages.
+"""Finds environments of Gymnasium: by ID, or made by a factory of a user or of another package.
 
-A factory is a callable that returns a `gymnasium.Env`. Its keyword arguments, the success rule and the time limit are
-`Choices` of the user, which the id of the environment holds: "gym:Pendulum-v1?success=return>=-200&g=9.8".
+The names are `gym:ID`, `gym:module:ID`, `module:factory`, `file.py:factory`, or that of an entry point. A factory is a callable that
+returns a `gymnasium.Env`. Its keyword arguments, the success rule and the time limit are `Choices` of the user, which the id of the environment holds: "gym:Pendulum-v1?success=return>=-200&g=9.8".
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from simscaleai.extensions.loading import load_attribute, reason_text
 
 if TYPE_CHECKING:
     import gymnasium as gym
+    from gymnasium.envs.registration import EnvSpec as EntryOfGymnasium
 
 _USUAL_SLOTS = 16
 _USUAL_HZ = 30.0
@@ -37,7 +39,7 @@ _LIBRARY_FOLDERS = ("site-packages", "dist-packages")
 
 @lru_cache
 def find_gymnasium_env(name: str) -> Registration:
-    """Return the registration of the environment "gym:ID", "module:factory" or "file.py:factory".
+    """Return the registration of the environment "gym:ID", "gym:module:ID", "module:factory" or "file.py:factory".
 
     Raises:
         SimScaleError: If the factory cannot be imported. An unknown ID is only found when the environment is made.
@@ -59,7 +61,7 @@ def register_factory(name: str, factory: Callable[..., gym.Env[Any, Any]]) -> Re
 
 def is_gymnasium_env(made: object) -> bool:
     """Return whether `made` is a `gymnasium.Env`, or has its methods and spaces."""
-    return all(hasattr(made, part) for part in ("observation_space", "action_space", "reset", "step"))
+    return not _lacking(made)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,10 @@ class _World:
             return self._spec(env)
         except (SetUpError, EpisodeError) as error:
             raise SimScaleError(f"{self._source.name} cannot be evaluated: {error}") from error
+        except SimScaleError:
+            raise
+        except (Exception, SystemExit) as error:  # code of the user
+            raise SimScaleError(f"{self._source.name} cannot be evaluated: {reason_text(error)}") from error
         finally:
             env.close()
 
@@ -123,10 +129,12 @@ class _World:
             keywords = {"render_mode": "rgb_array", **keywords}
         try:
             env = factory(**keywords)
+        except SimScaleError:
+            raise
         except (Exception, SystemExit) as error:
             raise SimScaleError(f"cannot make environment {self._source.name!r}: {reason_text(error)}") from error
-        if not is_gymnasium_env(env):
-            got = type(env).__name__
+        if lacking := _lacking(env):
+            got = f"{type(env).__name__}, which has no {', '.join(lacking)}"
             raise SimScaleError(f"expected a gymnasium.Env from {self._source.name!r}, got {got}")
         return env
 
@@ -196,11 +204,16 @@ class _World:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _lacking(made: object) -> list[str]:
+    """Return what `made` lacks of the methods and spaces of a `gymnasium.Env`."""
+    return [part for part in ("observation_space", "action_space", "reset", "step") if not hasattr(made, part)]
+
+
 def _make_by_id(env_id: str, **keywords: Any) -> gym.Env[Any, Any]:
     """Return an environment from the registry of Gymnasium, without a wrapper that ends episodes at the time limit."""
     import gymnasium as gym
 
-    spec = gym.spec(env_id)
+    spec = _spec_of_id(env_id)
     creator: Any = spec.entry_point
     if isinstance(creator, str):
         creator = gym.envs.registration.load_env_creator(creator)
@@ -211,9 +224,21 @@ def _make_by_id(env_id: str, **keywords: Any) -> gym.Env[Any, Any]:
 
 
 def _limit_of_id(env_id: str) -> int | None:
+    return _spec_of_id(env_id).max_episode_steps
+
+
+def _spec_of_id(env_id: str) -> EntryOfGymnasium:
+    """Return the entry of "ID" or "module:ID" in the registry of Gymnasium. The module registers the ID."""
     import gymnasium as gym
 
-    return gym.spec(env_id).max_episode_steps
+    module, _, registered_id = env_id.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        return gym.spec(registered_id)
+    except (gym.error.Error, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise SimScaleError(f"Gymnasium has no environment {env_id!r}: {reason}") from error
 
 
 def _parameters(factory: Callable[..., Any]) -> tuple[str, ...]:

@@ -269,7 +269,7 @@ class _Loop:
                 if image.min() == image.max():
                     raise SimScaleError(
                         f"the image of camera {camera!r} is constant ({image.min()}), the policy would act blindly; "
-                        "check the rendering"
+                        "check the rendering, or leave this camera out of the needs of the policy"
                     )
 
     def _tell(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,15 +15,17 @@ from eval.episodes.plan import EpisodeSpec
 from simscaleai.contract import EnvSpec
 
 MOST_STARTS = 6
-"""Starts of a plan that are compared with each other."""
+"""Starts of a plan that are compared with each other; in a suite, at least two of each task."""
+
+Repeats = Literal["exact", "no", "unknown"]
 
 
 @dataclass(frozen=True)
 class Repetition:
     """What was found out about an environment."""
 
-    repeats: Literal["exact", "no", "unknown"]
-    """Whether the same start and actions give the same bytes; "unknown" if the environment raised."""
+    repeats: Repeats
+    """Whether the same start and actions give the same bytes in every task; "unknown" if the environment raised."""
     compared: int = 0
     """Number of starts of the plan that were compared with each other; 0 if that was not necessary."""
     distinct: int = 0
@@ -55,7 +57,7 @@ class Repetition:
 
 
 def probe_repetition(env: SlotEnv, specs: Sequence[EpisodeSpec]) -> Repetition:
-    """Run a few steps of the first episodes of a plan, and return what they show about `env`.
+    """Run a few steps of the first episodes of a plan, in each task of a suite, and return what they show about `env`.
 
     Nothing is run if the specification says that the environment repeats itself.
 
@@ -69,15 +71,38 @@ def probe_repetition(env: SlotEnv, specs: Sequence[EpisodeSpec]) -> Repetition:
     surplus = _surplus(env.spec, specs)
     if env.spec.repeats != "unknown":
         return Repetition(env.spec.repeats, surplus=surplus)
-    starts = [Start(spec.seed, spec.start_options) for spec in specs[:MOST_STARTS]]
-    for first, other in pairwise([*starts, Start(specs[0].seed + 1, specs[0].start_options)]):
+    found = [_probe_task(env, starts) for starts in _first_starts(specs)]
+    answers: tuple[Repeats, ...] = ("no", "unknown", "exact")  # the worst first
+    repeats = next(answer for answer in answers if any(each.repeats == answer for each in found))
+    return Repetition(repeats, sum(each.compared for each in found), sum(each.distinct for each in found), surplus)
+
+
+class _Found(NamedTuple):
+    """What was found out about one task."""
+
+    repeats: Repeats
+    compared: int
+    distinct: int
+
+
+def _probe_task(env: SlotEnv, starts: Sequence[Start]) -> _Found:
+    for first, other in pairwise([*starts, replace(starts[0], seed=starts[0].seed + 1)]):
         try:
             with attributed_to_environment():
                 same = repeats_itself(env, (first, other))
-                return Repetition("exact" if same else "no", len(starts), _distinct(env, starts), surplus)
+                return _Found("exact" if same else "no", len(starts), _distinct(env, starts))
         except Fault:  # the run itself tries these episodes again, and counts what fails
             continue
-    return Repetition("unknown", surplus=surplus)
+    return _Found("unknown", 0, 0)
+
+
+def _first_starts(specs: Sequence[EpisodeSpec]) -> list[list[Start]]:
+    """Return the first few starts of each task."""
+    by_task: dict[str | None, list[Start]] = {}
+    for spec in specs:
+        by_task.setdefault(spec.task, []).append(Start(spec.seed, spec.start_options))
+    most = max(2, MOST_STARTS // len(by_task))
+    return [starts[:most] for starts in by_task.values()]
 
 
 def _surplus(spec: EnvSpec, specs: Sequence[EpisodeSpec]) -> int:

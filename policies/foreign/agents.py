@@ -26,6 +26,9 @@ from simscaleai.errors import SimScaleError, UnknownNameError
 INSTRUCTION = "instruction"
 """Key of the instruction in an observation, a text; "" if the environment gives none."""
 
+_AGENT = {"reset": "reset(self, seed, instruction)", "act": "act(self, observation)"}
+"""Methods of an agent."""
+
 IMAGE_SIZE = (96, 96)
 """Height and width of images [px], if neither the user nor the environment says it."""
 
@@ -102,30 +105,34 @@ def agent_factory(name: str, value: Any) -> Callable[..., AgentPolicy] | None:
         value: The user's object.
 
     Raises:
-        SimScaleError: If a class has no `reset`.
+        SimScaleError: If a class has only one of `reset` and `act`.
     """
     if isinstance(value, type):
-        if not hasattr(value, "act") or hasattr(value, "predict"):
+        lacking = [method for method in _AGENT if not hasattr(value, method)]
+        if len(lacking) == len(_AGENT) or hasattr(value, "predict"):
             return None
-        if not hasattr(value, "reset"):
-            raise SimScaleError(f"class {name!r} has act but no reset; add reset(self, seed, instruction)")
-        return _Factory(name, value, value, tuple(_parameters(value)))
-    first, *others = _parameters(value) or ["spec"]
-    if first == "spec" or hasattr(value, "predict"):
+        if lacking:
+            raise SimScaleError(f"class {name!r} has no {lacking[0]}; add {_AGENT[lacking[0]]}")
+        self = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        return _Factory(name, value, value, [self, *_parameters(value)])
+    parameters = _parameters(value)
+    if not parameters or parameters[0].name == "spec" or hasattr(value, "predict"):
         return None
-    return _Factory(name, value, partial(_Stateless, value), tuple(others))
+    return _Factory(name, value, partial(_Stateless, value), parameters)
 
 
 class _Factory:
     """Makes the policy of one function or class."""
 
-    def __init__(self, name: str, value: Any, make_agent: Callable[..., Agent], options: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, value: Any, make_agent: Callable[..., Agent], parameters: Sequence[inspect.Parameter]
+    ) -> None:
+        """Prepare. All `parameters` of the user's function but the first are options."""
         self._name, self._value, self._make_agent = name, value, make_agent
-        parameters = [inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY) for each in options]
-        spec = inspect.Parameter("spec", inspect.Parameter.POSITIONAL_ONLY)
-        self.__signature__ = inspect.Signature([spec, *parameters])
+        self.__signature__ = inspect.Signature(parameters)
 
     def __call__(self, spec: EnvSpec, /, **options: Any) -> AgentPolicy:
+        self.__signature__.bind(spec, **options)  # an option without a default must be given
         declared = getattr(self._value, "needs", None)
         needs = _everything(spec) if declared is None else _declared_needs(self._name, declared, spec)
         return AgentPolicy(spec, partial(self._make_agent, **options), needs)
@@ -145,9 +152,9 @@ class _Stateless:
         return self._function(observation, **self._options)
 
 
-def _parameters(value: Any) -> list[str]:
+def _parameters(value: Any) -> list[inspect.Parameter]:
     try:
-        return list(inspect.signature(value).parameters)
+        return list(inspect.signature(value).parameters.values())
     except (TypeError, ValueError):  # not callable, or written in C
         return []
 

@@ -62,9 +62,14 @@ def typed_value(text: str) -> Any:
 def reason_text(error: BaseException) -> str:
     """Return an exception and its place in the user's code, in one line."""
     ours = tuple(str(_PROJECT / package) for package in ("envs", "policies", "simscaleai"))
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
-    libraries = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    frames = [frame for frame in frames if not frame.filename.startswith(("<", *libraries))] or frames
+    packages = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    library = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.startswith(packages) or not frame.filename.startswith(("<", *ours, *library))
+    ]
+    frames = [frame for frame in frames if not frame.filename.startswith(packages)] or frames
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return " ".join(f"{type(error).__name__}: {error}".split()) + place
 

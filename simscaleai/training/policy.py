@@ -126,7 +126,7 @@ def _model_arguments(config: TrainConfig, processor: Processor, action_dim: int)
     if processor.image_size is not None:
         height, width = processor.image_size
         if height != width:
-            raise SimScaleError(f"models take square images; the dataset's are {height}×{width}")
+            raise SimScaleError(f"models take square images; the dataset's are {height}×{width}; train with --no-image")
         channels = processor.image_channels
         facts |= {"image_size": height, "image_channels": channels, "in_channels": channels}
     parameters = inspect.signature(resolve_model(config.model)).parameters

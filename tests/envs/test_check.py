@@ -57,3 +57,13 @@ def test_a_broken_promise_is_named(name, problem, capsys):
 def test_what_cannot_be_evaluated_is_a_mistake(capsys):
     assert envs.__main__.main(["check", "gym:CartPole-v1", "--success", "terminated"]) == 2
     assert "expected actions in a Box" in capsys.readouterr().err
+
+
+def test_every_task_of_a_suite_is_checked(capsys):
+    assert envs.__main__.main(["check", "deaf_world:Deaf,deaf_world:Broken", *RULES]) == 1
+    said = capsys.readouterr().out
+    assert [line.partition("?")[0] for line in said.splitlines() if not line.startswith((" ", "all"))] == [
+        "deaf_world:Deaf",
+        "deaf_world:Deaf",
+        "deaf_world:Broken",
+    ]

@@ -160,6 +160,36 @@ def test_a_replay_command_repeats_the_episode(capsys):
     assert read_results(Path("again/episodes.jsonl"))[0].digest == read_results(Path("run/episodes.jsonl"))[0].digest
 
 
+def test_an_id_may_name_the_module_that_registers_it(workdir):
+    (workdir / "odd_ids.py").write_text(
+        "import gymnasium\ngymnasium.register('Odd/World-v0', entry_point='odd_world:OddWorld', max_episode_steps=7)\n"
+    )
+    sys.path.append(str(workdir))
+    arguments = ["--model", "random", "--env", "gym:odd_ids:Odd/World-v0", "--success", "info:solved!", "--quiet"]
+    assert rollout.main([*arguments, "--episodes", "1", "--output", "run"]) == 0
+    assert RunRecord.read(Path("run")).environment.max_episode_steps == 7
+
+
+MISTAKES = """
+WORDS = "no environment"
+
+class OldReset(OddWorld):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+class OldStep(OddWorld):
+    def step(self, action):
+        return super().step(action)[:-1]
+
+class Closed(OddWorld):
+    def reset(self, *, seed=None, options=None):
+        raise OSError("no licence")
+
+class Bare(gym.Env):
+    pass
+"""
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (["--env", "odd_world.py:make"], "does not say what a success is; name it with --success: info:KEY, terminated, or "
      "return>=NUMBER (its info has info:solved!)"),
@@ -172,14 +202,21 @@ def test_a_replay_command_repeats_the_episode(capsys):
     (["--env", "odd_world.py:mak", *ENV[2:]], "no attribute 'mak'"),
     (["--env", "no_world.py:make", *ENV[2:]], "no file"),
     (["--env", "odd_world.py:WORDS", *ENV[2:]], "expected a callable that returns a gymnasium.Env"),
-    (["--env", "builtins:dict", *ENV[2:]], "expected a gymnasium.Env from 'builtins:dict', got dict"),
-    (["--env", "gym:Pendulun-v1", *ENV[2:]], "Did you mean: `Pendulum`"),
+    (["--env", "builtins:dict", *ENV[2:]], "expected a gymnasium.Env from 'builtins:dict', got dict, which"),
+    (["--env", "gym:Pendulun-v1", *ENV[2:]], "Gymnasium has no environment 'Pendulun-v1': Environment `Pendulun` "
+     "doesn't exist. Did you mean: `Pendulum`?\n"),
+    (["--env", "gym:no_package:World-v0", *ENV[2:]], "No module named 'no_package'"),
+    (["--env", "Pendulum-v1", *ENV[2:]], "stack, gym:ID, file.py:function."),
+    (["--env", "odd_world.py:OldReset", *ENV[2:]], "evaluated: expected reset() to return (observation, info) with"),
+    (["--env", "odd_world.py:OldStep", *ENV[2:]], "expected step() to return (observation, reward, terminated, "),
+    (["--env", "odd_world.py:Closed", *ENV[2:]], "cannot be evaluated: OSError: no licence ("),
+    (["--env", "odd_world.py:Bare", *ENV[2:]], "got Bare, which has no observation_space, action_space\n"),
     (["--env", "gym:CartPole-v1", "--success", "terminated"], "expected actions in a Box, got Discrete"),
     (["--env", "reach", "--success", "terminated"], "has its own success rule and time limit"),
 ])  # fmt: skip
 def test_a_mistake_is_one_line_and_nothing_is_written(words, message, capsys, workdir):
     with (workdir / "odd_world.py").open("a") as file:
-        file.write('\nWORDS = "no environment"\n')
+        file.write(MISTAKES)
     assert rollout.main(["--model", "random", *words, "--episodes", "2", "--quiet"]) == 2
     said = capsys.readouterr()
     assert message in said.err

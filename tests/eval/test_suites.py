@@ -195,7 +195,7 @@ def test_a_mistake_is_one_line(words, message, capsys):
 
 def test_tasks_with_other_actions_are_refused():
     both = f"reach,{pushes(1)}&success=terminated&max_episode_steps=3"
-    with pytest.raises(SimScaleError, match="expected tasks with the same action in one run"):
+    with pytest.raises(SimScaleError, match="expected tasks with the same actions and control rate"):
         find_environment(both).offer()
 
 

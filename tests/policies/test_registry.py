@@ -111,7 +111,11 @@ def test_the_code_of_a_users_own_model_is_a_part_of_its_identity(tmp_path, write
         ("scripted", True, "has no weights"),
         ("no_such_module:x", False, "cannot use policy 'no_such_module:x'"),
         ("numpy:no_such", False, "cannot use policy 'numpy:no_such'"),
-        ("numpy:pi", False, "'numpy:pi' does not make a policy: expected a callable that returns one, got float"),
+        (
+            "numpy:pi",
+            False,
+            "'numpy:pi' does not make a policy: expected a function or a class, got an object of class float",
+        ),
         (":x", False, "cannot use policy ':x'"),
         (".a:b", False, "cannot use policy"),
     ],

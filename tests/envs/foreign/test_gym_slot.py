@@ -185,6 +185,14 @@ def test_a_success_key_that_never_appears_is_a_mistake_that_names_the_keys():
         env.step(NOTHING)
 
 
+@pytest.mark.parametrize("answer", [
+    (np.zeros(1), 0.0, False, {}), (np.zeros(1), 0.0, False, False, None), [np.zeros(1), 0.0, False, False, {}], None,
+])  # fmt: skip
+def test_an_answer_in_another_form_than_that_of_gymnasium_is_a_mistake_of_the_user(answer):
+    with pytest.raises(SetUpError, match=r"expected step\(\) to return \(observation, reward, .* got "):
+        slot(answer).step(NOTHING)
+
+
 def test_an_action_that_is_not_finite_does_not_reach_the_environment():
     env = slot(at())
     before = env.state

@@ -9,7 +9,7 @@ import pytest
 from point_world import PointEnv
 
 from eval import collect, compare, rollout
-from eval.episodes.plan import plan_episodes
+from eval.episodes.plan import over_tasks, plan_episodes
 from eval.execution.repetition import probe_repetition
 from eval.report import __main__ as report
 from eval.runs.record import RunRecord
@@ -49,6 +49,14 @@ class Same(PointEnv):
         return [replace(each, instruction="go") for each in begun]
 
 
+class OneNoisyTask(Noisy):
+    """A suite whose task "b" does not repeat itself."""
+
+    def reset(self, slots, starts):
+        noisy = all(start.options["task"] == "b" for start in starts)
+        return super().reset(slots, starts) if noisy else PointEnv.reset(self, slots, starts)
+
+
 class Raising(PointEnv):
     def reset(self, slots, starts):
         raise OSError("no licence")
@@ -80,6 +88,17 @@ def test_starts_that_begin_alike_are_found():
         "of the first 6 starts of the plan, all begin alike: repeated starts are no new evidence, so the interval is "
         "too narrow"
     ]
+
+
+@pytest.mark.parametrize(("tasks", "repeats"), [("ab", "no"), ("cab", "no"), ("ca", "exact")])
+def test_every_task_of_a_suite_is_probed(tasks, repeats):
+    plan = over_tasks(plan_episodes(4), tasks)
+    assert probe_repetition(OneNoisyTask(2, spec=UNKNOWN), plan).repeats == repeats
+
+
+def test_starts_of_each_of_many_tasks_are_compared():
+    found = probe_repetition(Same(2, spec=UNKNOWN), over_tasks(plan_episodes(4), "abcdefgh"))
+    assert (found.compared, found.distinct) == (16, 8)
 
 
 def test_one_episode_is_not_compared_with_itself():

@@ -56,6 +56,22 @@ class NoReset:
     def act(self, observation):
         return [0, 0]
 
+class NoAct:
+    def reset(self, seed, instruction):
+        pass
+
+def needs_gain(observation, gain):
+    return [gain, 0]
+
+def takes_a_spec(observation, spec):
+    return [0, 0]
+
+def any_option(observation, **options):
+    return [options["speed"], 0]
+
+any_option.needs = {}
+instance = Counter()
+
 def odd_answer(observation):
     return {"x": 1}
 
@@ -112,6 +128,10 @@ def test_a_function_may_answer_with_a_chunk_and_have_options(user):
         user("chunk", gian="1")
 
 
+def test_a_function_may_take_any_option(user):
+    assert asked(user("any_option", speed="3"), {})[:, 0, 0].tolist() == [3, 3]
+
+
 def test_without_needs_a_function_gets_all_but_simulator_truth(user):
     policy = user("everything")
     observation = {
@@ -149,7 +169,11 @@ def test_the_identity_follows_the_file(user, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("NoReset", "has act but no reset"),
+    ("NoReset", r"has no reset; add reset\(self, seed, instruction\)"),
+    ("NoAct", r"has no act; add act\(self, observation\)"),
+    ("needs_gain", "missing a required argument: 'gain'"),
+    ("takes_a_spec", "missing a required argument: 'spec'"),
+    ("instance", "expected a function or a class, got an object of class Counter"),
     ("wrong_needs", "Unknown observation 'states'. Did you mean 'state'"),
     ("listed_needs", "expected needs of .* such as"),
 ])  # fmt: skip

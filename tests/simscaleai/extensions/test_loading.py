@@ -44,6 +44,7 @@ def test_a_file_may_be_called_like_an_installed_module(write):
     ("x = 1", "named_here.py:y", "no attribute 'y'"),
     ("raise OSError('no\\nlicence')", "named_here2.py:y", r"OSError: no licence \(.*named_here2.py, line 1\)"),
     (None, "nothing_here.py:y", "no file"),
+    ("import no_such_package", "named_here3.py:y", r"named 'no_such_package' \(.*named_here3.py, line 1\)"),
 ])  # fmt: skip
 def test_what_cannot_be_loaded_is_one_line(write, tmp_path, source, name, reason):
     if source:
@@ -51,6 +52,13 @@ def test_what_cannot_be_loaded_is_one_line(write, tmp_path, source, name, reason
     with pytest.raises(SimScaleError, match=reason) as error:
         load_attribute("policy", f"{tmp_path / name}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["no_such_module:x", ":x"])
+def test_the_loader_of_python_is_no_place_in_a_users_code(name):
+    with pytest.raises(SimScaleError, match="cannot use policy") as error:
+        load_attribute("policy", name)
+    assert "importlib" not in str(error.value)
 
 
 def test_values_that_users_type():
