@@ -28,7 +28,7 @@ from simscaleai.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REACH = ["--env", "reach", "--episodes", "5", "--cameras", "--action-noise", "0.2"]
-SOME_FAIL = ["--env", "pick-place", "--episodes", "7", "--action-noise", "0.5", "--cameras"]
+SOME_FAIL = ["--env", "pick-place", "--episodes", "7", "--action-noise", "0.6", "--cameras"]
 """Of these, some episodes are kept and some discarded."""
 
 
