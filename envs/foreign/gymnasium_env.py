@@ -1,7 +1,8 @@
 """Finds environments of Gymnasium: by ID, or made by a factory of a user or of another package.
 
-The names are `gym:ID`, `gym:module:ID`, `module:factory`, `file.py:factory`, or that of an entry point. A factory is a callable that
-returns a `gymnasium.Env`. Its keyword arguments, the success rule and the time limit are `Choices` of the user, which the id of the environment holds: "gym:Pendulum-v1?success=return>=-200&g=9.8".
+The names are `gym:ID`, `gym:module:ID`, `module:factory`, `file.py:factory`, or that of an entry point. A factory is
+a callable that returns a `gymnasium.Env`. Its keyword arguments, the success rule and the time limit are `Choices` of
+the user, which the id of the environment holds: "gym:Pendulum-v1?success=return>=-200&g=9.8".
 """
 
 from __future__ import annotations
