@@ -103,8 +103,8 @@ class CollectConfig(EnvironmentFlags):
     actions."""
     perturb: tuple[str, ...] = ()
     """Perturb the episodes, as in eval.rollout: light=3, camera.azimuth=15deg. A range of levels draws the magnitude of
-    each axis anew for every episode, from its seed: light=0..3. The dataset stores what the environment shows; probes
-    change only what --model gets and does."""
+    each axis anew for every episode, from its seed: light=0..3. The dataset stores the instruction that --model
+    gets, but observations and labels without the changes of probes, such as image.blur and action.noise."""
     keep_failures: bool = False
     """Also keep episodes without success."""
     quiet: bool = False

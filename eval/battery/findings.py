@@ -64,7 +64,7 @@ class PairFindings:
     """The episodes with one of the two perturbations each."""
     excess: Estimate
     """Success rate of the pair minus the one expected if the two drops added up. Below 0, the pair fails more than its
-    parts. The level of its interval is adjusted for the number of pairs (Bonferroni)."""
+    parts. The confidence level of its interval is adjusted for the number of pairs (Bonferroni)."""
 
     @property
     def fails_more(self) -> bool:
@@ -164,7 +164,7 @@ def _ceilings(expert: Outcomes | None, levels: Sequence[int], names: Sequence[st
 
 def _pair_findings(tested: Outcomes, arm: Arm) -> PairFindings:
     parts = [f"{axis}={level}" for axis, level in arm.levels.items()]
-    level = 1 - (1 - LEVEL) / len(tested.battery.pairs)
-    excess = Cells(tested.outcomes([CONTROL, *parts, arm.name]), level).combination([1, -1, -1, 1])
+    confidence = 1 - (1 - LEVEL) / len(tested.battery.pairs)
+    excess = Cells(tested.outcomes([CONTROL, *parts, arm.name]), confidence).combination([1, -1, -1, 1])
     first, second = map(tested.cell, parts)
     return PairFindings(arm=arm, cell=tested.cell(arm.name), parts=(first, second), excess=excess)
