@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import importlib
 import importlib.util
+import inspect
 import os
 import platform
 import signal
@@ -184,7 +185,11 @@ class Host:
     def _act(self, slot: int) -> np.ndarray:
         policy = self._policies[slot]
         names = [name for name in ("act", "get_action", "predict") if hasattr(policy, name)]
-        action = (getattr(policy, names[0]) if names else policy)(self._slots[slot].env.raw_observation)
+        method = getattr(policy, names[0]) if names else policy
+        certain = {}
+        if names[:1] == ["predict"] and "deterministic" in inspect.signature(method).parameters:
+            certain["deterministic"] = True  # otherwise Stable-Baselines3 draws at random
+        action = method(self._slots[slot].env.raw_observation, **certain)
         if isinstance(action, tuple):  # action and memory, as Stable-Baselines3 returns them
             action = action[0]
         return np.asarray(action, dtype=np.float32).reshape(-1)
