@@ -116,7 +116,7 @@ def plan_text(plan: Sequence[EpisodeSpec]) -> str:
     tasks = dict.fromkeys(spec.task for spec in plan)
     if len(tasks) > 1:
         of_first = [spec for spec in plan if spec.task == plan[0].task]
-        return f"{len(tasks)} tasks with {plan_text(of_first)} each"
+        return f"{len(tasks)} tasks, each with {plan_text(of_first)}"
     seeds = [spec.seed for spec in plan]
     if len(seeds) == 1:
         return f"1 episode, seed {seeds[0]}"

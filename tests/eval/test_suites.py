@@ -85,7 +85,7 @@ def test_the_tasks_take_turns_with_the_same_seeds():
     assert [(spec.episode_index, spec.seed, spec.task) for spec in plan] == [
         (0, 5, "a"), (1, 5, "b"), (2, 5, "c"), (3, 6, "a"), (4, 6, "b"), (5, 6, "c"),
     ]  # fmt: skip
-    assert plan_text(plan) == "3 tasks with 2 episodes, seeds 5 to 6 each"
+    assert plan_text(plan) == "3 tasks, each with 2 episodes, seeds 5 to 6"
     assert plan[1].start_options == {"task": "b"}
 
 
@@ -133,7 +133,7 @@ def test_a_run_has_figures_of_each_task_and_the_stratified_average(capsys):
     assert summary.success_rate == easy.successes / 40
     assert summary.interval[1] - summary.interval[0] < summary.wilson_95[1] - summary.wilson_95[0]
     said = capsys.readouterr().out
-    assert "2 tasks with 20 episodes, seeds 0 to 19 each" in said
+    assert "2 tasks, each with 20 episodes, seeds 0 to 19" in said
     assert "(average of 2 tasks, stratified)" in said
     replay = shlex.split(next(line for line in said.splitlines() if line.startswith("replay")))[4:]
     assert rollout.main([*replay, "--output", "again", "--quiet"]) == 0
