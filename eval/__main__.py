@@ -19,6 +19,7 @@ COMMANDS = {
     "robustness": ("eval.robustness", "test a policy under perturbations"),
     "collect": ("eval.collect", "collect demonstrations"),
     "record": ("eval.record", "film a policy"),
+    "merge": ("eval.merge", "join the shards of a run"),
     "compare": ("eval.compare", "compare two runs"),
     "validate": ("eval.validate", "choose the best of several checkpoints"),
     "report": ("eval.report.__main__", "write a report of runs as one HTML page"),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from envs.choices import EnvironmentFlags
 from envs.registration import find_environment
 from eval.episodes.loop import rollout
-from eval.episodes.plan import PlanError
+from eval.episodes.plan import WHOLE, PlanError
 from eval.execution.assembly import build_policy
 from eval.execution.evaluation import EvaluationJob
 from eval.execution.invocation import Invocation, Outcome, prepare
@@ -85,6 +85,9 @@ class RolloutConfig(EnvironmentFlags):
     """Run the episodes of --vs until the policy is shown to be better or worse than the policy of that run."""
     vs: Path | None = None
     """Folder of the complete run to compare with, for --until-decided or --detect."""
+    shard: str | None = None
+    """Run only one part of the run, for example 3/16: every 16th episode from the third. `eval.merge` joins all parts.
+    For several machines without a connection."""
     intervene: tuple[str, ...] = ()
     """Change what the policy gets, to learn what it depends on: target=red (the same scenes, another object to move),
     language=empty, language=shuffled (another seed's instruction), language=held-out (a phrasing never trained on),
@@ -238,8 +241,12 @@ class _Presentation:
         self._announce()
         progress = None
         if not self.config.quiet:
-            total = len(invocation.plan.specs)
-            progress = Progress(total, earlier=invocation.earlier, sequential=invocation.stopping is not None)
+            progress = Progress(
+                len(invocation.plan.part),
+                earlier=invocation.earlier,
+                sequential=invocation.stopping is not None,
+                shard=invocation.plan.shard or WHOLE,
+            )
         try:
             invocation.run_episodes([progress] if progress else [])
         except KeyboardInterrupt:
@@ -361,7 +368,7 @@ class _Presentation:
 
 
 def _missing_text(invocation: Invocation) -> str:
-    planned, missing = len(invocation.plan.specs), len(invocation.plan.specs) - len(invocation.earlier)
+    planned, missing = len(invocation.plan.part), len(invocation.plan.part) - len(invocation.earlier)
     complete = not missing or (invocation.stopping is not None and invocation.stopping.has_seen_enough)
     return "complete, nothing to resume" if complete else f"{missing} of {planned} episodes are missing"
 

@@ -83,19 +83,20 @@ def _plain_number(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is no JSON data")
 
 
-def json_differences(before: Any, now: Any, path: str = "") -> list[str]:
+def json_differences(before: Any, now: Any, path: str = "", verbs: tuple[str, str] = ("was", "is")) -> list[str]:
     """Return one line for each entry in which `now` differs from `before`, including entries of nested objects.
 
     Args:
         before: Plain JSON data.
         now: Plain JSON data.
         path: Names of the enclosing entries, joined by dots, for the text.
+        verbs: Words before the value in `before` and before that in `now`.
     """
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         keys = [*before, *(key for key in now if key not in before)]
-        inner = [json_differences(before.get(key), now.get(key), f"{path}.{key}".lstrip(".")) for key in keys]
+        inner = [json_differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."), verbs) for key in keys]
         return [line for lines in inner for line in lines]
-    return [] if before == now else [f"{path}: was {_short(before)}, is {_short(now)}"]
+    return [] if before == now else [f"{path}: {verbs[0]} {_short(before)}, {verbs[1]} {_short(now)}"]
 
 
 def _short(value: Any) -> str:

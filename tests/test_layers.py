@@ -42,7 +42,7 @@ THIRD_PARTY = {
 }
 """Prefix of a module to the libraries that it may import; the longest prefix counts."""
 
-COMMAND_MODULES = ("rollout", "robustness", "collect", "record", "compare", "validate", "__main__")
+COMMAND_MODULES = ("rollout", "robustness", "collect", "record", "merge", "compare", "validate", "__main__")
 WINGS = {
     "statistics": (),
     "episodes": ("statistics",),
@@ -72,6 +72,7 @@ COMMANDS = (
         "eval.robustness",
         "eval.collect",
         "eval.record",
+        "eval.merge",
         "eval.validate",
         "eval.compare",
         "eval.report.__main__",

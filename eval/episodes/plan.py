@@ -7,6 +7,7 @@ evaluated on scenes that it was trained or chosen on.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,56 @@ class EpisodeSpec:
     def start_options(self) -> Mapping[str, Any]:
         """Options of the start of the episode: `options`, and the task if it is one of a suite."""
         return self.options if self.task is None else {**self.options, TASK: self.task}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of several parts of a plan that run independently, for example on several machines.
+
+    Episodes are dealt out in turn: the episode with index i belongs to shard i % `of` + 1. So the shards differ by at
+    most one episode, and tasks of a suite are spread over all of them.
+    """
+
+    number: int
+    """Which part, from 1 to `of`."""
+    of: int
+    """Number of parts."""
+
+    def __post_init__(self) -> None:
+        """Raise if there is no such part."""
+        if not 1 <= self.number <= self.of:
+            raise PlanError(f"expected a shard from 1 to the number of shards, got {self}")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read a shard that is written like `3/16`.
+
+        Raises:
+            PlanError: If `text` is no shard.
+        """
+        numbers = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if numbers is None:
+            raise PlanError(f"expected --shard NUMBER/OF, for example 3/16, got {text!r}")
+        return cls(number=int(numbers[1]), of=int(numbers[2]))
+
+    def part_of(self, plan: Sequence[EpisodeSpec]) -> tuple[EpisodeSpec, ...]:
+        """Return the episodes of `plan` that belong to this shard."""
+        return tuple(plan[self.number - 1 :: self.of])
+
+    def index(self, position: int) -> int:
+        """Return the `episode_index` of the episode at `position`, from 0, of this shard."""
+        return self.number - 1 + position * self.of
+
+    def size(self, episodes: int) -> int:
+        """Return how many of `episodes` planned episodes belong to this shard."""
+        return (episodes - self.number) // self.of + 1
+
+
+WHOLE = Shard(number=1, of=1)
+"""The only part of a plan that is not divided."""
 
 
 def plan_episodes(episodes: int, seed: int = 0) -> tuple[EpisodeSpec, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.episodes.observer import Observer
-from eval.episodes.plan import PlanError
+from eval.episodes.plan import WHOLE, PlanError
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
 from eval.execution.assembly import closing
@@ -47,7 +47,7 @@ from eval.runs.record import (
 )
 from eval.runs.run import EpisodeConditions
 from eval.runs.seed_overlap import seed_overlap
-from eval.runs.summary import summarise
+from eval.runs.summary import summarise, timed
 from policies.base import Policy
 
 if TYPE_CHECKING:
@@ -114,16 +114,17 @@ class Invocation:
                 check_repeats(self.folder, before, self.record)
             collect_receipts(self.folder)  # a record of version 1 holds receipts, and is replaced below
             self.record = replace(self.record, timing=_earlier_timing(self.folder, before))
-            self.earlier, self.is_resumed = earlier_results(self.folder, self.plan.specs), True
+            self.earlier, self.is_resumed = earlier_results(self.folder, self.plan.part), True
         self.stopping = Stopping(self.plan.rule, self.earlier) if self.plan.rule else None
-        self._log = EpisodeLog(self.folder, self.earlier, *([self.stopping.keeps] if self.stopping else []))
+        keeps = self.stopping.keeps if self.stopping else lambda result: True
+        self._log = EpisodeLog(self.folder, self.earlier, keeps, self.plan.shard or WHOLE)
         self._began = time.monotonic()
         self.record.write(self.folder)
 
     def run_episodes(self, observers: Sequence[Observer]) -> None:
         """Run the missing episodes, in this process or in workers; end early if the stopping rule holds."""
         done = {result.episode_index for result in self.earlier}
-        left = [spec for spec in self.plan.specs if spec.episode_index not in done]
+        left = [spec for spec in self.plan.part if spec.episode_index not in done]
         listeners = [self._log, *([self.stopping] if self.stopping else []), *observers]
         videos = self.folder / VIDEOS_FOLDER
         remove_partial_videos(videos)
@@ -144,10 +145,10 @@ class Invocation:
         done = {result.episode_index for result in self.earlier}
         new = sum(result.episode_index not in done for result in results)
         stopped = self.stopping is not None and self.stopping.has_seen_enough
-        planned = len(results) if stopped else len(self.plan.specs)
+        planned = len(results) if stopped else len(self.plan.part)
         self.record = replace(
             self.record,
-            timing=_timing(self.record.timing, results, seconds if new else 0.0),
+            timing=timed(self.record.timing, results, seconds if new else 0.0),
             sequential=self._sequential(),
             summary=self._summary(results, planned),
         )
@@ -201,6 +202,7 @@ class Invocation:
             seed_overlap=seed_overlap(checkpoint.training if checkpoint else None, self.plan.specs),
             sequential=self._sequential(),
             battery=self.plan.battery,
+            shard=self.plan.shard,
         )
 
     def _sequential(self) -> SequentialRecord | None:
@@ -254,7 +256,7 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     plan = replace(plan, specs=job.perturbations.planned(job.interventions.planned(plan.specs, spec.env_id)))
     _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
     usual = _usual_slots(plan, registration.usual_slots, with_images=bool(policy.needs.cameras))
-    slots = min(job.num_envs or usual, ceil(len(plan.specs) / workers))  # at most a worker's share of the episodes
+    slots = min(job.num_envs or usual, ceil(len(plan.part) / workers))  # at most a worker's share of the episodes
     job = replace(job, identity=policy.identity, num_envs=slots)
     # With workers, this environment only serves to check that it can be built, for its fingerprint, and for the probe.
     with closing(job.build_environment(policy, min(slots, 2) if workers > 1 else slots), policy) as env:
@@ -291,12 +293,3 @@ def _earlier_timing(folder: Path, before: RunRecord) -> Timing:
         return timing
     killed = max(0.0, episodes.stat().st_mtime - (folder / RECORD_FILE).stat().st_mtime)
     return replace(timing, seconds=(timing.seconds or 0.0) + killed)
-
-
-def _timing(before: Timing, results: Sequence[EpisodeResult], seconds: float) -> Timing:
-    """Return the timing of all invocations together; the last one took `seconds`."""
-    total = (before.seconds or 0.0) + seconds
-    if not results or not total:
-        return before
-    steps = sum(result.steps for result in results)
-    return replace(before, seconds=total, episodes_per_second=len(results) / total, steps_per_second=steps / total)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from eval.episodes.battery import Arm, Battery
 from eval.episodes.plan import MOST_EPISODES as MOST_PLANNED
-from eval.episodes.plan import EpisodeSpec, PlanError, over_tasks, plan_episodes, plan_seeds, plan_text
+from eval.episodes.plan import WHOLE, EpisodeSpec, PlanError, Shard, over_tasks, plan_episodes, plan_seeds, plan_text
 from eval.observers.stopping import MOST_EPISODES, StoppingRule, UntilDecided, UntilWidth
 from eval.runs.run import Run
 from eval.statistics.percentage import points_text
@@ -26,14 +27,15 @@ class PlanRequest:
     detect: float | None = None
     until_width: float | None = None
     until_decided: bool = False
+    shard: str | None = None
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The episodes of a run, and its stopping rule."""
+    """The episodes of a run, its stopping rule, and which part of it this invocation runs."""
 
     specs: tuple[EpisodeSpec, ...]
-    """Episodes of the run; with a rule, as many as it may run at most."""
+    """Episodes of the whole run; with a rule, as many as it may run at most."""
     rule: StoppingRule | None = None
     """Rule that may end the run early; None if all episodes run."""
     reference: Run | None = None
@@ -42,10 +44,19 @@ class RunPlan:
     """Why --detect leads to this number of episodes, in words; "" without --detect."""
     battery: Battery | None = None
     """Perturbations that the run tests; None for a plain run."""
+    shard: Shard | None = None
+    """Part of the run that is run, see `part`; None if the run is not divided."""
+
+    @cached_property
+    def part(self) -> tuple[EpisodeSpec, ...]:
+        """The episodes that are run: those of the shard, or all."""
+        return (self.shard or WHOLE).part_of(self.specs)
 
     @property
     def text(self) -> str:
         """The plan in a few words."""
+        if self.shard is not None:
+            return f"shard {self.shard} of {plan_text(self.specs)}: {plan_text(self.part)}"
         if self.rule is None:
             return plan_text(self.specs)
         against = f" against {self.reference.folder}" if self.reference else ""
@@ -69,7 +80,20 @@ def plan_run(request: PlanRequest, reference: Run | None = None, tasks: Sequence
             "success probability, and a run that stops early would weigh its tasks unequally; run each task alone"
         )
     plan = _plan_of_one_task(request, reference)
-    return replace(plan, specs=over_tasks(plan.specs, tasks))
+    plan = replace(plan, specs=over_tasks(plan.specs, tasks))
+    return plan if request.shard is None else replace(plan, shard=_shard(request.shard, plan))
+
+
+def _shard(text: str, plan: RunPlan) -> Shard:
+    shard = Shard.parse(text)
+    if plan.rule is not None:
+        raise PlanError(
+            "expected --shard without --until-width and --until-decided: they stop after the first episodes of the "
+            "plan that suffice, and no shard sees the episodes of the others; give --episodes or --detect"
+        )
+    if shard.of > len(plan.specs):
+        raise PlanError(f"expected at most as many shards as the {len(plan.specs)} episodes, got --shard {shard}")
+    return shard
 
 
 def _plan_of_one_task(request: PlanRequest, reference: Run | None) -> RunPlan:

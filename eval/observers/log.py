@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eval.episodes.observer import Observer
+from eval.episodes.plan import WHOLE, Shard
 from eval.episodes.results import EpisodeResult
 from eval.observers.plan_order import InPlanOrder
 from eval.runs.log_file import EPISODES_FILE, append_result, write_results
@@ -19,6 +20,7 @@ class EpisodeLog(Observer):
         folder: Path,
         earlier: Sequence[EpisodeResult] = (),
         keeps: Callable[[EpisodeResult], bool] = lambda result: True,
+        shard: Shard = WHOLE,
     ) -> None:
         """Log into `folder`, which exists.
 
@@ -26,8 +28,9 @@ class EpisodeLog(Observer):
             folder: Folder of the run.
             earlier: Results of the same plan, from before the run was resumed.
             keeps: Returns whether a result counts. Results that do not count are removed at the end of the run.
+            shard: Part of the plan that runs.
         """
-        self._path, self._keeps = folder / EPISODES_FILE, keeps
+        self._path, self._keeps, self._shard = folder / EPISODES_FILE, keeps, shard
         self._results = list(earlier)
         if self._path.exists():
             write_results(self._path, earlier)  # drops the incomplete line that a killed run may have left
@@ -38,7 +41,7 @@ class EpisodeLog(Observer):
 
         An interrupted run may have a gap. The episodes after the gap ended early, so most of them are successes.
         """
-        in_order = InPlanOrder()
+        in_order = InPlanOrder(self._shard)
         due = [result for ended in self._results for result in in_order.add(ended)]
         return list(filter(self._keeps, due))
 

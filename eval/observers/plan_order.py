@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from eval.episodes.plan import WHOLE, Shard
 from eval.episodes.results import EpisodeResult
 
 
@@ -14,7 +15,9 @@ class InPlanOrder:
     success rate of the episodes before the first gap is not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shard: Shard = WHOLE) -> None:
+        """Expect the episodes of `shard`."""
+        self._shard = shard
         self.n = 0
         """Number of results passed on."""
         self._early: dict[int, EpisodeResult] = {}
@@ -23,7 +26,7 @@ class InPlanOrder:
     def add(self, result: EpisodeResult) -> Iterator[EpisodeResult]:
         """Add `result`; yield every result that is next in the order of the plan."""
         self._early[result.episode_index] = result
-        while self.n in self._early:
-            due = self._early.pop(self.n)
+        while (index := self._shard.index(self.n)) in self._early:
+            due = self._early.pop(index)
             self.n += 1
             yield due

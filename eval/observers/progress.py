@@ -10,6 +10,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from eval.episodes.observer import Observer
+from eval.episodes.plan import WHOLE, Shard
 from eval.episodes.results import EpisodeResult
 from eval.observers.plan_order import InPlanOrder
 from eval.statistics.sequential import rate_interval
@@ -29,16 +30,18 @@ class Progress(Observer):
         earlier: Sequence[EpisodeResult] = (),
         sequential: bool = False,
         control_only: bool = False,
+        shard: Shard = WHOLE,
         stream: TextIO | None = None,
         seconds_between_lines: float = 10.0,
     ) -> None:
         """Start to measure time.
 
         Args:
-            total: Number of planned episodes.
+            total: Number of planned episodes, of a shard those that belong to it.
             earlier: Results from before the run was resumed. They count in everything except the episodes per second.
             sequential: Whether a stopping rule may end the run early. The interval is then valid at every look.
             control_only: Whether the success rate covers only episodes without an arm, the control of a battery.
+            shard: Part of the plan that runs.
             stream: Where to report, by default standard error.
             seconds_between_lines: Shortest time between two lines of text [s].
         """
@@ -48,7 +51,7 @@ class Progress(Observer):
         self._sequential = sequential
         self._remaining = "at most {:.0f} s left" if sequential else "{:.0f} s left"
         self._control_only = control_only
-        self._in_order, self._counted, self._successes = InPlanOrder(), 0, 0
+        self._in_order, self._counted, self._successes = InPlanOrder(shard), 0, 0
         for result in earlier:
             self._count(result)
         self._bar = (

@@ -24,12 +24,13 @@ MAY_DIFFER = (
     "output",
     "quiet",
     "resume",
+    "shard",
     "timeout",
     "vs",
     "workers",
 )
 """Entries of the configuration that may change when a run is resumed, because they do not change its results.
-Weights and the run of --vs are compared by their digests instead."""
+Weights and the run of --vs are compared by their digests instead, and the shard as the record holds it."""
 
 _RUNS = Path("runs")  # holds the runs without --output
 _IN_VERSION_1 = ("env_id", "digest", "max_episode_steps")
@@ -124,7 +125,7 @@ def check_same_run(folder: Path, before: RunRecord, now: RunRecord) -> None:
     Raises:
         ResultsError: If a condition differs. The text names each difference with both values.
     """
-    then, present = _conditions(before), _conditions(now)
+    then, present = run_conditions(before), run_conditions(now)
     if before.schema_version == 1:
         present = _limited_to_version_1(present, then)
         then = _limited_to_version_1(then, then)
@@ -163,7 +164,7 @@ def check_same_conditions(folder: Path, before: Mapping[str, Any], now: Mapping[
         )
 
 
-def _conditions(record: RunRecord) -> dict[str, Any]:
+def run_conditions(record: RunRecord) -> dict[str, Any]:
     """Return what must not change when a run is resumed, as plain JSON data."""
     data = record.to_json()
     reference = (data["sequential"] or {}).get("vs") or {}
@@ -172,6 +173,7 @@ def _conditions(record: RunRecord) -> dict[str, Any]:
         "episodes": data["resolved"]["episodes"],
         "vs": reference.get("episodes_sha256"),
         "battery": data["battery"],
+        "shard": data["shard"],
         "fingerprint": data["fingerprint"],
         "environment": {name: value for name, value in data["environment"].items() if name != "repeats"},
         "policies": {

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,20 @@ def collect_receipts(folder: Path, episodes: int | None = None) -> None:
     for path in hidden:
         receipt = _checked(_read_json(path), path)
         receipts[receipt.episode_index] = receipt
-    kept = [asdict(receipts[index]) for index in sorted(receipts) if episodes is None or index < episodes]
-    data = {"schema_version": SCHEMA_VERSION, "receipts": kept}
-    replace_file(folder / RECEIPTS_FILE, json.dumps(data, allow_nan=False) + "\n")
+    write_receipts(folder, [receipts[index] for index in receipts if episodes is None or index < episodes])
     for path in hidden:
         path.unlink(missing_ok=True)
+
+
+def write_receipts(folder: Path, receipts: Iterable[Receipt]) -> None:
+    """Write the file `receipts.json` of the run in `folder`, sorted by episode.
+
+    Raises:
+        WriteError: If the file cannot be written.
+    """
+    ordered = sorted(receipts, key=lambda receipt: receipt.episode_index)
+    data = {"schema_version": SCHEMA_VERSION, "receipts": list(map(asdict, ordered))}
+    replace_file(folder / RECEIPTS_FILE, json.dumps(data, allow_nan=False) + "\n")
 
 
 def read_receipts(folder: Path) -> list[Receipt]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.episodes.battery import Battery
+from eval.episodes.plan import Shard
 from eval.episodes.results import ResultsError
 from eval.runs.versions import RECORD_FILE, SCHEMA_VERSION, converted_record
 from eval.statistics.rates import LEVEL, Interval
@@ -52,7 +53,7 @@ class Resolved:
     workers: int
     """Number of processes that run episodes."""
     episodes: int
-    """Number of planned episodes; an upper limit if a stopping rule may end the run."""
+    """Number of planned episodes, of all shards; an upper limit if a stopping rule may end the run."""
 
     def __post_init__(self) -> None:
         """Raise if the number of episodes is negative."""
@@ -88,7 +89,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """When the run began and how fast it was. The times of a run that was resumed are added up."""
+    """When the run began and how fast it was. Times of a run that was resumed or merged are added up."""
 
     started: str | None = None
     """Start in UTC, ISO 8601."""
@@ -318,7 +319,9 @@ class RunRecord:
     perturbations: Mapping[str, str] = field(default_factory=dict)
     """Each perturbation of every episode, as the user wrote it, with its axes and magnitudes in words."""
     seed_overlap: SeedOverlap | None = None
-    """Seeds that the checkpoint was trained on; None if none is known."""
+    """Seeds of the run, of all shards, that the checkpoint was trained on; None if none is known."""
+    shard: Shard | None = None
+    """Part of the run that the folder holds; None if it holds the whole run."""
     sequential: SequentialRecord | None = None
     """Stopping rule and number of episodes; None if the number of episodes was fixed in advance."""
     battery: Battery | None = None

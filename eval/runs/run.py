@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.episodes.plan import EpisodeSpec, plan_text
+from eval.episodes.plan import WHOLE, EpisodeSpec, plan_text
 from eval.episodes.results import EpisodeResult
 from eval.runs.record import RunRecord
 from simscaleai.contract import EnvSpec
@@ -89,9 +89,11 @@ class Run:
 
     @property
     def planned(self) -> int:
-        """Number of planned episodes. If a stopping rule ended the run, the number of episodes that count."""
+        """Number of planned episodes, of a shard its own; if a stopping rule ended the run, of those that count."""
         sequential = self.record.sequential
-        return sequential.episodes if sequential and sequential.decided else self.record.resolved.episodes
+        if sequential and sequential.decided:
+            return sequential.episodes
+        return (self.record.shard or WHOLE).size(self.record.resolved.episodes)
 
     @property
     def is_complete(self) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from eval.episodes.results import EpisodeResult
-from eval.runs.record import MovedObjects, Summary, TaskFigures
+from eval.runs.record import MovedObjects, Summary, TaskFigures, Timing
 from eval.statistics.power import independent_discordance, smallest_difference
 from eval.statistics.rates import clopper_pearson, wilson
 from eval.statistics.sequential import rate_interval
 from eval.statistics.stratified import average_rate
+from simscaleai.json_data import finite
 
 _TARGET_LIFTED = ("lifted", "placed")  # stages
 _OTHER_LIFTED = "wrong_object"  # failure class
@@ -52,6 +54,22 @@ def summarise(results: Sequence[EpisodeResult], planned: int, *, sequential: boo
         tasks=tasks,
         stratified_95=stratified[:2] if tasks else None,
     )
+
+
+def timed(before: Timing, results: Sequence[EpisodeResult], seconds: float) -> Timing:
+    """Return the timing of a run in several pieces: invocations, or shards.
+
+    Args:
+        before: Timing of the earlier pieces.
+        results: Episodes of all pieces.
+        seconds: Time that the last piece took [s].
+    """
+    total = (before.seconds or 0.0) + seconds
+    if not results or not total:
+        return before
+    steps = sum(result.steps for result in results)
+    total, episodes_per_second, steps_per_second = finite([total, len(results) / total, steps / total])
+    return replace(before, seconds=total, episodes_per_second=episodes_per_second, steps_per_second=steps_per_second)
 
 
 def _tasks(results: Sequence[EpisodeResult]) -> dict[str, TaskFigures]:
