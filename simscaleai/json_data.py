@@ -111,9 +111,9 @@ def is_of_type(value: object, kind: Any) -> bool:
         value: Plain JSON data.
         kind: A type annotation made of `Any`, `None`, plain types, `Literal`, unions, mappings and sequences.
     """
-    origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
+    if kind is Any or (type(value) is kind and kind is not float):  # most values, without looking at the annotation
         return True
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return any(is_of_type(value, choice) for choice in arguments)
     if origin is Literal:

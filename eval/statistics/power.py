@@ -8,6 +8,7 @@ discordance is at least the difference, so the functions here raise a smaller va
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +44,11 @@ def mcnemar_power(n: int, difference: float, discordance: float, level: float = 
     discordant = np.arange(n + 1)
     most_for_worse = _critical_counts(n, level)
     share_of_worse = (1 - difference / discordance) / 2 if discordance > 0 else 0.5
-    detected = np.where(most_for_worse < 0, 0.0, bdtr(np.maximum(most_for_worse, 0), discordant, share_of_worse))
-    return float(binomial_probabilities(n, discordance) @ detected)
+    probabilities = binomial_probabilities(n, discordance)
+    matters = (most_for_worse >= 0) & (probabilities > 0)  # far from the mean, probabilities underflow to 0
+    detected = np.zeros(n + 1)
+    detected[matters] = bdtr(most_for_worse[matters], discordant[matters], share_of_worse)
+    return float(probabilities @ detected)
 
 
 def smallest_difference(n: int, discordance: float, power: float = POWER, level: float = LEVEL) -> float | None:
@@ -110,6 +114,7 @@ def _check(difference: float, discordance: float, level: float) -> None:
         raise ValueError(f"expected difference and discordance in [0, 1], got {difference} and {discordance}")
 
 
+@lru_cache(maxsize=1)  # a search for a difference asks for the same counts at each of its steps
 def _critical_counts(n: int, level: float) -> NDArray[np.int64]:
     """Return the critical counts of the test for 0 … `n` discordant pairs, shape (n+1,).
 
@@ -131,4 +136,5 @@ def _critical_counts(n: int, level: float) -> NDArray[np.int64]:
         counts -= wrong
     while (fits := ~too_many(counts + 1) & (counts < discordant)).any():
         counts += fits
+    counts.flags.writeable = False
     return counts
