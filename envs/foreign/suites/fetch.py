@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 SUMMARY = "Fetch: reach, push, slide, and pick and place with goals (gymnasium-robotics)."
-PYTHONS = ("3.11", "3.12", "3.10")
+PYTHONS = ("3.11", "3.12", "3.13")
 PACKAGES = ("gymnasium-robotics", "mujoco")
 REVISION = 1
 USUAL_SLOTS = 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 SUMMARY = "Meta-World: fifty tasks of a Sawyer arm, with goals and objects drawn from the seed (metaworld)."
-PYTHONS = ("3.11", "3.12", "3.10")
+PYTHONS = ("3.11", "3.12", "3.13")
 PACKAGES = ("metaworld", "mujoco")
 REVISION = 1
 USUAL_SLOTS = 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 SUMMARY = "PushT: a disc pushes a T-shaped block onto its outline (gym-pusht)."
-PYTHONS = ("3.11", "3.12", "3.10")
+PYTHONS = ("3.11", "3.12", "3.13")
 PACKAGES = ("gym-pusht", "pymunk")
 REVISION = 1
 CHECKED = ""
