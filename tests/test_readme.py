@@ -59,12 +59,16 @@ def test_the_loop_is_five_commands_and_the_learner_comes_up_to_the_expert(tmp_pa
     assert (tmp_path / "report.html").is_file()
 
 
+def headings(text):
+    """Return the names by which links lead to the headings of `text`."""
+    return {re.sub(r"[^\w -]", "", line).replace(" ", "-").lower() for line in re.findall(r"^## (.*)$", text, re.M)}
+
+
 def test_links_lead_somewhere():
-    headings = {
-        re.sub(r"[^\w -]", "", line).replace(" ", "-").lower() for line in re.findall(r"^## (.*)$", README, re.M)
-    }
     for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target[1:] in headings if target.startswith("#") else (ROOT / target).exists(), target
+        path, _, heading = target.partition("#")
+        assert not path or (ROOT / path).exists(), target
+        assert not heading or heading in headings((ROOT / path).read_text() if path else README), target
 
 
 def test_the_film_at_the_top_is_light_enough_for_a_page():
