@@ -114,7 +114,8 @@ def _listing(entries: Sequence[Entry], unusable: Mapping[str, str]) -> str:
         blocks.append(f"{entry.name}  {entry.env_id}\n{_table(rows)}")
     blocks.append(f"every SimScale environment\n{_table(_TABLETOP)}")
     blocks += [
-        f"{name}  {where}\n{_table({'': summary, 'environments': names})}" for name, where, summary, names in suites()
+        f"{name}\n{_table({'': summary, 'environments': names, 'installation': where})}"
+        for name, where, summary, names in suites()
     ]
     blocks += [f"{name}  cannot be used\n{_table({'': reason})}" for name, reason in unusable.items()]
     return "\n\n".join(blocks)
