@@ -12,8 +12,12 @@ import pdoc
 
 PACKAGES = ("envs", "simscaleai", "policies", "eval")
 
-# Within the class, the method `ModelRegistry.list` hides the type `list` from its own annotation.
-HARMLESS = r"Error parsing type annotation list\[str\] for simscaleai\.models\.ModelRegistry\.list"
+HARMLESS = (
+    # Within the class, the method `ModelRegistry.list` hides the type `list` from its own annotation.
+    r"Error parsing type annotation list\[str\] for simscaleai\.models\.ModelRegistry\.list",
+    # The constructor of a NamedTuple does not know the imports of its module.
+    r"Error parsing type annotation ForwardRef\(.* for .*\.__init__",
+)
 
 
 def build(folder: Path) -> None:
@@ -25,7 +29,8 @@ def build(folder: Path) -> None:
     pdoc.render.configure(docformat="google", footer_text=f"SimScaleAI {version('simscaleai')}")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", HARMLESS)
+        for message in HARMLESS:
+            warnings.filterwarnings("ignore", message)
         pdoc.pdoc(*PACKAGES, output_directory=folder)
 
 
