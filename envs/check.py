@@ -12,7 +12,7 @@ from envs.catalogue import describe_spec
 from envs.choices import EnvironmentFlags
 from envs.registration import Registration, find_environment
 from envs.slots import SlotEnv, Start, check_slots, repeats_itself
-from simscaleai.errors import ConformanceError, SimScaleError
+from simscaleai.errors import ConformanceError, SimScaleError, exception_text
 
 _IMAGE_SIZE = (64, 64)
 """Height and width of the images of a camera whose size the reader chooses [px]."""
@@ -54,8 +54,7 @@ def check_environment(name: str) -> Checked:
     except SimScaleError:
         raise
     except (Exception, SystemExit) as error:  # code of others
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return Checked(tuple(rows), f"the environment raised {reason}")
+        return Checked(tuple(rows), f"the environment raised {exception_text(error)}")
     finally:
         env.close()
 

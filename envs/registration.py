@@ -16,7 +16,7 @@ from typing import Any
 from envs.choices import Choices
 from envs.entry import MakeSlots, Registration
 from envs.suite import suite_of
-from simscaleai.errors import SimScaleError, UnknownNameError
+from simscaleai.errors import SimScaleError, UnknownNameError, exception_text
 from simscaleai.extensions.entry_points import entry_point_names, load_entry_point
 
 __all__ = [
@@ -189,7 +189,6 @@ def _call(factory: Callable[[], Any], origin: str) -> Any:
     try:
         return factory()
     except (Exception, SystemExit) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SimScaleError(
-            f"{origin} cannot make its Registration ({reason}); repair or uninstall its package"
+            f"{origin} cannot make its Registration ({exception_text(error)}); repair or uninstall its package"
         ) from error

@@ -29,7 +29,7 @@ from eval.execution.battery_frames import write_frames
 from eval.execution.evaluation import EvaluationJob
 from eval.execution.invocation import Invocation, prepare
 from eval.execution.planning import RunPlan, plan_battery
-from eval.execution.worker import TIMEOUT_SECONDS
+from eval.execution.worker import TIMEOUT_SECONDS, check_shape
 from eval.observers.progress import Progress
 from eval.probing.interventions import Interventions
 from eval.record import RecordConfig
@@ -100,11 +100,7 @@ class RobustnessConfig(EnvironmentFlags):
         Raises:
             PlanError: If a number is out of range, or --resume has no folder.
         """
-        for flag, number in {"--workers": self.workers, "--num-envs": self.num_envs}.items():
-            if number is not None and number < 1:
-                raise PlanError(f"expected {flag} of at least 1, got {number}")
-        if not self.timeout > 0:
-            raise PlanError(f"expected a --timeout above 0 s, got {self.timeout}")
+        check_shape(self.workers, self.num_envs, self.timeout)
         if self.resume and self.output is None:
             raise PlanError("expected --output with --resume: the folder of the battery to continue")
         parse_options(self.policy_option)

@@ -23,7 +23,7 @@ from eval.execution.assembly import build_policy
 from eval.execution.evaluation import EvaluationJob
 from eval.execution.invocation import Invocation, Outcome, prepare
 from eval.execution.planning import PlanRequest, plan_run
-from eval.execution.worker import TIMEOUT_SECONDS
+from eval.execution.worker import TIMEOUT_SECONDS, check_shape
 from eval.observers.progress import Progress
 from eval.probing.interventions import parse_interventions
 from eval.probing.probe_axes import read_perturbations
@@ -152,11 +152,7 @@ class RolloutConfig(EnvironmentFlags):
     def _check_numbers(self) -> None:
         if self.video < 0:
             raise PlanError(f"expected --video of at least 0 episodes, got {self.video}")
-        for flag, number in {"--workers": self.workers, "--num-envs": self.num_envs}.items():
-            if number is not None and number < 1:
-                raise PlanError(f"expected {flag} of at least 1, got {number}")
-        if not self.timeout > 0:
-            raise PlanError(f"expected a --timeout above 0 s, got {self.timeout}")
+        check_shape(self.workers, self.num_envs, self.timeout)
 
     def _is_given(self, name: str) -> bool:
         return bool(getattr(self, name) != getattr(RolloutConfig, name))

@@ -54,6 +54,11 @@ class MismatchError(SimScaleError):
         )
 
 
+def exception_text(error: BaseException) -> str:
+    """Return type and message of an exception of foreign code, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 class ConformanceError(SimScaleError):
     """An environment or a policy breaks its protocol. `check_slots` and `check_policy` raise this error."""
 

@@ -6,6 +6,7 @@ own, for any environment. The magnitude 0 changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,6 +53,11 @@ class Axis:
         """Group of the axis, for example "camera" for "camera.azimuth"."""
         return self.name.partition(".")[0]
 
+    @property
+    def is_of_one_camera(self) -> bool:
+        """Whether the axis is limited to one camera, as "image.blur.wrist"."""
+        return self.name.count(".") >= 2
+
     def overlaps(self, other: Axis) -> bool:
         """Return whether both are one axis, or one is the other limited to a camera, as "image.blur.wrist"."""
         one, two = f"{self.name}.", f"{other.name}."
@@ -65,6 +71,11 @@ class Axis:
 Magnitude = float | str
 """Magnitude of an axis in its unit, as a plan holds it. For a signed axis, a number above 0 lets the seed of the
 episode draw the direction. A negative number, or a text with a sign such as "+15", fixes the direction."""
+
+
+def magnitude_in(perturbation: Mapping[str, Magnitude] | None, axis: Axis) -> float:
+    """Return the magnitude of `axis` in the perturbation of an episode; 0 if the axis is not perturbed."""
+    return float((perturbation or {}).get(axis.name, 0.0))
 
 
 def axis_stream(seed: int, name: str) -> np.random.Generator:

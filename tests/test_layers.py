@@ -18,6 +18,7 @@ GROUND_FLOOR = tuple(
     for name in (
         *("assets", "command_line", "contract", "errors", "extensions", "files", "hosting", "json_data"),
         "perturbation",
+        "srgb",
     )
 )
 

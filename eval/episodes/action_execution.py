@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from simscaleai.contract import ActionSpec
 from simscaleai.errors import SimScaleError
-from simscaleai.perturbation import Axis, Magnitude
+from simscaleai.perturbation import Axis, Magnitude, magnitude_in
 
 LATENCY = Axis(
     name="latency",
@@ -177,7 +177,7 @@ def latency_steps(perturbation: Mapping[str, Magnitude] | None, control_hz: floa
         perturbation: Perturbation of the episode.
         control_hz: Control steps per second.
     """
-    milliseconds = float((perturbation or {}).get(LATENCY.name, 0.0))
+    milliseconds = magnitude_in(perturbation, LATENCY)
     return max(0, ceil(milliseconds * control_hz / 1000 - _ROUNDING))
 
 

@@ -127,7 +127,7 @@ def _check_common_axes(models: Sequence[str], batteries: Sequence[Battery]) -> N
 
 def whole_axes(spec: EnvSpec) -> list[Axis]:
     """Return the axes of an environment and of probes that are not limited to one camera."""
-    return [axis for axis in axes_of(spec).values() if axis.name.count(".") < 2]
+    return [axis for axis in axes_of(spec).values() if not axis.is_of_one_camera]
 
 
 def _effective(axes: Sequence[Axis], readers: Sequence[Needs], spec: EnvSpec) -> tuple[Axis, ...]:

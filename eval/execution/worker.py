@@ -19,13 +19,26 @@ from pathlib import Path
 from threading import Thread
 
 from eval.episodes.observer import Observer
-from eval.episodes.plan import EpisodeSpec
+from eval.episodes.plan import EpisodeSpec, PlanError
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
 from simscaleai.errors import SimScaleError
 
 TIMEOUT_SECONDS = 600.0
 """Default time that policy or environment may take for one answer [s]. It is far above the delays of a busy machine."""
+
+
+def check_shape(workers: int, num_envs: int | None, timeout: float) -> None:
+    """Check the flags that say how episodes run.
+
+    Raises:
+        PlanError: If a number is out of range.
+    """
+    for flag, number in {"--workers": workers, "--num-envs": num_envs}.items():
+        if number is not None and number < 1:
+            raise PlanError(f"expected {flag} of at least 1, got {number}")
+    if not timeout > 0:
+        raise PlanError(f"expected a --timeout above 0 s, got {timeout}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simscaleai.perturbation import Axis
+from simscaleai.srgb import from_light, to_light
 
 Images = NDArray[np.uint8]
 """Images of one camera in one episode, shape (n, height, width, 3)."""
@@ -48,8 +49,8 @@ def compress(images: Images, lost: float, stream: np.random.Generator) -> Images
 
 def expose(images: Images, stops: float, stream: np.random.Generator) -> Images:
     """Multiply the light by 2 to the power of `stops`, and clip it. Pixels are taken as sRGB."""
-    light = np.minimum(_to_light(np.arange(256) / 255) * 2.0**stops, 1.0)
-    return _to_pixels(255 * _from_light(light))[images]
+    light = np.minimum(to_light(np.arange(256) / 255) * 2.0**stops, 1.0)
+    return _to_pixels(255 * from_light(light))[images]
 
 
 def reduce_contrast(images: Images, percent: float, stream: np.random.Generator) -> Images:
@@ -153,16 +154,6 @@ def _compressed(image: Images, quality: int) -> Images:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file).convert("RGB"))
-
-
-def _to_light(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the light of sRGB `values`, both in [0, 1]."""
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
-def _from_light(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the sRGB values of `light`, both in [0, 1]."""
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def _to_pixels(values: NDArray[np.float64]) -> Images:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eval.episodes.probe import Episode, Probe
 from simscaleai.contract import ActionSpec, Observation
-from simscaleai.perturbation import Axis, axis_stream
+from simscaleai.perturbation import Axis, axis_stream, magnitude_in
 
 _STREAM = 0x4E4F4953
 """Second seed, which makes the noise independent of the environment's random stream with the same episode seed."""
@@ -126,7 +126,7 @@ class ActionNoise(_ActionNoise):
         super().__init__(action, noise_scales(action))
 
     def _deviation(self, episode: Episode) -> float:
-        return float((episode.perturbation or {}).get(ACTION_NOISE.name, 0.0)) / 100
+        return magnitude_in(episode.perturbation, ACTION_NOISE) / 100
 
     def _stream(self, episode: Episode) -> np.random.Generator:
         return axis_stream(episode.seed, ACTION_NOISE.name)
@@ -156,7 +156,7 @@ class StateNoise(_Noise):
         }
 
     def _deviation(self, episode: Episode) -> float:
-        return float((episode.perturbation or {}).get(STATE_NOISE.name, 0.0))
+        return magnitude_in(episode.perturbation, STATE_NOISE)
 
     def _stream(self, episode: Episode) -> np.random.Generator:
         return axis_stream(episode.seed, STATE_NOISE.name)

@@ -118,7 +118,7 @@ def find_axes(name: str, axes: Mapping[str, Axis]) -> list[Axis]:
     """Return the axis `name`, or the axes of the group `name`."""
     if name in axes:
         return [axes[name]]
-    whole = {axis.name: axis for axis in axes.values() if axis.name.count(".") < 2}  # not limited to one camera
+    whole = {axis.name: axis for axis in axes.values() if not axis.is_of_one_camera}
     group = [axis for axis in whole.values() if axis.group == name]
     if not group:
         shown = axes if name.count(".") == 2 else [*dict.fromkeys(axis.group for axis in whole.values()), *whole]

@@ -103,7 +103,7 @@ def reason_without_effect(axis: Axis, needs: Needs, spec: EnvSpec) -> str:
 def _reason_for_images(axis: Axis, needs: Needs) -> str:
     if not needs.cameras:
         return "the policy sees no images"
-    camera = axis.name.split(".", 2)[2] if axis.name.count(".") >= 2 else None
+    camera = axis.name.split(".", 2)[2] if axis.is_of_one_camera else None
     if camera not in (None, *needs.cameras):
         return f"the policy does not see the camera {camera!r}, only {', '.join(needs.cameras)}"
     if axis.name.startswith(SWAPPED.name) and (len(needs.cameras) < 2 or len(set(needs.cameras.values())) > 1):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from eval.episodes.probe import Episode, Probe
-from simscaleai.perturbation import Axis, axis_stream
+from simscaleai.perturbation import Axis, axis_stream, magnitude_in
 
 _KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _NEXT_KEYS = {key: row[max(0, at - 1) : at] + row[at + 1 : at + 2] for row in _KEYS for at, key in enumerate(row)}
@@ -78,7 +78,7 @@ class Words(Probe):
     def instruct(self, instruction: str, episode: Episode) -> str:
         """Return the changed instruction."""
         for axis, change in CHANGES.items():
-            magnitude = float((episode.perturbation or {}).get(axis.name, 0.0))
+            magnitude = magnitude_in(episode.perturbation, axis)
             if magnitude:
                 instruction = change(instruction, magnitude, axis_stream(episode.seed, axis.name))
         return instruction

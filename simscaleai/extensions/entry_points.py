@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from simscaleai.errors import SimScaleError
+from simscaleai.errors import SimScaleError, exception_text
 
 
 def entry_point_names(group: str) -> dict[str, str]:
@@ -34,9 +34,8 @@ def load_entry_point(group: str, name: str) -> Any:
     try:
         return found[0].load()
     except (Exception, SystemExit) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SimScaleError(
-            f"cannot load {name!r} from {found[0].value} ({reason}); repair or uninstall that package"
+            f"cannot load {name!r} from {found[0].value} ({exception_text(error)}); repair or uninstall that package"
         ) from error
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from simscaleai.errors import SimScaleError
+from simscaleai.errors import SimScaleError, exception_text
 
 _PROJECT = Path(__file__).resolve().parents[2]
 """Folder that holds the packages of this project."""
@@ -71,7 +71,7 @@ def reason_text(error: BaseException) -> str:
     ]
     frames = [frame for frame in frames if not frame.filename.startswith(packages)] or frames
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return " ".join(f"{type(error).__name__}: {error}".split()) + place
+    return exception_text(error) + place
 
 
 def _load_file(path: Path) -> ModuleType:

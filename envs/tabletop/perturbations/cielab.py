@@ -1,12 +1,14 @@
 """CIELAB, a colour space in which equal distances look about equally different.
 
-Source: CIE 15:2004 (L*a*b* and ΔE*ab of 1976), IEC 61966-2-1 (sRGB), white point D65.
+Source: CIE 15:2004 (L*a*b* and ΔE*ab of 1976), white point D65.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from simscaleai.srgb import from_light, to_light
 
 Array = NDArray[np.float64]
 
@@ -20,8 +22,7 @@ _KNEE = 6 / 29
 
 def to_lab(rgb: Array) -> Array:
     """Return L*, a*, b* of sRGB colours (…, 3) in 0 to 1."""
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((np.maximum(rgb, 0.0) + 0.055) / 1.055) ** 2.4)
-    ratio = linear @ _XYZ.T / _WHITE
+    ratio = to_light(rgb) @ _XYZ.T / _WHITE
     f = np.where(ratio > _KNEE**3, np.cbrt(ratio), ratio / (3 * _KNEE**2) + 4 / 29)
     x, y, z = np.moveaxis(f, -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
@@ -33,10 +34,7 @@ def to_rgb(lab: Array) -> Array:
     y = (lightness + 16) / 116
     f = np.stack([y + a / 500, y, y - b / 200], axis=-1)
     ratio = np.where(f > _KNEE, f**3, 3 * _KNEE**2 * (f - 4 / 29))
-    linear = (ratio * _WHITE) @ _RGB.T
-    return np.asarray(
-        np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0) ** (1 / 2.4) - 0.055)
-    )
+    return from_light((ratio * _WHITE) @ _RGB.T)
 
 
 def delta_e(a: Array, b: Array) -> Array:

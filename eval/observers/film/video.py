@@ -16,7 +16,7 @@ from eval.episodes.results import EpisodeResult
 from eval.observers.film.overlay import SUCCESS, Caption, side_by_side, with_caption
 from eval.observers.film.video_file import VideoFile, check_encoder, open_video
 from simscaleai.contract import EnvSpec, ImageSize
-from simscaleai.errors import SimScaleError, UnknownNameError
+from simscaleai.errors import SimScaleError, UnknownNameError, exception_text
 
 PICTURE_SIZE = 480
 """Default height and width of the picture of one camera [px]."""
@@ -123,8 +123,9 @@ def check_filming(env: SlotEnv, spec: EpisodeSpec, cameras: Sequence[str], size:
     except SimScaleError:
         raise
     except (Exception, SystemExit) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SimScaleError(f"{env.spec.env_id} cannot be drawn ({reason}); leave out the videos") from error
+        raise SimScaleError(
+            f"{env.spec.env_id} cannot be drawn ({exception_text(error)}); leave out the videos"
+        ) from error
 
 
 def picture_of(env: SlotEnv, slot: int, cameras: Sequence[str], size: ImageSize) -> NDArray[np.uint8]:
