@@ -39,6 +39,7 @@ THIRD_PARTY = {
     "simscaleai": ("numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"),
     "policies": ("numpy",),
     "policies.learned": ("numpy", "torch"),
+    "policies.foreign.openpi": ("numpy", "PIL", "msgpack", "websockets"),
     "eval": ("numpy", "tyro", "tqdm", "imageio", "imageio_ffmpeg", "jinja2", "scipy", "PIL"),
 }
 """Prefix of a module to the libraries that it may import; the longest prefix counts."""
@@ -64,7 +65,7 @@ MAY_ALSO_IMPORT = {"eval.observers.progress": ("terminal",)}
 MOST_FILES_IN_A_FOLDER = 12
 LONGEST_CHAIN = 7
 
-ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "PIL", "tyro"}
+ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "PIL", "msgpack", "websockets", "tyro"}
 """Slow libraries that starting a command or listing names must not load; some commands load tyro for their flags."""
 
 COMMANDS = (
