@@ -125,8 +125,9 @@ class CubeTask(Task):
 
     @classmethod
     def _fill(cls, templates: Sequence[str], target: str, seed: int) -> str:
-        template = templates[int(episode_stream(seed, "phrasing").integers(len(templates)))]
-        return template.format(**cls.words(target, seed))
+        only_one = len(templates) == 1  # then there is nothing to draw, and no time spent on a stream
+        drawn = 0 if only_one else int(episode_stream(seed, "phrasing").integers(len(templates)))
+        return templates[drawn].format(**cls.words(target, seed))
 
     def clear_history(self, mask: NDArray[np.bool_]) -> None:
         """Clear milestones, drops and lifts."""
