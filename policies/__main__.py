@@ -1,6 +1,7 @@
-"""Lists what `--model` can name: models, shipped checkpoints with measured success rates, policies without weights.
+"""Lists what `--model` can name, or installs a library whose policies run in an interpreter of their own.
 
 python -m policies
+python -m policies install lerobot
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from policies.catalogue import CheckpointEntry, Measurement, checkpoint_entries
+from policies.install import InstallConfig, install_library, libraries
 from policies.registry import BUILT_IN, ENTRY_POINTS
-from simscaleai.command_line import parse, printable, say_mistake
+from simscaleai.command_line import parse, printable, raise_at_interrupt, say_mistake
 from simscaleai.errors import SimScaleError
 from simscaleai.extensions.entry_points import entry_point_names
 from simscaleai.models.presets import list_presets
 from simscaleai.models.registry import list_models
+
+_PROGRAM = "python -m policies"
 
 Row = tuple[str, str]
 """A name and its description."""
@@ -23,18 +27,33 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True)
 class ListConfig:
-    """List what --model can name."""
+    """List what --model can name. `python -m policies install NAME` installs a library."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` and return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        parse(ListConfig, "python -m policies", arguments)
+        if words[:1] == ["install"]:
+            _install(words[1:])
+            return 0
+        parse(ListConfig, _PROGRAM, words)
         print("\n".join(map(printable, _listing(checkpoint_entries()).split("\n"))))
     except (SimScaleError, OSError) as mistake:
         say_mistake(mistake)
         return 2
+    except KeyboardInterrupt:
+        say_mistake(SimScaleError("interrupted; nothing half-installed is left"))
+        return 2
     return 0
+
+
+def _install(words: Sequence[str]) -> None:
+    named = ["--name", *words] if words and not words[0].startswith("-") else words
+    config: InstallConfig = parse(InstallConfig, f"{_PROGRAM} install", named)
+    raise_at_interrupt()
+    rows = install_library(config.name, config.python, lambda text: print(printable(text), flush=True))
+    print("\n".join(printable(f"{heading:<10}{text}") for heading, text in rows))
 
 
 def _listing(checkpoints: Sequence[CheckpointEntry]) -> str:
@@ -48,6 +67,7 @@ def _listing(checkpoints: Sequence[CheckpointEntry]) -> str:
         ],
         "policies without weights": [(name, _purpose(name)) for name in BUILT_IN],
         "policies of other packages": list(entry_point_names(ENTRY_POINTS).items()),
+        "policies of other libraries, in an interpreter of their own": list(libraries()),
     }
     width = max(len(name) for rows in sections.values() for name, _ in rows)
     lines = []

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from policies.base import EnvSpec, Policy
 from policies.foreign.hosted import EXPERT, PREFIX, HostedPolicy
+from policies.foreign.libraries import find_library, library_names
+from policies.foreign.remote import remote_policy
 from policies.options import EXECUTION_OPTIONS, check_execution, option_value
 from policies.user_code import PolicyFactory, build_from_factory, find_factory, identified
 from simscaleai.assets import asset_path
@@ -40,7 +42,8 @@ def make_policy(
     * "module:attribute" or "file.py:attribute": a function that takes an observation and returns an action, a class
       with `reset` and `act` (see `policies.foreign.agents`), a callable that takes an `EnvSpec` and returns a policy,
       or the model class of `checkpoint`;
-    * "host:module:attribute", a policy in the interpreter of a hosted environment (see `policies.foreign.hosted`).
+    * "host:module:attribute", a policy in the interpreter of a hosted environment (see `policies.foreign.hosted`);
+    * "lerobot:FOLDER" or "sb3:FILE", a policy of another library (see `policies.foreign.libraries`).
 
     Args:
         model: See above.
@@ -55,6 +58,11 @@ def make_policy(
     check_execution(values)
     if model.startswith(PREFIX):
         return _hosted_policy(model.removeprefix(PREFIX), checkpoint, spec, values)
+    library, colon, place = model.partition(":")
+    if colon and library in library_names():
+        if checkpoint is not None:
+            raise SimScaleError(f"expected --model {library}:PATH without --checkpoint, got both")
+        return remote_policy(find_library(library), place, spec, values)
     if model in BUILT_IN or _is_of_another_package(model):
         if checkpoint is not None:
             raise SimScaleError(f"policy {model!r} has no weights; leave out --checkpoint or name a learned model")

@@ -7,16 +7,10 @@ call, `{"call": NAME, …}`, and gets one answer; an answer with "error" says th
 
 from __future__ import annotations
 
-import fcntl
 import importlib
-import importlib.util
 import inspect
-import os
 import platform
-import signal
-import socket
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
@@ -28,20 +22,11 @@ if TYPE_CHECKING:
 
 EXPERT = "expert"
 HERE = Path(__file__).resolve().parent
-
-
-def load(name: str, folder: Path) -> Any:
-    """Import the module `name` from the file of this project in `folder`; no package has been imported yet."""
-    sys.path.insert(0, str(folder))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(folder))
-
-
-wire: Any = load("wire", HERE.parents[1] / "simscaleai" / "hosting")
-gym_slot: Any = load("gym_slot", HERE)
-hosted_source: Any = load("hosted_source", HERE)
+sys.path.insert(0, str(HERE.parents[1] / "simscaleai" / "hosting"))
+answering: Any = importlib.import_module("answering")
+del sys.path[0]
+gym_slot: Any = answering.load("gym_slot", HERE)
+hosted_source: Any = answering.load("hosted_source", HERE)
 
 
 class PolicyError(Exception):
@@ -62,14 +47,11 @@ class Host:
     def answer(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Carry out a call; an exception becomes an answer, too."""
         self._busy = None
-        try:
-            return getattr(self, body["call"])(body, arrays)  # type: ignore[no-any-return]
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # SystemExit, too: research code calls sys.exit
-            return self._failed(error), {}
+        answer: Answer = answering.carry_out(self, body, arrays)
+        return answer
 
-    def _failed(self, error: BaseException) -> dict[str, Any]:
+    def failed(self, error: BaseException) -> dict[str, Any]:
+        """Return the answer of a call that raised `error`."""
         kind = "fault"
         if isinstance(error, gym_slot.SetUpError):
             kind = "mistake"
@@ -78,7 +60,7 @@ class Host:
         elif self._busy is not None:  # the next episode there begins in a new environment
             self._slots.pop(self._busy, None)
         known = isinstance(error, (gym_slot.SetUpError, gym_slot.EpisodeError, PolicyError))
-        return {"error": kind, "text": str(error) if known else reason_text(error), "slot": self._busy}
+        return {"error": kind, "text": str(error) if known else answering.reason_text(error), "slot": self._busy}
 
     def open(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Say what is hosted, and return a description of each task, and the versions of the packages."""
@@ -200,44 +182,8 @@ class Host:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise PolicyError(reason_text(error)) from error
-
-
-def reason_text(error: BaseException) -> str:
-    """Return the exception and its place, in one line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return " ".join(f"{type(error).__name__}: {error}".split()) + place
-
-
-def end_with_parent(lifeline: socket.socket) -> None:
-    """Let the system end this process when the socket closes, whatever this process is doing: SIGIO, by default."""
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    lifeline.setblocking(False)
-    try:
-        if lifeline.recv(1) == b"":  # it has closed already
-            sys.exit(1)
-    except BlockingIOError:
-        pass
-
-
-def main(connection_number: int, lifeline_number: int) -> None:
-    """Answer calls until the other process closes the connection."""
-    connection, lifeline = (socket.socket(fileno=number) for number in (connection_number, lifeline_number))
-    for each in (connection, lifeline):
-        os.set_inheritable(each.fileno(), False)
-    end_with_parent(lifeline)
-    del sys.path[0]  # the folder of this file, whose names are not for others
-    host = Host()
-    while True:
-        try:
-            body, arrays = wire.receive(connection)
-            wire.send(connection, *host.answer(body, arrays))
-        except (wire.Closed, OSError):
-            os._exit(0)  # libraries of others may hang while they close
+            raise PolicyError(answering.reason_text(error)) from error
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    answering.answer_calls(Host(), sys.argv[1:])

@@ -16,6 +16,7 @@ from typing import Any, Callable, Mapping
 
 import numpy as np
 
+answering: Any = importlib.import_module("answering")
 gym_slot: Any = importlib.import_module("gym_slot")
 
 USUAL_HZ = 30.0
@@ -110,7 +111,7 @@ class Source:
 
     def versions(self) -> dict[str, str | None]:
         """Return the version of each package that decides the results; None if it is not installed."""
-        return {name: package_version(name) for name in self._packages}
+        return {name: answering.package_version(name) for name in self._packages}
 
 
 def details(env: Any) -> Mapping[str, Any]:
@@ -217,13 +218,3 @@ def attribute(name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise gym_slot.SetUpError(f"cannot import {name!r} in {sys.executable} ({error})") from None
-
-
-def package_version(name: str) -> str | None:
-    """Return the version of an installed package; None if it is not installed."""
-    from importlib import metadata
-
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

@@ -26,6 +26,11 @@ PYTHON_VARIABLE = "SIMSCALE_ENV_PYTHON"
 _REPORT = "simscale.json"
 _LOCK_DIGEST = "simscale.lock-digest"
 _UNFINISHED = ".unfinished"
+_INSTALL = "python -m envs install"
+
+PLATFORM_PACKAGES = ("torch",)
+"""Packages that depend on others which differ between platforms, such as the libraries of a GPU. No lock file names
+these."""
 
 
 def data_folder() -> Path:
@@ -37,19 +42,24 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "simscale"
 
 
-def installed_python(name: str, lock: Path) -> Path:
+def installed_python(name: str, lock: Path, command: str = _INSTALL) -> Path:
     """Return the interpreter of the virtual environment `name`, installed from the file `lock`.
+
+    Args:
+        name: Name of the environment.
+        lock: The lock file.
+        command: Command that installs it, for messages.
 
     Raises:
         SimScaleError: If it is not installed, or was installed from another lock file.
     """
     folder = _folder(name)
     if not folder.is_dir():
-        raise SimScaleError(f"{name} is not installed; install it with: python -m envs install {name}")
+        raise SimScaleError(f"{name} is not installed; install it with: {command} {name}")
     if _read(folder / _LOCK_DIGEST) != _digest(lock):
         raise SimScaleError(
             f"{name} was installed by another version of this project, with other packages; install it again with: "
-            f"python -m envs install {name}"
+            f"{command} {name}"
         )
     return folder / "bin" / "python"
 
@@ -117,8 +127,11 @@ def install(name: str, lock: Path, python: Path, say: Callable[[str], None]) -> 
         say(f"creating a virtual environment with {python}")
         _run(name, [str(python), "-m", "venv", str(temporary)])
         say(f"installing {_count(lock)} packages of {lock.name}")
-        arguments = ("install", "--no-deps", "--no-input", "--disable-pip-version-check", "--requirement", str(lock))
-        _run(name, [str(temporary / "bin" / "python"), "-m", "pip", *arguments])
+        pip = [str(temporary / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        for package in PLATFORM_PACKAGES:
+            if version := locked_version(lock, package):
+                _run(name, [*pip, "--constraint", str(lock), f"{package}=={version}"])
+        _run(name, [*pip, "--no-deps", "--requirement", str(lock)])
         (temporary / _LOCK_DIGEST).write_text(_digest(lock))
         if folder.exists():
             shutil.rmtree(folder)
