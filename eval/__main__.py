@@ -26,6 +26,7 @@ COMMANDS = {
     "data": ("simscaleai.data.__main__", "inspect datasets, exchange them with LeRobot"),
     "train": ("simscaleai.train", "train a model on demonstrations"),
     "envs": ("envs.__main__", "list the environments, or draw them"),
+    "serve": ("policies.serve", "serve a policy to openpi clients"),
     "policies": ("policies.__main__", "list models, checkpoints with measured success rates, experts"),
 }
 """Name of each command, with the module whose `main` it runs and a description."""

@@ -30,7 +30,7 @@ PREFERRED = ("vla-robust",)
 
 
 def make_policy(
-    model: str, *, spec: EnvSpec, checkpoint: Path | None = None, options: Mapping[str, str] | None = None
+    model: str, *, spec: EnvSpec | None, checkpoint: Path | None = None, options: Mapping[str, str] | None = None
 ) -> Policy:
     """Build the policy that `--model` names, for one environment.
 
@@ -47,7 +47,7 @@ def make_policy(
 
     Args:
         model: See above.
-        spec: Specification of the environment.
+        spec: Specification of the environment; None for a checkpoint, which knows what it was made for.
         checkpoint: Folder with the weights of a learned policy.
         options: Values of options by name, as typed by the user. Numbers are recognised.
 
@@ -57,22 +57,28 @@ def make_policy(
     values = {name: option_value(name, text) for name, text in (options or {}).items()}
     check_execution(values)
     if model.startswith(PREFIX):
-        return _hosted_policy(model.removeprefix(PREFIX), checkpoint, spec, values)
+        return _hosted_policy(model.removeprefix(PREFIX), checkpoint, _required(spec, model), values)
     library, colon, place = model.partition(":")
     if colon and library in library_names():
         if checkpoint is not None:
             raise SimScaleError(f"expected --model {library}:PATH without --checkpoint, got both")
-        return remote_policy(find_library(library), place, spec, values)
+        return remote_policy(find_library(library), place, _required(spec, model), values)
     if model in BUILT_IN or _is_of_another_package(model):
         if checkpoint is not None:
             raise SimScaleError(f"policy {model!r} has no weights; leave out --checkpoint or name a learned model")
         factory, module = _named_factory(model)
-        policy = build_from_factory(model, factory, spec, values)
+        policy = build_from_factory(model, factory, _required(spec, model), values)
         return identified(model, policy, module or type(policy).__module__)
     if checkpoint is None and ":" in model and not Path(model).exists():
         factory, module = find_factory(model)
-        return identified(model, build_from_factory(model, factory, spec, values), module)
+        return identified(model, build_from_factory(model, factory, _required(spec, model), values), module)
     return _learned_policy(model, checkpoint, spec, values)
+
+
+def _required(spec: EnvSpec | None, model: str) -> EnvSpec:
+    if spec is None:
+        raise SimScaleError(f"expected --env with --model {model}, got none: the policy is made for an environment")
+    return spec
 
 
 def _hosted_policy(name: str, checkpoint: Path | None, spec: EnvSpec, options: Mapping[str, Any]) -> Policy:
@@ -106,7 +112,7 @@ def _named_factory(model: str) -> tuple[PolicyFactory, str]:
 # Checkpoints
 
 
-def _learned_policy(model: str, checkpoint: Path | None, spec: EnvSpec, options: Mapping[str, Any]) -> Policy:
+def _learned_policy(model: str, checkpoint: Path | None, spec: EnvSpec | None, options: Mapping[str, Any]) -> Policy:
     from policies.learned.adapter import PolicyAdapter
     from simscaleai.checkpoint import load_checkpoint
 
@@ -115,7 +121,7 @@ def _learned_policy(model: str, checkpoint: Path | None, spec: EnvSpec, options:
             raise UnknownNameError("policy option", name, EXECUTION_OPTIONS)
     if checkpoint is None and (named := _named_folder(model)):
         return PolicyAdapter(load_checkpoint(named), **options)
-    folder = checkpoint or _shipped_checkpoint(model, spec.env_id)
+    folder = checkpoint or _shipped_checkpoint(model, spec.env_id if spec else None)
     module, _, own_class = model.partition(":")
     loaded = load_checkpoint(folder, module=model if own_class else None)
     _check_model_name(model, loaded, folder)
@@ -149,8 +155,11 @@ def _check_model_name(model: str, loaded: Checkpoint, folder: Path) -> None:
         raise SimScaleError(f"{folder} holds a {name!r} model, not {model!r}; say --model {name}")
 
 
-def _shipped_checkpoint(model: str, env_id: str) -> Path:
-    """Return the shipped checkpoint of `model` for the environment: a preferred one, or else the first by name."""
+def _shipped_checkpoint(model: str, env_id: str | None) -> Path:
+    """Return the shipped checkpoint of `model` for the environment: a preferred one, or else the first by name.
+
+    Without an environment, any will do.
+    """
     from simscaleai.checkpoint import read_checkpoint_config
     from simscaleai.models.registry import list_models
 
@@ -161,9 +170,11 @@ def _shipped_checkpoint(model: str, env_id: str) -> Path:
         )
     for folder in sorted(shipped_checkpoints(), key=lambda folder: folder.name not in PREFERRED):
         config = read_checkpoint_config(folder)
-        if config.model.name == model and env_id in (config.needs.environments or ()):
+        if config.model.name == model and (env_id is None or env_id in (config.needs.environments or ())):
             return folder
-    raise SimScaleError(f"no shipped {model!r} checkpoint serves {env_id}; train one and name it with --checkpoint")
+    raise SimScaleError(
+        f"no shipped {model!r} checkpoint serves {env_id or 'anything'}; train one and name it with --checkpoint"
+    )
 
 
 def shipped_checkpoints() -> list[Path]:

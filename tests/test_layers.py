@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "envs": ("envs", *GROUND_FLOOR),
     "simscaleai": ("simscaleai",),
     "policies.scripted": ("policies", "simscaleai", "envs.tabletop.names"),
+    "policies.serve": ("policies", "simscaleai", "envs.registration"),
     "policies": ("policies", "simscaleai"),
     "eval": ("eval", "policies", "simscaleai", "envs"),
 }
@@ -40,6 +41,7 @@ THIRD_PARTY = {
     "policies": ("numpy",),
     "policies.learned": ("numpy", "torch"),
     "policies.foreign.openpi": ("numpy", "PIL", "msgpack", "websockets"),
+    "policies.serving": ("numpy", "websockets"),
     "eval": ("numpy", "tyro", "tqdm", "imageio", "imageio_ffmpeg", "jinja2", "scipy", "PIL"),
 }
 """Prefix of a module to the libraries that it may import; the longest prefix counts."""
@@ -79,7 +81,7 @@ COMMANDS = (
         "eval.compare",
         "eval.report.__main__",
     ),
-    *("simscaleai.train", "simscaleai.data.__main__", "envs.__main__", "policies.__main__"),
+    *("simscaleai.train", "simscaleai.data.__main__", "envs.__main__", "policies.__main__", "policies.serve"),
 )
 
 

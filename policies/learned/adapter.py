@@ -7,6 +7,7 @@ The `Processor` that prepared the training data also prepares the observations f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from policies.base import Chunks, Observation, Policy, Slots
 from policies.options import check_execution
+from simscaleai.contract import ActionSpec
 from simscaleai.errors import SimScaleError
 
 if TYPE_CHECKING:
@@ -63,10 +65,26 @@ class PolicyAdapter(Policy):
         self._streams: dict[int, EpisodeNoise] = {}
         self._instructions: dict[int, str] = {}
 
+    @property
+    def action(self) -> ActionSpec:
+        """What the checkpoint knows of its actions: their number, limits and meaning, but no names."""
+        size, limit = self._inference.action_size, 1.0 if self._processor.action is None else math.inf
+        return ActionSpec(
+            names=tuple(str(number) for number in range(size)),
+            low=(-limit,) * size,
+            high=(limit,) * size,
+            meaning=self.needs.action or "unknown",
+        )
+
     def reset(self, slots: Slots, seeds: Sequence[int], instructions: Sequence[str]) -> None:
-        """Store the instructions of new episodes and start their noise streams."""
+        """Store the instructions of new episodes and start their noise streams.
+
+        Raises:
+            SimScaleError: If the model cannot read an instruction.
+        """
         from policies.learned.inference import EpisodeNoise
 
+        self._inference.check_texts(instructions)
         for slot, seed, instruction in zip(slots.tolist(), seeds, instructions, strict=True):
             self._streams[slot] = EpisodeNoise(seed)
             self._instructions[slot] = instruction

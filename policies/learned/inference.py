@@ -80,6 +80,16 @@ class RowInference:
                 "repeated; keep no memory between calls, and draw from `noise` or torch's own generator"
             )
 
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Check that the model can read the instructions `texts`. One that it cannot read would stop a whole tile.
+
+        Raises:
+            SimScaleError: If it cannot.
+        """
+        check: Callable[[Sequence[str]], None] | None = getattr(self._model, "check_texts", None)
+        if self._uses_language and check is not None:
+            check(texts)
+
     def predict(
         self, observations: Observations, texts: Sequence[str], streams: Sequence[EpisodeNoise]
     ) -> NDArray[Any]:
