@@ -177,7 +177,7 @@ class _Connection(ServerConnection):
 
 def metadata(policy: Policy, action: ActionSpec) -> dict[str, Any]:
     """Return what a client is told first: what the policy is and needs, for those that know the seeded extension."""
-    identity, options = getattr(policy, "identity", ""), getattr(policy, "options", {})
+    identity, options = getattr(policy, "identity", ""), dict(getattr(policy, "options", {}))
     announcement = Announcement(identity=identity, needs=policy.needs, action=action, options=options)
     return {EXTENSION: announcement.to_json()}
 
