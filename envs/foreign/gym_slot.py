@@ -6,7 +6,7 @@ with the spaces of `gymnasium` and of its predecessor `gym`.
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -30,6 +30,12 @@ ENDED = "terminated"
 INVALID_ACTION = "invalid_action"
 """Failure class: an action was not finite."""
 
+FAILURES = ("", OUT_OF_TIME, ENDED, INVALID_ACTION)
+"""All failure classes; "" for a step that did not end the episode, or ended it with success."""
+
+_MOST_ITEM_BYTES = 16
+_MOST_FLOAT32 = np.finfo(np.float32).max
+
 
 class SetUpError(ValueError):
     """The environment cannot be evaluated, or the success rule does not fit it. The text is one line for the user."""
@@ -37,6 +43,30 @@ class SetUpError(ValueError):
 
 class EpisodeError(RuntimeError):
     """The environment broke its own specification in one episode. The text is one line."""
+
+
+class Observed(NamedTuple):
+    """One observation."""
+
+    vectors: dict[str, np.ndarray]
+    """Vectors by key, float32 (size,)."""
+    state: bytes
+    """Observation and reward, as the environment gave them."""
+    places: dict[str, tuple[int, ...]]
+    """Where the image of each camera lies in `state`: its first byte, and its shape. See `image_in`."""
+
+
+def image_in(state: Any, place: Sequence[int]) -> np.ndarray:
+    """Return the image at `place` of the bytes `state`, uint8 (height, width, 3), if possible without a copy.
+
+    Raises:
+        ValueError: If there is no image at this place.
+    """
+    first, *shape = place
+    size = shape[0] * shape[1] * shape[2]
+    if min(first, *shape) < 0 or first + size > len(state):
+        raise ValueError(f"expected an image within {len(state)} bytes, got the place {place}")
+    return _rgb(np.frombuffer(state, np.uint8, size, first).reshape(shape))
 
 
 class ObservationSpace:
@@ -57,7 +87,7 @@ class ObservationSpace:
         """Key of each vector to its size."""
         self.cameras: dict[str, tuple[int, int]] = {}
         """Key of each camera to the height and width of its images [px]."""
-        self._boxes: dict[str, tuple[tuple[str, ...], Any]] = {}
+        self._boxes: dict[str, _Box] = {}
         for path, box in _boxes(space, ()):
             self._add(path, box)
 
@@ -72,46 +102,74 @@ class ObservationSpace:
         else:
             _check_vector(key, box)
             self.vectors[key] = int(np.prod(box.shape, dtype=np.int64))
-        self._boxes[key] = (path, box)
+        self._boxes[key] = _Box(key, path, box)
 
-    def read(self, observation: Any) -> dict[str, np.ndarray]:
-        """Return copies of all vectors, float32 (size,), and images, uint8 (height, width, 3), by key.
+    @property
+    def most_state_bytes(self) -> int:
+        """Largest size of a state."""
+        sizes = (box.size * (1 if key in self.cameras else _MOST_ITEM_BYTES) for key, box in self._boxes.items())
+        return sum(sizes) + np.dtype(np.float64).itemsize
+
+    def read(self, observation: Any, reward: float) -> Observed:
+        """Return copies of all parts of the observation, and of the reward.
 
         Raises:
             EpisodeError: If the observation is not in the space, or not finite.
         """
-        return {key: self._read(key, _part(observation, path)) for key, (path, _) in self._boxes.items()}
+        vectors: dict[str, np.ndarray] = {}
+        places: dict[str, tuple[int, ...]] = {}
+        parts: list[Any] = []
+        end = 0
+        for key, box in self._boxes.items():
+            part = box.read(observation)
+            if key in self.cameras:
+                places[key] = (end, *part.shape)
+            else:
+                vectors[key] = box.vector(part)
+            parts.append(part)
+            end += part.nbytes
+        return Observed(vectors, b"".join([*parts, np.float64(reward).tobytes()]), places)
 
-    def _read(self, key: str, part: Any) -> np.ndarray:
-        box = self._boxes[key][1]
-        array = np.asarray(part)
-        if array.shape != tuple(box.shape) or array.dtype.kind not in "fiub":
+
+class _Box:
+    """One part of an observation space."""
+
+    def __init__(self, key: str, path: tuple[str, ...], box: Any) -> None:
+        self._key, self._path, self._shape, self._is_image = key, path, tuple(box.shape), _is_image(box)
+        self.size = int(np.prod(self._shape, dtype=np.int64))
+        with np.errstate(over="ignore"):
+            self._low, self._high = (np.asarray(each).astype(np.float32).reshape(-1) for each in (box.low, box.high))
+        self._finite = np.maximum(self._low, -_MOST_FLOAT32), np.minimum(self._high, _MOST_FLOAT32)
+
+    def read(self, observation: Any) -> np.ndarray:
+        """Return this part of an observation, contiguous and of the right shape and kind."""
+        array = np.asarray(_part(observation, self._path), order="C")
+        if array.shape != self._shape or array.dtype.kind not in "fiub":
             raise EpisodeError(
-                f"expected observation {key!r} of shape {tuple(box.shape)}, "
+                f"expected observation {self._key!r} of shape {self._shape}, "
                 f"the environment gave {array.dtype} of shape {array.shape}"
             )
-        if key in self.cameras:
-            if array.dtype != np.uint8:
-                raise EpisodeError(f"expected observation {key!r} as uint8, the environment gave {array.dtype}")
-            return _rgb(array)
-        with np.errstate(over="ignore"):
-            vector = array.astype(np.float32)
-            low, high = np.asarray(box.low).astype(np.float32), np.asarray(box.high).astype(np.float32)
-        if not np.isfinite(vector).all():
-            raise EpisodeError(f"the environment gave an observation {key!r} that is not finite")
-        outside = (vector < low) | (vector > high)
-        if outside.any():
-            place = int(np.flatnonzero(outside.ravel())[0])
-            raise EpisodeError(
-                f"the environment gave an observation outside of its space: entry {place} of {key!r} is "
-                f"{vector.ravel()[place]:g}, not in [{low.ravel()[place]:g}, {high.ravel()[place]:g}]"
-            )
-        return vector.reshape(-1)
+        if self._is_image and array.dtype != np.uint8:
+            raise EpisodeError(f"expected observation {self._key!r} as uint8, the environment gave {array.dtype}")
+        return array
 
-    def to_bytes(self, observation: Any) -> bytes:
-        """Return the observation as the environment gave it, in bytes."""
-        parts = [np.ascontiguousarray(_part(observation, path)) for path, _ in self._boxes.values()]
-        return b"".join(part.tobytes() for part in parts)
+    def vector(self, part: np.ndarray) -> np.ndarray:
+        """Return a copy of what `read` returned, float32 (size,), after a check of its numbers."""
+        with np.errstate(over="ignore"):
+            vector = part.astype(np.float32).reshape(-1)
+        low, high = self._finite
+        if not ((vector >= low) & (vector <= high)).all():
+            self._refuse(vector)
+        return vector
+
+    def _refuse(self, vector: np.ndarray) -> None:
+        if not np.isfinite(vector).all():
+            raise EpisodeError(f"the environment gave an observation {self._key!r} that is not finite")
+        place = int(np.flatnonzero((vector < self._low) | (vector > self._high))[0])
+        raise EpisodeError(
+            f"the environment gave an observation outside of its space: entry {place} of {self._key!r} is "
+            f"{vector[place]:g}, not in [{self._low[place]:g}, {self._high[place]:g}]"
+        )
 
 
 class ActionSpace:
@@ -129,6 +187,7 @@ class ActionSpace:
             )
         self._shape, self._dtype = tuple(space.shape), np.dtype(space.dtype)
         self._exact = tuple(np.asarray(bound, dtype=np.float64).reshape(-1) for bound in (space.low, space.high))
+        self._bounds = tuple(bound.astype(np.float32) for bound in self._exact)
         self.low: list[float] = self._exact[0].tolist()
         """Smallest value of each entry."""
         self.high: list[float] = self._exact[1].tolist()
@@ -145,12 +204,11 @@ class ActionSpace:
 
     def clip(self, action: np.ndarray) -> np.ndarray:
         """Return the action that is executed, float32 (A,): clipped to the bounds."""
-        low, high = (bound.astype(np.float32) for bound in self._exact)
-        return np.clip(action.astype(np.float32), low, high)
+        return action.astype(np.float32).clip(*self._bounds)
 
     def write(self, executed: np.ndarray) -> np.ndarray:
         """Return the executed action as `step` of the environment takes it."""
-        exact = np.clip(executed.astype(np.float64), *self._exact)  # a bound may lie between two numbers of float32
+        exact = executed.astype(np.float64).clip(*self._exact)  # a bound may lie between two numbers of float32
         if self._dtype.kind in "iu":
             exact = np.rint(exact)
         return exact.astype(self._dtype).reshape(self._shape)
@@ -223,6 +281,8 @@ class GymSlot:
         """The environment, with the interface of Gymnasium."""
         self.observations, self.actions = ObservationSpace(env.observation_space), ActionSpace(env.action_space)
         self._success, self._terminate_on_success, self._limit = success, terminate_on_success, max_episode_steps
+        self.observed = Observed({}, b"", {})
+        """The newest observation and reward, not to be changed."""
 
     def reset(self, seed: int, options: dict[str, Any] | None = None) -> Mapping[str, Any]:
         """Begin an episode and return the dictionary `info` of the environment.
@@ -262,18 +322,13 @@ class GymSlot:
         return Stepped(reward, terminated, truncated and not terminated, success, executed, failure)
 
     @property
-    def observation(self) -> dict[str, np.ndarray]:
-        """Copies of the newest vectors, float32 (size,), and images, uint8 (height, width, 3), by key."""
-        return {key: value.copy() for key, value in self._observation.items()}
-
-    def newest(self, key: str) -> np.ndarray:
-        """Return the newest vector or image `key`, which must not be changed."""
-        return self._observation[key]
-
-    @property
     def state(self) -> bytes:
         """The newest observation and reward in bytes."""
-        return self._state
+        return self.observed.state
+
+    def image(self, camera: str) -> np.ndarray:
+        """Return the newest image of `camera`, uint8 (height, width, 3), not to be changed."""
+        return image_in(self.observed.state, self.observed.places[camera])
 
     def render(self) -> np.ndarray:
         """Return a picture of any size, uint8 (height, width, 3).
@@ -288,13 +343,12 @@ class GymSlot:
         if array.ndim != 3 or array.shape[2] not in CHANNELS or array.dtype != np.uint8:
             got = f"{array.dtype} of shape {array.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
             raise SetUpError(f"expected render() to give a uint8 picture (height, width, 3), got {got}")
-        return _rgb(array)
+        return _rgb(array).copy()
 
     def _keep(self, observation: Any, reward: float) -> None:
         if not np.isfinite(reward):
             raise EpisodeError(f"the environment gave a reward that is not finite ({reward})")
-        self._observation = self.observations.read(observation)
-        self._state = self.observations.to_bytes(observation) + np.float64(reward).tobytes()
+        self.observed = self.observations.read(observation, reward)
 
     def _check_key(self, info: Mapping[str, Any], is_last: bool) -> None:
         key = self._success.key
@@ -370,10 +424,9 @@ def _check_vector(key: str, box: Any) -> None:
 
 
 def _rgb(array: np.ndarray) -> np.ndarray:
-    """Return a copy of an image, uint8 (height, width, 3)."""
+    """Return an image as uint8 (height, width, 3), if possible without a copy."""
     image = _channels_last(array)
-    image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
-    return np.array(image, dtype=np.uint8, order="C")
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
 
 
 def _channels_last(array: np.ndarray) -> np.ndarray:

@@ -43,12 +43,13 @@ class GymSlots:
 
     def observe(self, slots: Slots, with_images: NDArray[np.bool_]) -> Observation:
         """Return observations of `slots`; images of the slots that are not `with_images` are zero."""
-        rows = [self._slots[slot].observation for slot in slots.tolist()]
-        observation: Observation = {key: np.stack([row[key] for row in rows]) for key in self._needs.vectors}
-        for camera in self._needs.cameras:
-            images = np.stack([row[camera] for row in rows])
-            images[~with_images] = 0
-            observation[camera] = images
+        rows = [self._slots[slot] for slot in slots.tolist()]
+        vectors = [row.observed.vectors for row in rows]
+        observation: Observation = {key: np.stack([each[key] for each in vectors]) for key in self._needs.vectors}
+        for camera, size in self._needs.cameras.items():
+            images = observation[camera] = np.zeros((len(rows), *size, 3), dtype=np.uint8)
+            for row in np.flatnonzero(with_images).tolist():
+                images[row] = rows[row].image(camera)
         return observation
 
     def step(self, slots: Slots, actions: NDArray[np.float32]) -> Transition:

@@ -2,7 +2,8 @@
 
 A stand-alone script for Python 3.8 and newer. It needs NumPy and what it hosts. `simscaleai.hosting.process` starts it
 with the numbers of two sockets: one for messages, and one that closes when the other process ends. Each message is a
-call, `{"call": NAME, …}`, and gets one answer; an answer with "error" says that the call failed.
+call, `{"call": NAME, …}`, and gets one answer; an answer with "error" says that the call failed. The calls of every
+control step are signals, which are answered by the same signal: their arguments and results lie in shared arrays.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import inspect
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class Host:
     def __init__(self) -> None:
         self._source: Any = None
         self._slots: dict[int, Any] = {}
+        self._shared: dict[str, np.ndarray] = {}
         self._tasks: dict[int, str | None] = {}
         self._policies: dict[int, Any] = {}
         self._busy: int | None = None
@@ -69,19 +71,25 @@ class Host:
         return {"descriptions": descriptions, "versions": self._source.versions()}, {}
 
     def make(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Fix how episodes end, which vectors are sent, and which cameras are drawn; return where the host runs."""
+        """Fix how episodes end; return where the host runs, and the largest size of a state."""
         self._terminate, self._limit = bool(body["terminate_on_success"]), body["limit"]
-        self._vectors = list(body["vectors"])
-        self._cameras = {name: tuple(size) for name, size in body["cameras"].items()}
         libraries = {**self._source.versions(), "numpy": np.__version__}
-        return {"python": platform.python_version(), "libraries": libraries}, {}
+        where = {"python": platform.python_version(), "libraries": libraries}
+        return {**where, "most_state_bytes": self._source.most_state_bytes}, {}
+
+    def share(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
+        """Map the arrays for the calls `signals`, which get the slots that they concern."""
+        os.set_inheritable(body["file"], False)
+        self._shared = wire.shared_arrays(body["file"], body["layout"])
+        self._signals = body["signals"]
+        self._vectors, self._cameras, self._drawn = body["vectors"], body["cameras"], body["drawn"]
+        return {}, {}
 
     def reset(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Begin an episode in each of `slots`."""
         infos = [self._reset(*each) for each in zip(body["slots"], body["seeds"], body["options"])]
         words = [info.get("instruction") for info in infos]
-        lengths, seen = self._seen(body["slots"])
-        return {"instructions": [each if isinstance(each, str) else "" for each in words], "lengths": lengths}, seen
+        return {"instructions": [each if isinstance(each, str) else "" for each in words]}, {}
 
     def _reset(self, slot: int, seed: int, options: dict[str, Any]) -> Mapping[str, Any]:
         self._busy, task = slot, options.pop("task", self._source.tasks[0])
@@ -92,44 +100,44 @@ class Host:
             self._tasks[slot] = task
             self._slots[slot] = self._source.slot(env, terminate_on_success=self._terminate, limit=self._limit)
         info: Mapping[str, Any] = self._slots[slot].reset(seed, options)
+        self._show(slot)
         return info
 
-    def step(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Advance `slots` by one control step with the rows of the array `actions`."""
-        stepped = [self._step(slot, action) for slot, action in zip(body["slots"], arrays["actions"])]
-        results = {
-            "reward": [each.reward for each in stepped],
-            "ended": [(each.terminated, each.truncated, each.success) for each in stepped],
-            "failure": [each.failure for each in stepped],
-        }
-        lengths, seen = self._seen(body["slots"])
-        executed = np.array([each.executed for each in stepped], dtype=np.float32)
-        return {**results, "lengths": lengths}, {"executed": executed, **seen}
+    def step(self, slots: Sequence[int]) -> None:
+        """Advance `slots` by one control step with the rows of the shared array `actions`."""
+        shared = self._shared
+        for row, slot in enumerate(slots):
+            self._busy = slot
+            done = self._slots[slot].step(shared["actions"][row])
+            shared["reward"][row], shared["executed"][row] = done.reward, done.executed
+            shared["ended"][row] = done.terminated, done.truncated, done.success
+            shared["failure"][row] = gym_slot.FAILURES.index(done.failure)
+            self._show(slot)
 
-    def _step(self, slot: int, action: np.ndarray) -> Any:
-        self._busy = slot
-        return self._slots[slot].step(action)
+    def _show(self, slot: int) -> None:
+        """Copy the newest observation of `slot` to the shared arrays."""
+        shared, observed = self._shared, self._slots[slot].observed
+        for key in self._vectors:
+            shared["vector." + key][slot] = observed.vectors[key]
+        shared["length"][slot] = len(observed.state)
+        shared["state"][slot, : len(observed.state)] = np.frombuffer(observed.state, dtype=np.uint8)
+        for camera in self._cameras:
+            shared["place." + camera][slot] = observed.places[camera]
 
-    def _seen(self, slots: list[int]) -> tuple[list[int], dict[str, np.ndarray]]:
-        """Return the lengths of the states, and the vectors, and the states as bytes one after the other."""
-        held = [self._slots[slot] for slot in slots]
-        states = [each.state for each in held]
-        seen = {"vector." + key: np.stack([each.newest(key) for each in held]) for key in self._vectors}
-        seen["states"] = np.frombuffer(b"".join(states), dtype=np.uint8)
-        return [len(state) for state in states], seen
-
-    def images(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Return the images of all cameras in `slots`."""
-        return {}, {
-            camera: np.stack([self._image(slot, camera, size) for slot in body["slots"]])
-            for camera, size in self._cameras.items()
-        }
+    def draw(self, slots: Sequence[int]) -> None:
+        """Draw the images of all cameras that are not part of the observation in `slots`."""
+        for slot in slots:
+            for camera, size in self._drawn.items():
+                self._shared["image." + camera][slot] = self._image(slot, camera, tuple(size))
 
     def _image(self, slot: int, camera: str, size: tuple[int, int]) -> np.ndarray:
         self._busy, held = slot, self._slots[slot]
-        if camera in held.observations.cameras:
-            return held.newest(camera)  # type: ignore[no-any-return]
-        return np.asarray(held.env.image(camera, size), dtype=np.uint8)
+        if camera in held.observed.places:
+            return held.image(camera)  # type: ignore[no-any-return]
+        image = np.asarray(held.env.image(camera, size), dtype=np.uint8)
+        if image.shape != (*size, 3):
+            raise gym_slot.EpisodeError(f"expected an image of shape {(*size, 3)}, {camera!r} gave {image.shape}")
+        return image
 
     def frame(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Return a picture for a film, of any size."""
@@ -160,9 +168,10 @@ class Host:
         if hasattr(self._policies[slot], "act") and hasattr(self._policies[slot], "reset"):
             self._policies[slot].reset(seed, words)
 
-    def act(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Return the action of the policy in each of `slots`, given the observation as the environment gave it."""
-        return {}, {"actions": np.stack([self._ask(self._act, slot) for slot in body["slots"]])}
+    def act(self, slots: Sequence[int]) -> None:
+        """Write the action of the policy in each of `slots`, given the observation as the environment gave it."""
+        for row, slot in enumerate(slots):
+            self._shared["actions"][row] = self._ask(self._act, slot)
 
     def _act(self, slot: int) -> np.ndarray:
         policy = self._policies[slot]
@@ -174,7 +183,10 @@ class Host:
         action = method(self._slots[slot].env.raw_observation, **certain)
         if isinstance(action, tuple):  # action and memory, as Stable-Baselines3 returns them
             action = action[0]
-        return np.asarray(action, dtype=np.float32).reshape(-1)
+        array, size = np.asarray(action, dtype=np.float32).reshape(-1), self._shared["actions"].shape[1]
+        if array.size != size:
+            raise ValueError(f"expected an action of {size} numbers, got {array.size}")
+        return array
 
     def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
         try:

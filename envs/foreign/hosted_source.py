@@ -80,6 +80,8 @@ class Source:
             if "render_mode" in _parameters(factory):
                 self.keywords = {"render_mode": "rgb_array", **self.keywords}
         self.success, self._limit = body.get("success"), body.get("limit")
+        self.most_state_bytes = 0
+        """Largest size of the state of a task that has been described."""
 
     def make(self, task: str | None) -> Recorded:
         """Make an environment, of `task` if it is a suite."""
@@ -125,6 +127,7 @@ def describe(source: Source, task: str | None) -> dict[str, Any]:
     env = source.make(task)
     slot = source.slot(env, terminate_on_success=True, limit=None)
     info = slot.reset(0, None)
+    source.most_state_bytes = max(source.most_state_bytes, slot.observations.most_state_bytes)
     given, actions = details(env), slot.actions
     rate = given.get("control_hz") or (getattr(env, "metadata", None) or {}).get("render_fps") or USUAL_HZ
     described = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.foreign.gym_slot import FAILURES, image_in
 from envs.foreign.pictures import fitted
 from envs.slots import Begun, EnvSpec, Needs, Observation, SlotFault, Slots, Start, Transition
 from simscaleai.contract import TASK
@@ -17,6 +18,11 @@ from simscaleai.hosting.live import Actor, announce, withdraw
 from simscaleai.hosting.process import HostError, HostLost, HostProcess
 
 Arrays = dict[str, NDArray[Any]]
+
+Result = TypeVar("Result")
+
+_SIGNALS = ("step", "draw", "act")
+"""Calls of the host at every control step. They are signals; the code of each is its place here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,8 @@ class RemoteSlots(Actor):
     """N slots, each with an environment of its own, all in one process under another interpreter.
 
     The state of a slot is its newest observation and reward. An exception of an environment is a fault of its slot. A
-    host that ends or is killed is a fault of all slots; a new one starts with the next episode.
+    host that ends or is killed is a fault of all slots; a new one starts with the next episode. The host writes
+    observations into arrays that both processes share; what a caller gets is a copy.
     """
 
     def __init__(
@@ -52,10 +59,6 @@ class RemoteSlots(Actor):
         self._policy = ""
         self._host: HostProcess | None = None
         self._connect()
-        self._vectors = {
-            key: np.zeros((num_slots, layout.size), dtype=np.float32) for key, layout in spec.vectors.items()
-        }
-        self._states = [b""] * num_slots
         announce(spec.env_id, self)
 
     def reset(self, slots: Slots, starts: Sequence[Start]) -> list[Begun]:
@@ -63,42 +66,56 @@ class RemoteSlots(Actor):
         if self._host is None:
             self._reconnect()
         options = [_options(start) for start in starts]
-        body, arrays = self._call(slots, "reset", seeds=[start.seed for start in starts], options=options)
-        self._keep(slots, body, arrays)
+        body, _ = self._call(slots, "reset", seeds=[start.seed for start in starts], options=options)
         return [Begun(instruction=str(words)) for words in body["instructions"]]
 
     def observe(self, slots: Slots, with_images: NDArray[np.bool_]) -> Observation:
         """Return observations of `slots`; images of the slots that are not `with_images` are zero."""
-        observation: Observation = {key: self._vectors[key][slots] for key in self._needs.vectors}
+        observation: Observation = {key: self._shared[f"vector.{key}"][slots] for key in self._needs.vectors}
+        if not self._needs.cameras:
+            return observation
+        looking = np.flatnonzero(with_images).tolist()
+        if looking and self._drawn:
+            self._signal(slots[looking], "draw")
         for camera, size in self._needs.cameras.items():
-            observation[camera] = np.zeros((len(slots), *size, 3), dtype=np.uint8)
-        if self._needs.cameras and with_images.any():
-            asked = slots[with_images]
-            _, images = self._call(asked, "images")
-            for camera, size in self._needs.cameras.items():
-                observation[camera][with_images] = self._checked(images, camera, (len(asked), *size, 3), np.uint8)
+            images = observation[camera] = np.zeros((len(slots), *size, 3), dtype=np.uint8)
+            for row in looking:
+                images[row] = self._image(int(slots[row]), camera)
         return observation
+
+    def _image(self, slot: int, camera: str) -> NDArray[np.uint8]:
+        if camera in self._drawn:
+            drawn: NDArray[np.uint8] = self._shared[f"image.{camera}"][slot]
+            return drawn
+        place: list[int] = self._shared[f"place.{camera}"][slot].tolist()
+        try:
+            image: NDArray[np.uint8] = image_in(self._shared["state"][slot], place)
+        except ValueError as error:
+            raise SlotFault([slot], f"the host sent no image ({error})") from None
+        if image.shape != (*self._needs.cameras[camera], 3):
+            raise SlotFault([slot], f"the host sent an image of shape {image.shape}")
+        return image
 
     def step(self, slots: Slots, actions: NDArray[np.float32]) -> Transition:
         """Advance `slots` by one control step with `actions`, shape (n, A)."""
-        n = len(slots)
-        body, arrays = self._call(slots, "step", {"actions": np.asarray(actions, dtype=np.float32)})
-        ended = self._listed(body, "ended", (n, 3), np.bool_)
-        transition = Transition(
-            reward=self._listed(body, "reward", (n,), np.float64),
-            terminated=ended[:, 0].copy(),
-            truncated=ended[:, 1].copy(),
-            success=ended[:, 2].copy(),
-            executed=self._checked(arrays, "executed", (n, self.spec.action.size), np.float32),
-            failure=[str(each) for each in body["failure"]],
+        n, shared = len(slots), self._shared
+        shared["actions"][:n] = actions
+        self._signal(slots, "step")
+        terminated, truncated, success = shared["ended"][:n].T.astype(bool)
+        return Transition(
+            reward=shared["reward"][:n].copy(),
+            terminated=terminated,
+            truncated=truncated,
+            success=success,
+            executed=shared["executed"][:n].copy(),
+            failure=[FAILURES[each % len(FAILURES)] for each in shared["failure"][:n].tolist()],
             stage=[""] * n,
         )
-        self._keep(slots, body, arrays)
-        return transition
 
     def state(self, slots: Slots) -> list[bytes]:
         """Return the newest observation and reward of each slot as bytes."""
-        return [self._states[slot] for slot in slots.tolist()]
+        states, lengths = self._shared["state"], self._shared["length"][slots].tolist()
+        return [states[slot, : max(length, 0)].tobytes() for slot, length in zip(slots.tolist(), lengths, strict=True)]
 
     def frame(self, slot: int, camera: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return a picture of `camera`, with black edges to fit the height and width `size`."""
@@ -132,24 +149,44 @@ class RemoteSlots(Actor):
 
     def act(self, slots: Slots) -> NDArray[np.float32]:
         """Return the action of the policy in each of `slots`, shape (n, A)."""
-        _, arrays = self._call(slots, "act")
-        return self._checked(arrays, "actions", (len(slots), self.spec.action.size), np.float32)
+        self._signal(slots, "act")
+        return self._shared["actions"][: len(slots)].copy()
 
     # Calls
 
     def _connect(self) -> None:
         self._host = self._start()
-        cameras = {camera: list(size) for camera, size in self._needs.cameras.items()}
         body, _ = self._ask(
-            "make",
-            vectors=list(self.spec.vectors),
-            cameras=cameras,
-            terminate_on_success=self._rules.terminate_on_success,
-            limit=self._rules.max_episode_steps,
+            "make", terminate_on_success=self._rules.terminate_on_success, limit=self._rules.max_episode_steps
         )
         self._where = {"python": body["python"], "libraries": body["libraries"]}
+        self._shared = self._share(body["most_state_bytes"])
         if self._policy:
             self.load_policy(self._policy)
+
+    def _share(self, most_state_bytes: int) -> Arrays:
+        """Share arrays with the host: what comes first is for the slots of one call in turn, all else for each slot."""
+        n, vectors, cameras = self.num_slots, self._needs.vectors, self._needs.cameras
+        self._drawn = {camera: size for camera, size in cameras.items() if self.spec.cameras[camera] is None}
+        observed = [camera for camera in cameras if camera not in self._drawn]
+        layout: list[list[Any]] = [
+            ["slots", "int64", [n]],
+            ["actions", "float32", [n, self.spec.action.size]],
+            ["executed", "float32", [n, self.spec.action.size]],
+            ["reward", "float64", [n]],
+            ["ended", "uint8", [n, 3]],
+            ["failure", "uint8", [n]],
+            ["length", "int64", [n]],
+            ["state", "uint8", [n, most_state_bytes]],
+            *([f"vector.{key}", "float32", [n, self.spec.vectors[key].size]] for key in vectors),
+            *([f"place.{camera}", "int64", [n, 4]] for camera in observed),
+            *([f"image.{camera}", "uint8", [n, *size, 3]] for camera, size in self._drawn.items()),
+        ]
+        return self._attempt(
+            lambda host: host.share(
+                layout, signals=_SIGNALS, vectors=list(vectors), cameras=observed, drawn=self._drawn
+            )
+        )
 
     def _reconnect(self) -> None:
         try:
@@ -157,20 +194,23 @@ class RemoteSlots(Actor):
         except HostLost as error:
             raise SlotFault(range(self.num_slots), str(error)) from None
 
-    def _call(
-        self, slots: Slots, name: str, arrays: Mapping[str, NDArray[Any]] | None = None, **values: Any
-    ) -> tuple[dict[str, Any], Arrays]:
-        return self._ask(name, arrays, slots=slots.tolist(), **values)
+    def _call(self, slots: Slots, name: str, **values: Any) -> tuple[dict[str, Any], Arrays]:
+        return self._ask(name, slots=slots.tolist(), **values)
 
-    def _ask(
-        self, name: str, arrays: Mapping[str, NDArray[Any]] | None = None, **values: Any
-    ) -> tuple[dict[str, Any], Arrays]:
+    def _ask(self, name: str, **values: Any) -> tuple[dict[str, Any], Arrays]:
+        return self._attempt(lambda host: host.call(name, **values))
+
+    def _signal(self, slots: Slots, name: str) -> None:
+        self._shared["slots"][: len(slots)] = slots
+        self._attempt(lambda host: host.signal(_SIGNALS.index(name), len(slots)))
+
+    def _attempt(self, call: Callable[[HostProcess], Result]) -> Result:
         """Call the host; tell mistakes of the user from faults of an environment and from exceptions of a policy."""
         everyone = range(self.num_slots)
         if self._host is None:
             raise SlotFault(everyone, "the host process has ended")
         try:
-            return self._host.call(name, arrays, **values)
+            return call(self._host)
         except HostLost as error:
             self._host = None
             raise SlotFault(everyone, str(error)) from None
@@ -180,35 +220,6 @@ class RemoteSlots(Actor):
             if error.kind == "policy":
                 raise RuntimeError(str(error)) from None
             raise SlotFault(everyone if error.slot is None else [error.slot], str(error)) from None
-
-    def _keep(self, slots: Slots, body: Mapping[str, Any], arrays: Arrays) -> None:
-        """Keep the vectors and states that the host sent after a reset or a step."""
-        n = len(slots)
-        for key, rows in self._vectors.items():
-            rows[slots] = self._checked(arrays, f"vector.{key}", (n, rows.shape[1]), np.float32)
-        ends = np.cumsum(self._listed(body, "lengths", (n,), np.int64)).tolist()
-        states: Any = self._checked(arrays, "states", (ends[-1],), np.uint8)
-        for slot, begin, end in zip(slots.tolist(), [0, *ends], ends, strict=False):
-            self._states[slot] = states[begin:end].tobytes()
-
-    def _listed(
-        self, body: Mapping[str, Any], name: str, shape: tuple[int, ...], dtype: type[np.generic]
-    ) -> NDArray[Any]:
-        """Return the numbers `name` of an answer as an array, after a check of their number."""
-        try:
-            array = np.array(body[name], dtype=dtype)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            array = np.empty(0, dtype=dtype)
-        return self._checked({name: array}, name, shape, dtype)
-
-    def _checked(self, arrays: Arrays, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-        """Return the array `name` of an answer, after a check of its shape and dtype."""
-        array = arrays.get(name)
-        if array is None or array.shape != shape or array.dtype != dtype:
-            got = "none" if array is None else f"{array.dtype} of shape {array.shape}"
-            text = f"expected {name} as {np.dtype(dtype)} of shape {shape} from the host, got {got}"
-            raise SlotFault(range(self.num_slots), text)
-        return array
 
 
 def _options(start: Start) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
+import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -72,21 +74,25 @@ class HostProcess:
         self._lifeline, its_end = socket.socketpair()
         for each in (self._connection, theirs):  # an image then passes in one piece
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-        self._connection.settimeout(SECONDS_TO_START)
+        self._limit_wait(SECONDS_TO_START)
+        self._has_answered = False
+        self._shared_file = _memory_file()
+        files: tuple[socket.socket | IO[bytes], ...] = (self._connection, self._lifeline, self._shared_file)
         try:
             with theirs, its_end:
                 numbers = (theirs.fileno(), its_end.fileno())
-                self._process = _start([str(python), str(script), *map(str, numbers)], numbers, python_path)
+                command = [str(python), str(script), *map(str, numbers)]
+                self._process = _start(command, (*numbers, self._shared_file.fileno()), python_path)
         except OSError as error:
-            self._connection.close()
-            self._lifeline.close()
+            for file in files:
+                file.close()
             raise SimScaleError(f"cannot start {python} ({error.strerror}); give the path of a Python") from error
         self._last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._reader = threading.Thread(target=_keep_lines, args=(self._process.stderr, self._last_lines), daemon=True)
         self._reader.start()
         self.is_busy = False
         """Whether a call waits for its answer."""
-        self._finalizer = weakref.finalize(self, _end, self._process, self._connection, self._lifeline)
+        self._finalizer = weakref.finalize(self, _end, self._process, *files)
         _LIVE.add(self)
 
     def call(
@@ -101,18 +107,61 @@ class HostProcess:
             HostError: If the call failed. The host can be used further.
             HostLost: If the host ended, or its answer is no message. It cannot be used further.
         """
+        return self._answer_to(lambda: wire.send(self._connection, {"call": name, **values}, arrays))
+
+    def share(self, layout: Sequence[Any], **values: Any) -> dict[str, NDArray[Any]]:
+        """Call "share" with `values` (JSON data), and return arrays that this process and the host both see.
+
+        Args:
+            layout: Name, dtype and shape of each array.
+            **values: Sent to the host with the layout.
+
+        Raises:
+            SimScaleError: If there is not enough memory.
+            HostError: If the call failed.
+            HostLost: If the host ended, or its answer is no message.
+        """
+        file = self._shared_file.fileno()
+        try:
+            os.ftruncate(file, wire.shared_bytes(layout))
+            arrays = wire.shared_arrays(file, layout)
+        except (wire.WireError, OSError) as error:
+            raise SimScaleError(f"cannot share memory with the host ({error}); use a smaller --num-envs") from error
+        self.call("share", file=file, layout=layout, **values)
+        return arrays
+
+    def signal(self, code: int, number: int) -> None:
+        """Make the call that `share` has agreed on as `code`. Its arguments and its result lie in the shared arrays.
+
+        Raises:
+            HostError: If the call failed.
+            HostLost: If the host ended, or its answer is no message.
+        """
+        answer, _ = self._answer_to(lambda: wire.send_signal(self._connection, code, number))
+        if answer != {"signal": code, "number": number}:
+            raise HostLost(self._reason(wire.WireError("expected the signal back, got something else")))
+
+    def _answer_to(self, send: Callable[[], None]) -> wire.Message:
         self.is_busy = True
         try:
-            wire.send(self._connection, {"call": name, **values}, arrays)
-            body, received = wire.receive(self._connection)
+            send()
+            answer = wire.receive(self._connection)
         except (wire.WireError, OSError) as error:
             raise HostLost(self._reason(error)) from None
         finally:
             self.is_busy = False
-        self._connection.settimeout(SECONDS_TO_ANSWER)
-        if "error" in body:
-            raise HostError(str(body["error"]), str(body.get("text")), body.get("slot"))
-        return body, received
+        if not self._has_answered:
+            self._has_answered = True
+            self._limit_wait(SECONDS_TO_ANSWER)
+        if "error" in answer.body:
+            raise HostError(str(answer.body["error"]), str(answer.body.get("text")), answer.body.get("slot"))
+        return answer
+
+    def _limit_wait(self, seconds: float) -> None:
+        """Limit the time of each wait. The system counts it, which is faster than a timeout of Python's socket."""
+        limit = struct.pack("ll", int(seconds), 0)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._connection.setsockopt(socket.SOL_SOCKET, option, limit)
 
     def kill(self) -> None:
         """End the process at once. A call that waits raises `HostLost`."""
@@ -125,7 +174,7 @@ class HostProcess:
 
     def _reason(self, error: Exception) -> str:
         """End the host and return in one line why it is lost."""
-        silent = isinstance(error, TimeoutError)
+        silent = isinstance(error, BlockingIOError)
         if not isinstance(error, wire.Closed):
             self.kill()
         self.close()
@@ -146,7 +195,14 @@ def kill_busy_hosts() -> bool:
     return bool(busy)
 
 
-def _start(command: list[str], sockets: tuple[int, int], python_path: str | None) -> subprocess.Popen[bytes]:
+def _memory_file() -> IO[bytes]:
+    """Return an empty file without a name, in memory where the system has such files."""
+    if hasattr(os, "memfd_create"):  # not limited by the size of /dev/shm, which is small in a container
+        return open(os.memfd_create("simscale"), "wb+", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _start(command: list[str], files: tuple[int, ...], python_path: str | None) -> subprocess.Popen[bytes]:
     left_out = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if name not in left_out}
     environment |= _ONE_THREAD_EACH | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
@@ -154,7 +210,7 @@ def _start(command: list[str], sockets: tuple[int, int], python_path: str | None
         environment["PYTHONPATH"] = python_path
     return subprocess.Popen(
         command,
-        pass_fds=sockets,
+        pass_fds=files,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -171,8 +227,8 @@ def _keep_lines(stream: IO[bytes], lines: deque[str]) -> None:
                 lines.append(text)
 
 
-def _end(process: subprocess.Popen[bytes], *sockets: socket.socket) -> None:
-    for each in sockets:
+def _end(process: subprocess.Popen[bytes], *files: socket.socket | IO[bytes]) -> None:
+    for each in files:
         each.close()
     try:
         process.wait(_SECONDS_TO_EXIT)

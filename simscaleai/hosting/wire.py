@@ -1,4 +1,4 @@
-"""Messages between two processes over a socket: a JSON object, and NumPy arrays with names.
+"""Messages between two processes over a socket: a JSON object, and NumPy arrays with names. And arrays that they share.
 
 This file runs under Python 3.8 and imports the standard library and NumPy alone. A host, which runs in another
 interpreter, loads it by its path. Nothing that is received can run code, and no size is believed before it is checked.
@@ -6,24 +6,30 @@ interpreter, loads it by its path. Nothing that is received can run code, and no
 A message is a frame: four bytes `MAGIC`, the length of the header (4 bytes) and of all arrays together (8 bytes), both
 little-endian; then the header, a JSON object `{"body": {…}, "arrays": [[name, dtype, shape], …]}`; then the bytes of
 the arrays, little-endian, in the order of the header.
+
+A signal is a short message for calls that come at every control step: four bytes `SIGNAL`, a code (4 bytes) and a
+number (8 bytes). What the call is about lies in arrays in a file that both processes have mapped (`shared_arrays`).
 """
 
 from __future__ import annotations
 
 import json
 import math
+import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from socket import socket
 from typing import Any, NamedTuple
 
 import numpy as np
 
-MAGIC = b"SIM1"
+MAGIC, SIGNAL = b"SIM1", b"SIG1"
 MOST_HEADER_BYTES = 4 << 20
 """Largest header of a message [bytes]."""
 MOST_ARRAY_BYTES = 1 << 30
 """Largest size of all arrays of a message together [bytes]."""
+MOST_SHARED_BYTES = 1 << 33
+"""Largest size of all shared arrays together [bytes]."""
 
 _PREFIX = struct.Struct("<4sIQ")
 _KINDS = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
@@ -32,6 +38,7 @@ _NAMES = {dtype.str: name for name, dtype in _DTYPES.items()}
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _MOST_ARRAYS = 1024
 _MOST_DIMENSIONS = 8
+_ALIGNMENT = 64
 _JOINED_BYTES = 1 << 16
 """Messages up to this size are sent by one call of the system."""
 
@@ -79,8 +86,17 @@ def send(connection: socket, body: Mapping[str, Any], arrays: Mapping[str, np.nd
         connection.sendall(part)
 
 
+def send_signal(connection: socket, code: int, number: int) -> None:
+    """Send a signal: a `code` below 2**32 and a `number` below 2**64.
+
+    Raises:
+        OSError: If the other process is gone, or does not read within the timeout of the socket.
+    """
+    connection.sendall(_PREFIX.pack(SIGNAL, code, number))
+
+
 def receive(connection: socket) -> Message:
-    """Wait for a message and return it.
+    """Wait for a message and return it. A signal becomes the body `{"signal": code, "number": number}`.
 
     Raises:
         Closed: If the other process has closed the connection.
@@ -88,6 +104,8 @@ def receive(connection: socket) -> Message:
         OSError: If nothing comes within the timeout of the socket.
     """
     magic, header_size, array_size = _PREFIX.unpack(_read(connection, _PREFIX.size))
+    if magic == SIGNAL:
+        return Message({"signal": header_size, "number": array_size}, {})
     if magic != MAGIC:
         raise WireError(f"expected a message, which begins with {MAGIC!r}, got {magic!r}")
     _check_sizes(header_size, array_size)
@@ -95,6 +113,40 @@ def receive(connection: socket) -> Message:
     if array_size != sum(map(_size, entries)):
         raise WireError(f"expected arrays of {array_size} bytes together, the header describes others")
     return Message(body, _read_arrays(connection, entries, array_size))
+
+
+def shared_bytes(layout: Sequence[Any]) -> int:
+    """Return the size of a file that can hold the arrays of `layout` [bytes].
+
+    Args:
+        layout: Name, dtype and shape of each array, as in the header of a message.
+
+    Raises:
+        WireError: If the layout is none, or needs too much.
+    """
+    size = sum(_aligned(_entry(each)) for each in layout)
+    if size > MOST_SHARED_BYTES:
+        raise WireError(f"expected shared arrays of at most {MOST_SHARED_BYTES} bytes, got {size}")
+    return size
+
+
+def shared_arrays(file: int, layout: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Map the arrays of `layout` from a file that another process maps, too. They stay mapped as long as one is in use.
+
+    Args:
+        file: Descriptor of the file.
+        layout: Name, dtype and shape of each array, as in the header of a message.
+
+    Raises:
+        WireError: If the layout is none, or needs too much.
+        OSError: If the file cannot be mapped.
+        ValueError: If the file is too short.
+    """
+    buffer, arrays, place = mmap.mmap(file, shared_bytes(layout)), {}, 0
+    for entry in map(_entry, layout):
+        arrays[entry.name] = np.ndarray(entry.shape, entry.dtype, buffer, place)
+        place += _aligned(entry)
+    return arrays
 
 
 class Entry(NamedTuple):
@@ -152,6 +204,11 @@ def _is_length(value: Any) -> bool:
 def _size(entry: Entry) -> int:
     """Return the bytes of an array."""
     return int(entry.dtype.itemsize) * math.prod(entry.shape)
+
+
+def _aligned(entry: Entry) -> int:
+    """Return the bytes of an array in shared memory. Each begins on a cache line of its own."""
+    return -(-_size(entry) // _ALIGNMENT) * _ALIGNMENT
 
 
 def _read(connection: socket, size: int) -> bytearray:

@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+import tempfile
 import tracemalloc
 from contextlib import suppress
 from threading import Thread
@@ -119,6 +120,38 @@ def test_hostile_bytes_are_refused_and_take_little_memory(raw):
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 100_000_000
+
+
+def test_a_signal_arrives_among_messages(pair):
+    wire.send_signal(pair[0], 7, 2**60)
+    wire.send(pair[0], {"next": 1})
+    assert [wire.receive(pair[1]).body for _ in range(2)] == [{"signal": 7, "number": 2**60}, {"next": 1}]
+
+
+def test_shared_arrays_are_seen_by_all_who_map_the_file():
+    layout = [["a", "float32", [2, 3]], ["b", "uint8", [0]], ["c", "int64", [5]]]
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.truncate(wire.shared_bytes(layout))
+        ours, theirs = (wire.shared_arrays(file.fileno(), layout) for _ in range(2))
+    ours["a"][1, 2], ours["c"][:] = 7, -1
+    assert theirs["a"].tolist() == [[0, 0, 0], [0, 0, 7]]
+    assert theirs["c"].tolist() == [-1] * 5
+    assert theirs["b"].shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        [["a", "object", [1]]],
+        [["a", "uint8", [-1]]],
+        [["a", "uint8", ["1"]]],
+        [["a", "uint8"]],
+        [["a", "float64", [2**30, 2**30]]],
+    ],
+)
+def test_a_layout_of_shared_arrays_that_is_none_is_refused(layout):
+    with pytest.raises(wire.WireError):
+        wire.shared_bytes(layout)
 
 
 @settings(max_examples=60, deadline=None)
