@@ -36,6 +36,7 @@ MAY_IMPORT = {
 THIRD_PARTY = {
     **dict.fromkeys(GROUND_FLOOR, ("numpy", "tyro")),
     "envs": ("numpy", "gymnasium", "mujoco", "OpenGL", "PIL"),
+    "envs.foreign.gym_slot": ("numpy", "gym_spaces"),  # its neighbour, as a host finds it
     "envs.foreign.suites": ("numpy", "gymnasium", "mujoco", "gym_pusht", "gymnasium_robotics", "libero", "metaworld"),
     "simscaleai": ("numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"),
     "policies": ("numpy",),

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.foreign.gym_slot import EpisodeError, GymSlot, SetUpError
+from envs.foreign.gym_slot import GymSlot
+from envs.foreign.gym_spaces import EpisodeError, SetUpError
 from envs.foreign.pictures import fitted
 from envs.slots import Begun, EnvSpec, Needs, Observation, SlotFault, Slots, Start, Transition
 from simscaleai.errors import SimScaleError

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from envs.choices import Choices
 from envs.entry import Registration
-from envs.foreign.gym_slot import SUCCESS_RULES, EpisodeError, GymSlot, SetUpError, SuccessRule
+from envs.foreign.gym_slot import SUCCESS_RULES, GymSlot, SuccessRule
 from envs.foreign.gym_slots import FILM_CAMERA, GymSlots
+from envs.foreign.gym_spaces import EpisodeError, SetUpError
 from envs.gl_backend import choose_gl_backend
 from simscaleai.contract import ActionSpec, EnvSpec, Feature, Layout, Needs
 from simscaleai.errors import SimScaleError

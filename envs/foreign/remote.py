@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.foreign.gym_slot import FAILURES, image_in
+from envs.foreign.gym_slot import FAILURES
+from envs.foreign.gym_spaces import image_in
 from envs.foreign.pictures import fitted
 from envs.slots import Begun, EnvSpec, Needs, Observation, SlotFault, Slots, Start, Transition
 from simscaleai.contract import TASK
