@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import platform
 import sys
 from pathlib import Path
@@ -80,10 +81,15 @@ class Host:
     def share(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Map the arrays for the calls `signals`, which get the slots that they concern."""
         os.set_inheritable(body["file"], False)
-        self._shared = wire.shared_arrays(body["file"], body["layout"])
+        self._shared = answering.wire.shared_arrays(body["file"], body["layout"])
         self._signals = body["signals"]
         self._vectors, self._cameras, self._drawn = body["vectors"], body["cameras"], body["drawn"]
         return {}, {}
+
+    def signal(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
+        """Carry out one of the calls `signals` for as many of the shared `slots` as the number says."""
+        getattr(self, self._signals[body["code"]])(self._shared["slots"][: body["number"]].tolist())
+        return dict(body), {}
 
     def reset(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Begin an episode in each of `slots`."""

@@ -52,7 +52,8 @@ def answer_calls(host: Any, numbers: Sequence[str]) -> None:
     """Answer calls until the other process closes the connection.
 
     Args:
-        host: Has a method `answer`, which takes the body and the arrays of a call and returns those of the answer.
+        host: Has a method `answer`, which takes the body and the arrays of a call and returns those of the answer. The
+            answer to a signal is its body, which is sent as a signal.
         numbers: Numbers of two sockets, as text: for messages, and one that closes when the other process ends.
     """
     connection, lifeline = (socket.socket(fileno=int(number)) for number in numbers)
@@ -62,8 +63,11 @@ def answer_calls(host: Any, numbers: Sequence[str]) -> None:
     del sys.path[0]  # the folder of the script, whose names are not for others
     while True:
         try:
-            body, arrays = wire.receive(connection)
-            wire.send(connection, *host.answer(body, arrays))
+            answer, arrays = host.answer(*wire.receive(connection))
+            if answer.get("call") == "signal":
+                wire.send_signal(connection, answer["code"], answer["number"])
+            else:
+                wire.send(connection, answer, arrays)
         except (wire.Closed, OSError):
             os._exit(0)  # libraries of others may hang while they close
 

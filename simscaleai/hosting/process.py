@@ -138,7 +138,7 @@ class HostProcess:
             HostLost: If the host ended, or its answer is no message.
         """
         answer, _ = self._answer_to(lambda: wire.send_signal(self._connection, code, number))
-        if answer != {"signal": code, "number": number}:
+        if answer != wire.signal(code, number):
             raise HostLost(self._reason(wire.WireError("expected the signal back, got something else")))
 
     def _answer_to(self, send: Callable[[], None]) -> wire.Message:

@@ -86,6 +86,11 @@ def send(connection: socket, body: Mapping[str, Any], arrays: Mapping[str, np.nd
         connection.sendall(part)
 
 
+def signal(code: int, number: int) -> dict[str, Any]:
+    """Return the body of a message that stands for a signal."""
+    return {"call": "signal", "code": code, "number": number}
+
+
 def send_signal(connection: socket, code: int, number: int) -> None:
     """Send a signal: a `code` below 2**32 and a `number` below 2**64.
 
@@ -96,7 +101,7 @@ def send_signal(connection: socket, code: int, number: int) -> None:
 
 
 def receive(connection: socket) -> Message:
-    """Wait for a message and return it. A signal becomes the body `{"signal": code, "number": number}`.
+    """Wait for a message and return it. A signal becomes the body `{"call": "signal", …}`.
 
     Raises:
         Closed: If the other process has closed the connection.
@@ -105,7 +110,7 @@ def receive(connection: socket) -> Message:
     """
     magic, header_size, array_size = _PREFIX.unpack(_read(connection, _PREFIX.size))
     if magic == SIGNAL:
-        return Message({"signal": header_size, "number": array_size}, {})
+        return Message(signal(header_size, array_size), {})
     if magic != MAGIC:
         raise WireError(f"expected a message, which begins with {MAGIC!r}, got {magic!r}")
     _check_sizes(header_size, array_size)

@@ -20,10 +20,10 @@ while True:
     if body.get("call") == "share":
         shared = wire.shared_arrays(body["file"], body["layout"])
         wire.send(connection, {{}})
-    elif body["signal"] == 0:
+    elif body["code"] == 0:
         shared["numbers"] *= 2
         wire.send_signal(connection, 0, body["number"])
-    elif body["signal"] == 1:
+    elif body["code"] == 1:
         wire.send(connection, {{"error": "fault", "text": "no", "slot": 3}})
     else:
         wire.send_signal(connection, 0, 0)
