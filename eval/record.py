@@ -35,7 +35,7 @@ from eval.runs.media_paths import video_paths
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console
 from policies.base import Policy
-from policies.options import parse_options
+from policies.options import PolicyFlags, parse_options
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.contract import EnvSpec
 from simscaleai.errors import SimScaleError
@@ -54,7 +54,7 @@ _WALL_FILE = "wall.mp4"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordConfig(EnvironmentFlags):
+class RecordConfig(EnvironmentFlags, PolicyFlags):
     """Film a policy: one video for each seed, or one wall of many episodes."""
 
     model: str
@@ -63,8 +63,6 @@ class RecordConfig(EnvironmentFlags):
     """Folder for the MP4 files, new or empty. For one seed or a wall, it may be a file that ends in .mp4 or .gif."""
     checkpoint: Path | None = None
     """Folder with the weights of --model; by default the shipped ones."""
-    policy_option: tuple[str, ...] = ()
-    """Options of the policy, each NAME=VALUE, as in eval.rollout."""
     seeds: tuple[int, ...] = ()
     """Seeds of the episodes; by default 0, 1, 2, and for a wall one seed per tile, from 0."""
     perturb: tuple[str, ...] = ()

@@ -38,7 +38,7 @@ from eval.runs.folder import check_output, next_free_folder
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
 from eval.terminal.console import Console, Row, rows_text
 from eval.terminal.flags import command_line
-from policies.options import parse_options
+from policies.options import PolicyFlags, parse_options
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.contract import Needs
 from simscaleai.errors import SimScaleError
@@ -51,7 +51,7 @@ _PAGE = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustnessConfig(EnvironmentFlags):
+class RobustnessConfig(EnvironmentFlags, PolicyFlags):
     """Test a policy under perturbations: the same starts unperturbed and along each axis, level by level."""
 
     model: tuple[str, ...]

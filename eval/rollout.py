@@ -36,7 +36,7 @@ from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_
 from eval.terminal.console import Console, Row, rows_text
 from eval.terminal.figures import moved_object_text, overlap_text, smallest_difference_text, summary_rows
 from eval.terminal.flags import Points, command_line
-from policies.options import parse_options
+from policies.options import PolicyFlags, parse_options
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.files import output_folder
 
@@ -56,17 +56,15 @@ _EXCLUDES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RolloutConfig(EnvironmentFlags):
+class RolloutConfig(EnvironmentFlags, PolicyFlags):
     """Evaluate a policy: run episodes, print the success rate with its interval, write a record."""
 
     model: str | None = None
-    """Policy to evaluate: bc, vla, scripted, random, zero, a shipped checkpoint by name, a checkpoint folder, or
-    module:function or file.py:function, which takes an observation and returns an action."""
+    """Policy to evaluate: bc, vla, scripted, random, zero, a shipped checkpoint by name, a checkpoint folder,
+    module:function or file.py:function, which takes an observation and returns an action, or ws://HOST:PORT, a server
+    that speaks the openpi protocol."""
     checkpoint: Path | None = None
     """Folder with the weights of --model; by default the shipped ones."""
-    policy_option: tuple[str, ...] = ()
-    """Options of the policy, each NAME=VALUE. Every policy has n_action_steps (actions of a chunk to execute before the
-    policy is asked again) and ensemble_decay (average overlapping chunks instead)."""
     episodes: int | None = None
     """Number of episodes, by default 50. With --until-width or --until-decided, the largest number. Ignored if --seeds
     is given."""

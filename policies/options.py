@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 from simscaleai.errors import SimScaleError
@@ -12,8 +13,27 @@ from simscaleai.json_data import is_of_type
 EXECUTION_OPTIONS: Mapping[str, type[int] | type[float]] = {"n_action_steps": int, "ensemble_decay": float}
 """Types of the options that every policy has, by name. They say how the evaluator executes chunks."""
 
+ADAPTER = "adapter"
+"""Name of the option that names the adapter of a policy server."""
+
 _LARGEST = 10**9
 """Largest absolute value of an execution option."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyFlags:
+    """Flags of a command that choose options of a policy."""
+
+    policy_option: tuple[str, ...] = ()
+    """Options of the policy, each NAME=VALUE. Every policy has n_action_steps (actions of a chunk to execute before the
+    policy is asked again) and ensemble_decay (average overlapping chunks instead)."""
+    adapter: InitVar[str | None] = None
+    """What goes where between the environment and the server ws://…: aloha, droid, libero, roboarena, or FILE.toml."""
+
+    def __post_init__(self, adapter: str | None) -> None:
+        """Make the adapter one of the options, so that records and commands for a replay hold it."""
+        if adapter is not None:
+            object.__setattr__(self, "policy_option", (*self.policy_option, f"{ADAPTER}={adapter}"))
 
 
 def option_value(name: str, text: str) -> Any:

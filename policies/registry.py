@@ -19,6 +19,9 @@ from simscaleai.extensions.entry_points import entry_point_names, load_entry_poi
 if TYPE_CHECKING:
     from simscaleai.checkpoint import Checkpoint
 
+URLS = ("ws://", "wss://")
+"""What the address of a policy server begins with."""
+
 ENTRY_POINTS = "simscaleai.policies"
 """Group of entry points through which other packages add policies."""
 
@@ -43,7 +46,8 @@ def make_policy(
       with `reset` and `act` (see `policies.foreign.agents`), a callable that takes an `EnvSpec` and returns a policy,
       or the model class of `checkpoint`;
     * "host:module:attribute", a policy in the interpreter of a hosted environment (see `policies.foreign.hosted`);
-    * "lerobot:FOLDER" or "sb3:FILE", a policy of another library (see `policies.foreign.libraries`).
+    * "lerobot:FOLDER" or "sb3:FILE", a policy of another library (see `policies.foreign.libraries`);
+    * "ws://HOST:PORT", the policy of a server that speaks the openpi protocol (see `policies.foreign.openpi`).
 
     Args:
         model: See above.
@@ -63,6 +67,8 @@ def make_policy(
         if checkpoint is not None:
             raise SimScaleError(f"expected --model {library}:PATH without --checkpoint, got both")
         return remote_policy(find_library(library), place, _required(spec, model), values)
+    if model.startswith(URLS):
+        return _served_policy(model, checkpoint, _required(spec, model), values)
     if model in BUILT_IN or _is_of_another_package(model):
         if checkpoint is not None:
             raise SimScaleError(f"policy {model!r} has no weights; leave out --checkpoint or name a learned model")
@@ -88,6 +94,14 @@ def _hosted_policy(name: str, checkpoint: Path | None, spec: EnvSpec, options: M
             f"got {PREFIX}{name}"
         )
     return HostedPolicy(name, spec)
+
+
+def _served_policy(url: str, checkpoint: Path | None, spec: EnvSpec, options: Mapping[str, Any]) -> Policy:
+    from policies.foreign.openpi.policy import served_policy
+
+    if checkpoint is not None:
+        raise SimScaleError(f"the server at {url} has its own weights; leave out --checkpoint")
+    return served_policy(url, spec, options)
 
 
 def _is_of_another_package(model: str) -> bool:
