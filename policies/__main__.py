@@ -75,7 +75,9 @@ def _listing(checkpoints: Sequence[CheckpointEntry]) -> str:
         if not rows:
             continue
         lines += [title, *(f"  {name:<{width}}  {text}" for name, text in rows), ""]
-    return "\n".join([*lines, "--model also takes a checkpoint folder, module:attribute of your own, or ws://HOST:PORT."])
+    return "\n".join(
+        [*lines, "--model also takes a checkpoint folder, module:attribute of your own, or ws://HOST:PORT."]
+    )
 
 
 def _checkpoint_rows(checkpoint: CheckpointEntry) -> Iterable[Row]:
