@@ -21,6 +21,7 @@ COMMANDS = {
     "record": ("eval.record", "film a policy"),
     "merge": ("eval.merge", "join the shards of a run"),
     "compare": ("eval.compare", "compare two runs"),
+    "diagnose": ("eval.diagnose", "find out what is wrong between a policy and its observations"),
     "validate": ("eval.validate", "choose the best of several checkpoints"),
     "report": ("eval.report.__main__", "write a report of runs as one HTML page"),
     "data": ("simscaleai.data.__main__", "inspect datasets, exchange them with LeRobot"),

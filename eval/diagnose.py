@@ -17,7 +17,7 @@ from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.diagnosis.diagnosis import LEAST_EPISODES, Diagnosis, diagnose
+from eval.diagnosis.diagnosis import EPISODES, LEAST_EPISODES, STEPS, Diagnosis, diagnose
 from eval.diagnosis.environment import spec_of
 from eval.diagnosis.text import diagnosis_rows, diagnosis_to_json
 from eval.execution.assembly import close_policy
@@ -52,9 +52,9 @@ class DiagnoseConfig:
     """Environment of the dataset; by default the first one that the dataset names."""
     policy_option: tuple[str, ...] = ()
     """Options of the policy, each NAME=VALUE, as in eval.rollout."""
-    episodes: int = 20
+    episodes: int = EPISODES
     """Number of recorded episodes to use, spread over the dataset."""
-    steps: int = 16
+    steps: int = STEPS
     """Steps of each episode at which the policy is asked. A policy that remembers is asked along the whole episode."""
     quiet: bool = False
     """Print only errors; the exit code says whether something was found."""
@@ -86,7 +86,8 @@ def run(config: DiagnoseConfig) -> Diagnosis:
         options = parse_options(config.policy_option)
         policy = make_policy(config.model, spec=spec, checkpoint=config.checkpoint, options=options)
         try:
-            diagnosis = diagnose(policy, dataset, spec, episodes=config.episodes, steps=config.steps)
+            progress = not (config.quiet or config.json)
+            diagnosis = diagnose(policy, dataset, spec, episodes=config.episodes, steps=config.steps, progress=progress)
         finally:
             close_policy(policy)
         console.conclude(diagnosis_rows(diagnosis), lambda: _as_json(config, diagnosis))

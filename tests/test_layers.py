@@ -47,7 +47,7 @@ THIRD_PARTY = {
 }
 """Prefix of a module to the libraries that it may import; the longest prefix counts."""
 
-COMMAND_MODULES = ("rollout", "robustness", "collect", "record", "merge", "compare", "validate", "__main__")
+COMMAND_MODULES = ("rollout", "robustness", "collect", "record", "merge", "compare", "validate", "diagnose", "__main__")
 WINGS = {
     "statistics": (),
     "episodes": ("statistics",),
@@ -58,6 +58,7 @@ WINGS = {
     "execution": ("demonstrations", "probing", "observers", "runs", "episodes", "statistics"),
     "comparison": ("runs", "episodes", "statistics"),
     "battery": ("comparison", "runs", "episodes", "statistics"),
+    "diagnosis": ("episodes", "statistics"),
     "terminal": ("runs", "episodes", "statistics"),
     "report": ("terminal", "battery", "comparison", "runs", "episodes", "statistics"),
 }
@@ -80,6 +81,7 @@ COMMANDS = (
         "eval.merge",
         "eval.validate",
         "eval.compare",
+        "eval.diagnose",
         "eval.report.__main__",
     ),
     *("simscaleai.train", "simscaleai.data.__main__", "envs.__main__", "policies.__main__", "policies.serve"),

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from eval.diagnosis.actions import action_corrections
 from eval.diagnosis.agreement import Agreement, agreement, error_scale
 from eval.diagnosis.asking import Asker, Change
-from eval.diagnosis.correction import Correction
+from eval.diagnosis.corrections.actions import action_corrections
+from eval.diagnosis.corrections.correction import Correction
+from eval.diagnosis.corrections.images import image_corrections
+from eval.diagnosis.corrections.targets import target_corrections
+from eval.diagnosis.corrections.vectors import vector_corrections
 from eval.diagnosis.environment import check_fit
-from eval.diagnosis.images import image_corrections
 from eval.diagnosis.recorded import Answers, Sample, every_nth_frame, spread_frames
 from eval.diagnosis.search import LEAST_DROP, LEVEL, MOST_FAULTS, Found, Outcome, Search
-from eval.diagnosis.targets import target_corrections
-from eval.diagnosis.vectors import vector_corrections
 from eval.statistics.reduction import sign_test
 from policies.base import Policy
 from simscaleai.contract import EnvSpec
@@ -36,6 +36,8 @@ from simscaleai.errors import SimScaleError
 
 LEAST_EPISODES = 12
 """Fewest episodes with which a correction can be confirmed."""
+EPISODES, STEPS = 20, 16
+"""Default numbers of episodes, and of steps of each."""
 _SCREENING_SHARE = 0.3
 """Share of the episodes on which corrections are screened."""
 _LEAST_GAIN = 0.1
@@ -83,7 +85,15 @@ class Diagnosis:
         return next(count for count in counts if sign_test(count, self.confirming) <= LEVEL / MOST_FAULTS)
 
 
-def diagnose(policy: Policy, dataset: Dataset, spec: EnvSpec, *, episodes: int = 20, steps: int = 16) -> Diagnosis:
+def diagnose(
+    policy: Policy,
+    dataset: Dataset,
+    spec: EnvSpec,
+    *,
+    episodes: int = EPISODES,
+    steps: int = STEPS,
+    progress: bool = False,
+) -> Diagnosis:
     """Compare the actions of `policy` with those recorded in `dataset`, and name what is wrong.
 
     Args:
@@ -93,18 +103,21 @@ def diagnose(policy: Policy, dataset: Dataset, spec: EnvSpec, *, episodes: int =
         episodes: Number of episodes to use, spread over the dataset.
         steps: Steps of each episode at which a policy without memory is asked. A policy with a memory is asked as often
             as the evaluator would ask it.
+        progress: Whether to show progress on a terminal.
 
     Raises:
         SimScaleError: If there are too few episodes, the dataset lacks what the policy observes, the recorded actions
             never change, or the policy raises an exception.
     """
-    return _Examination(policy, dataset, spec, episodes, steps).run()
+    return _Examination(policy, dataset, spec, episodes, steps, progress).run()
 
 
 class _Examination:
     """One diagnosis."""
 
-    def __init__(self, policy: Policy, dataset: Dataset, spec: EnvSpec, episodes: int, steps: int) -> None:
+    def __init__(
+        self, policy: Policy, dataset: Dataset, spec: EnvSpec, episodes: int, steps: int, progress: bool
+    ) -> None:
         self.policy, self.dataset, self.spec = policy, dataset, spec
         self.other_size = check_fit(policy, spec)
         self.numbers = _chosen(len(dataset.episodes), episodes)
@@ -113,7 +126,7 @@ class _Examination:
         if np.isnan(self.scale).all():
             raise SimScaleError("expected recorded actions that change, but none of their entries does")
         self.asker = Asker(policy, spec.action.size)
-        self.steps = steps
+        self.steps, self.progress = steps, progress
 
     def run(self) -> Diagnosis:
         screened = max(1, round(_SCREENING_SHARE * len(self.numbers)))
@@ -127,9 +140,10 @@ class _Examination:
         findings, notes, outcome = _useless(answers, figures), [], None
         if not findings:
             outcome = self._search(screening, confirming)
-            findings = [_of_found(found) for found in outcome.faults]
-            findings += self._further(screening, outcome)
-            notes = [*self._other_sizes(), *self._unused(screening, outcome.changes)]
+            findings = [*map(_of_found, outcome.faults), *self._further(screening, outcome)]
+            notes = self._unused(screening, outcome.changes)
+            if not any(finding.fault == "images.size" for finding in findings):
+                notes = [*self._other_sizes(), *notes]
         return Diagnosis(
             findings=tuple(findings),
             notes=tuple(notes),
@@ -167,6 +181,8 @@ class _Examination:
     def _further(self, screening: Sample, outcome: Outcome) -> Iterator[Finding]:
         """Yield what is wrong even with all faults of the search corrected."""
         figures = agreement(outcome.corrected, self.spec.action.names, self.statistics[ACTION], self.scale)
+        if self.other_size and figures.error >= LEAST_DROP:
+            yield Finding("images.size", "; ".join(self._other_sizes()), "ask for the size of the training images")
         if constant := [entry.name for entry in figures.entries if entry.is_constant]:
             yield _never_changing("constant_entry", constant)
         if self._ignores_instruction(screening, outcome.changes):
@@ -177,8 +193,6 @@ class _Examination:
                 "with another one the actions stay the same to the last bit",
                 "pass the instruction of each episode on at reset; a policy that needs none must not ask for it",
             )
-        if self.other_size and figures.error >= LEAST_DROP:
-            yield Finding("images.size", ", ".join(self._other_sizes()), "ask for the size of the training images")
         gain = figures.against_constant
         if gain.share < _LEAST_GAIN or gain.p_value > LEVEL:
             yield Finding(
@@ -228,7 +242,7 @@ class _Examination:
             ]
 
         observed = chain(image_corrections(needs), vector_corrections(needs, self.statistics, stored), forgetful)
-        return Search(self.asker, screening, confirming, self.scale, list(observed), of_answers).run()
+        return Search(self.asker, screening, confirming, self.scale, list(observed), of_answers, self.progress).run()
 
 
 _FORGETTING = Correction(

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from envs.registration import find_environment
 from policies.base import Policy
-from simscaleai.contract import ActionSpec, EnvSpec, check_needs
+from simscaleai.contract import ActionSpec, EnvSpec, differences
 from simscaleai.data import Dataset
 from simscaleai.data.keys import ACTION
-from simscaleai.errors import MismatchError
+from simscaleai.errors import MismatchError, SimScaleError
 
 IMPORTED = "imported"
 """Id of the environment of a dataset that names none."""
@@ -62,11 +62,16 @@ def check_fit(policy: Policy, spec: EnvSpec) -> list[str]:
     """Check that the dataset holds what `policy` observes, and return the cameras whose images have another size.
 
     Raises:
-        MismatchError: If the dataset lacks something.
+        SimScaleError: If the dataset lacks something, or is of another task.
     """
     needs, cameras = policy.needs, dict(spec.cameras)
     other_size = [camera for camera, size in needs.cameras.items() if cameras.get(camera, size) != size]
     if spec.env_id == IMPORTED:
         needs = replace(needs, environments=None, max_episode_steps=None)
-    check_needs(needs, replace(spec, cameras=cameras | dict.fromkeys(other_size)))
+    if lacking := differences(needs, replace(spec, cameras=cameras | dict.fromkeys(other_size))):
+        listing = "\n".join(f"  - {line}" for line in lacking)
+        raise SimScaleError(
+            f"the dataset does not fit the policy (here, the environment is that of the dataset):\n{listing}\n"
+            "Give a dataset with the observations that the policy was trained on."
+        )
     return other_size

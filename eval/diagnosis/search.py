@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from eval.diagnosis.asking import Asker, Change
-from eval.diagnosis.correction import Correction
+from eval.diagnosis.corrections.correction import Correction
 from eval.diagnosis.recorded import Answers, Sample
 from eval.statistics.multiplicity import holm
 from eval.statistics.reduction import Reduction, reduction
@@ -96,6 +97,8 @@ class Search:
     """Corrections of what the policy gets."""
     of_answers: Callable[[Answers], Iterable[Correction]]
     """Returns corrections of what the policy gives, from its answers in the screening episodes."""
+    progress: bool = False
+    """Whether to show progress on a terminal."""
 
     def run(self) -> Outcome:
         """Look for faults until none is left, or `MOST_FAULTS` are found."""
@@ -131,7 +134,9 @@ class Search:
         if max(errors.mean(), confirming.errors(self.scale).mean()) < LEAST_DROP:
             return [], confirming  # no correction could lower the error so far
         screened = []
-        for correction in [*self.of_observations, *self.of_answers(before)]:
+        corrections = [*self.of_observations, *self.of_answers(before)]
+        bar = tqdm(corrections, desc="corrections", leave=False, disable=None if self.progress else True)
+        for correction in bar:
             after = self._after(self.screening, applied, correction, before)
             if after is not None:
                 screened.append(_Screened(correction, float(errors.mean()), float(after.errors(self.scale).mean())))

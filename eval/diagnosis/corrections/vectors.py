@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.diagnosis.correction import Correction
+from eval.diagnosis.corrections.correction import Correction
 from simscaleai.contract import Layout, Needs, Observation
 from simscaleai.data.keys import vector_key
 from simscaleai.data.statistics import VectorStatistics
@@ -40,29 +40,29 @@ def vector_corrections(
         stored: Normalisations that the policy stores, if it is a checkpoint; otherwise empty.
     """
     for key, layout in needs.vectors.items():
-        for order, changed in _orders(layout):
+        for order, what in _orders(layout):
             yield Correction(
                 fault="state.order",
-                cause=f"the entries of {key} are in another order than in training: {changed}",
-                remedy=f"build {key} in the order of the dataset: {', '.join(each.name for each in layout.features)}",
-                observe=_changing(key, _taking(order)),
+                cause=f"the model gets {key} {what}",
+                remedy=f"give it in the order of the dataset: {', '.join(each.name for each in layout.features)}",
+                observe=_changing(key, _taking(np.argsort(order))),
             )
         yield from _units(key, layout)
         yield from _normalisations(key, statistics[vector_key(key)], stored.get(key))
 
 
 def _orders(layout: Layout) -> Iterator[tuple[list[int], str]]:
-    """Yield orders of the entries other than the present one, and in words what is different."""
+    """Yield orders in which a model may get the entries of a vector by mistake, and each in words."""
     blocks = [list(range(layout.size)[layout.slice(feature.name)]) for feature in layout.features]
     names = [feature.name for feature in layout.features]
     for order in _block_orders(len(blocks)):
-        moved = [names[new] for old, new in enumerate(order) if old != new]
-        yield [entry for number in order for entry in blocks[number]], " and ".join(moved)
-    for block, name in zip(blocks, names, strict=True):
+        moved = ", ".join(names[number] for number in order)
+        yield [entry for number in order for entry in blocks[number]], f"in the order {moved}"
+    for block in blocks:
         for changed in _inner_orders(block):
-            moved_entries = [layout.entry_names[new] for old, new in zip(block, changed, strict=True) if old != new]
-            entries = [*range(block[0]), *changed, *range(block[-1] + 1, layout.size)]
-            yield entries, " and ".join(moved_entries) if len(moved_entries) < len(block) else f"those of {name}"
+            moved = ", ".join(layout.entry_names[new] for old, new in zip(block, changed, strict=True) if old != new)
+            before = ", ".join(layout.entry_names[old] for old, new in zip(block, changed, strict=True) if old != new)
+            yield [*range(block[0]), *changed, *range(block[-1] + 1, layout.size)], f"with {moved} in place of {before}"
 
 
 def _block_orders(count: int) -> Iterator[Sequence[int]]:
@@ -128,7 +128,7 @@ def _normalisations(key: str, statistics: VectorStatistics, stored: Affine | Non
         )
 
 
-def _taking(order: list[int]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def _taking(order: NDArray[np.intp]) -> Callable[[NDArray[Any]], NDArray[Any]]:
     return lambda values: values[..., order]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.diagnosis.correction import Correction
+from eval.diagnosis.corrections.correction import Correction
 from eval.diagnosis.recorded import Answers
 from simscaleai.processing import Affine
 

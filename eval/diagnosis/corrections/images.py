@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.diagnosis.correction import Correction
+from eval.diagnosis.corrections.correction import Correction
 from simscaleai.contract import Needs, Observation
 
 Images = NDArray[Any]

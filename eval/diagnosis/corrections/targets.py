@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.diagnosis.actions import fit_line
-from eval.diagnosis.correction import Correction
+from eval.diagnosis.corrections.actions import fit_line
+from eval.diagnosis.corrections.correction import Correction
 from eval.diagnosis.recorded import Answers
 from simscaleai.data.keys import vector_key
 
