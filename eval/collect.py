@@ -49,6 +49,7 @@ from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command, shape_t
 from eval.terminal.console import Console, rows_text
 from eval.terminal.figures import summary_rows
 from eval.terminal.flags import command_line
+from policies.learned.devices import Device
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.data import DatasetError, DatasetWriter
 from simscaleai.data.description import DESCRIPTION_FILE
@@ -79,6 +80,8 @@ class CollectConfig(EnvironmentFlags):
     """Episodes simulated side by side in each process. Changes the speed, never the data."""
     workers: int = 1
     """Number of processes. Changes the speed, never the data."""
+    device: Device | None = None
+    """Where --model computes if it is learned, as in eval.rollout."""
     timeout: float = TIMEOUT_SECONDS
     """Seconds that the policy or the environment may take for one answer. After that, a worker is killed and its
     episodes run again; without workers the collection ends."""
@@ -167,13 +170,14 @@ def collect(config: CollectConfig) -> Collected:
     with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
         demonstrators = job.build_demonstrators()
         _check_effects(perturbations, job, demonstrators)
-        job = replace(job, identities=demonstrators.identities)
+        outline = getattr(demonstrators.policy, "outline", None) if job.device and config.workers > 1 else None
+        job = replace(job, identities=demonstrators.identities, outline=outline)
         # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
         slots = 1 if config.workers > 1 else job.num_envs
         with closing(job.build_environment(demonstrators, slots), *demonstrators.policies) as env:
             for warning in probe_repetition(env, plan).warnings():
                 console.warn(warning)
-            provenance = _provenance(config, demonstrators, fingerprint(env.fingerprint()))
+            provenance = _provenance(config, demonstrators, fingerprint(env.fingerprint(), job.device))
             if config.workers == 1:
                 return _collect(config, job, demonstrators, env, plan, provenance, console)
         return _collect(config, job, demonstrators, None, plan, provenance, console)
@@ -207,6 +211,7 @@ def _job(config: CollectConfig, registration: Registration, folder: Path, episod
         num_envs=min(config.num_envs, episodes),
         terminate_on_success=True,
         timeout=config.timeout,
+        device=config.device,
         folder=folder,
         env_id=registration.env_id,
         model=config.model,

@@ -24,7 +24,7 @@ from eval.battery.text import battery_comparison_rows, battery_rows, option_rows
 from eval.comparison.replay import replay_command
 from eval.episodes.plan import PlanError, plan_episodes
 from eval.execution.assembly import build_policy, close_policy
-from eval.execution.battery import QUICK_STARTS, BatteryPart, BatteryRequest, battery_parts
+from eval.execution.battery import EXPERT, QUICK_STARTS, BatteryPart, BatteryRequest, battery_parts
 from eval.execution.battery_frames import write_frames
 from eval.execution.evaluation import EvaluationJob
 from eval.execution.invocation import Invocation, prepare
@@ -38,6 +38,7 @@ from eval.runs.folder import check_output, next_free_folder
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
 from eval.terminal.console import Console, Row, rows_text
 from eval.terminal.flags import command_line
+from policies.learned.devices import Device
 from policies.options import PolicyFlags, parse_options
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.contract import Needs
@@ -77,6 +78,8 @@ class RobustnessConfig(EnvironmentFlags, PolicyFlags):
     """Episodes simulated at the same time, as in eval.rollout. Changes the speed, never a result."""
     workers: int = 1
     """Processes that run episodes. Changes the speed, never a result."""
+    device: Device | None = None
+    """Where learned policies compute, as in eval.rollout. The expert is computed in the workers."""
     timeout: float = TIMEOUT_SECONDS
     """Seconds that a policy or the environment may take for one answer, as in eval.rollout."""
     output: Path | None = None
@@ -130,10 +133,10 @@ def run(config: RobustnessConfig) -> BatteryFolder:
         if registration.tasks:
             raise PlanError(f"expected one task, got a suite of {len(registration.tasks)}; run each task alone")
         options = [config.policy_option, *[()] * (len(config.model) - 1)]
-        needs = [_needs(*each, registration) for each in zip(config.model, options, strict=True)]
+        needs = [_needs(*each, registration, config.device) for each in zip(config.model, options, strict=True)]
         parts = battery_parts(config.request(), registration.offer(), needs)
         for part in parts[len(needs) :]:
-            _needs(part.model, part.options, registration)  # raises if an option is wrong
+            _needs(part.model, part.options, registration, None)  # raises if an option is wrong
         plans = [RunPlan(plan_battery(part.battery, config.seeds), battery=part.battery) for part in parts]
         raise_at_interrupt()
         name = f"robustness-{Path(config.model[0]).name}-{Path(config.env).name}".replace(":", ".")
@@ -154,10 +157,10 @@ def run(config: RobustnessConfig) -> BatteryFolder:
     return battery
 
 
-def _needs(model: str, options: Sequence[str], registration: Registration) -> Needs:
+def _needs(model: str, options: Sequence[str], registration: Registration, device: Device | None) -> Needs:
     """Return what the policy `model` with `options` needs."""
     with chdir("."):  # a policy may change the working directory
-        policy = build_policy(model, None, registration.offer(), parse_options(options))
+        policy = build_policy(model, None, registration.offer(), parse_options(options), device)
         close_policy(policy)
     return policy.needs
 
@@ -180,7 +183,7 @@ class _Running:
         """
         with chdir("."):
             job = self._job(part)
-            policy = build_policy(part.model, None, job.registration.offer(), job.options)
+            policy = build_policy(part.model, None, job.registration.offer(), job.options, job.device)
             with prepare(job, policy, plan, self.config.workers) as invocation:
                 folder = self.home / self.shown / part.folder
                 folder.mkdir(parents=True, exist_ok=True)
@@ -214,6 +217,7 @@ class _Running:
             num_envs=config.num_envs or 0,
             terminate_on_success=config.terminate_on_success,
             timeout=config.timeout,
+            device=None if part.model == EXPERT else config.device,
             folder=Path(),
             filmed=range(0),
             identity="",

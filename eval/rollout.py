@@ -36,6 +36,7 @@ from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_
 from eval.terminal.console import Console, Row, rows_text
 from eval.terminal.figures import moved_object_text, overlap_text, smallest_difference_text, summary_rows
 from eval.terminal.flags import Points, command_line
+from policies.learned.devices import Device
 from policies.options import PolicyFlags, parse_options
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.files import output_folder
@@ -103,6 +104,9 @@ class RolloutConfig(EnvironmentFlags, PolicyFlags):
     the number of episodes. Changes the speed, never a result."""
     workers: int = 1
     """Processes that run episodes, each with --num-envs at the same time. Changes the speed, never a result."""
+    device: Device | None = None
+    """Where a learned policy computes: cpu or cuda. One process then computes it for all workers. By default, each
+    worker has a model of its own on one core. cpu changes the speed, never a result."""
     timeout: float = TIMEOUT_SECONDS
     """Seconds that the policy or the environment may take for one answer. After that, a worker is killed and its
     episodes run again; without workers the run ends."""
@@ -202,12 +206,13 @@ def run(config: RolloutConfig) -> RunRecord:
         num_envs=config.num_envs or 0,
         terminate_on_success=config.terminate_on_success,
         timeout=config.timeout,
+        device=config.device,
         folder=Path(),
         filmed=range(min(config.video, len(plan.specs))),
         identity="",
     )
     with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
-        policy = build_policy(model, config.checkpoint, job.registration.offer(), job.options)
+        policy = build_policy(model, config.checkpoint, job.registration.offer(), job.options, config.device)
         with prepare(job, policy, plan, config.workers) as invocation:
             raise_at_interrupt()
             name = f"{Path(model).name}-{Path(config.env).name}".replace(":", ".")

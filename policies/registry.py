@@ -10,6 +10,7 @@ from policies.base import EnvSpec, Policy
 from policies.foreign.hosted import EXPERT, PREFIX, HostedPolicy
 from policies.foreign.libraries import find_library, library_names
 from policies.foreign.remote import remote_policy
+from policies.learned.devices import Device
 from policies.options import EXECUTION_OPTIONS, check_execution, option_value
 from policies.user_code import PolicyFactory, build_from_factory, find_factory, identified
 from simscaleai.assets import asset_path
@@ -33,7 +34,12 @@ PREFERRED = ("vla-robust",)
 
 
 def make_policy(
-    model: str, *, spec: EnvSpec | None, checkpoint: Path | None = None, options: Mapping[str, str] | None = None
+    model: str,
+    *,
+    spec: EnvSpec | None,
+    checkpoint: Path | None = None,
+    options: Mapping[str, str] | None = None,
+    device: Device | None = None,
 ) -> Policy:
     """Build the policy that `--model` names, for one environment.
 
@@ -54,12 +60,15 @@ def make_policy(
         spec: Specification of the environment; None for a checkpoint, which knows what it was made for.
         checkpoint: Folder with the weights of a learned policy.
         options: Values of options by name, as typed by the user. Numbers are recognised.
+        device: Where a learned policy computes; see `policies.learned.adapter.PolicyAdapter`.
 
     Raises:
         SimScaleError: If the name, the folder, an option or their combination is invalid.
     """
     values = {name: option_value(name, text) for name, text in (options or {}).items()}
     check_execution(values)
+    if device is not None:
+        _check_has_weights(model, checkpoint)
     if model.startswith(PREFIX):
         return _hosted_policy(model.removeprefix(PREFIX), checkpoint, _required(spec, model), values)
     library, colon, place = model.partition(":")
@@ -78,7 +87,17 @@ def make_policy(
     if checkpoint is None and ":" in model and not Path(model).exists():
         factory, module = find_factory(model)
         return identified(model, build_from_factory(model, factory, _required(spec, model), values), module)
-    return _learned_policy(model, checkpoint, spec, values)
+    return _learned_policy(model, checkpoint, spec, values, device)
+
+
+def _check_has_weights(model: str, checkpoint: Path | None) -> None:
+    """Raise if `model` is no learned policy of this project, so that there is nothing to place on a device."""
+    is_code = checkpoint is None and ":" in model and not Path(model).exists()
+    if is_code or model in BUILT_IN or _is_of_another_package(model):
+        raise SimScaleError(
+            f"--device says where the weights of a learned policy compute, and {model!r} computes in its own code; "
+            "leave out --device"
+        )
 
 
 def _required(spec: EnvSpec | None, model: str) -> EnvSpec:
@@ -126,7 +145,9 @@ def _named_factory(model: str) -> tuple[PolicyFactory, str]:
 # Checkpoints
 
 
-def _learned_policy(model: str, checkpoint: Path | None, spec: EnvSpec | None, options: Mapping[str, Any]) -> Policy:
+def _learned_policy(
+    model: str, checkpoint: Path | None, spec: EnvSpec | None, options: Mapping[str, Any], device: Device | None
+) -> Policy:
     from policies.learned.adapter import PolicyAdapter
     from simscaleai.checkpoint import load_checkpoint
 
@@ -134,12 +155,12 @@ def _learned_policy(model: str, checkpoint: Path | None, spec: EnvSpec | None, o
         if name not in EXECUTION_OPTIONS:
             raise UnknownNameError("policy option", name, EXECUTION_OPTIONS)
     if checkpoint is None and (named := _named_folder(model)):
-        return PolicyAdapter(load_checkpoint(named), **options)
+        return PolicyAdapter(load_checkpoint(named), device=device, **options)
     folder = checkpoint or _shipped_checkpoint(model, spec.env_id if spec else None)
     module, _, own_class = model.partition(":")
     loaded = load_checkpoint(folder, module=model if own_class else None)
     _check_model_name(model, loaded, folder)
-    policy = PolicyAdapter(loaded, **options)
+    policy = PolicyAdapter(loaded, device=device, **options)
     return identified(model, policy, module) if own_class else policy
 
 

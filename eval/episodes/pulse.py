@@ -33,6 +33,10 @@ class Pulse:
         finally:
             self._cells[0] = NOBODY
 
+    def restart(self) -> None:
+        """Count the time of the call in progress anew."""
+        self._cells[1] = time.monotonic()
+
     def overdue(self, seconds: float) -> int:
         """Return the party whose call has lasted longer than `seconds`; `NOBODY` if there is no such call."""
         party, since = int(self._cells[0]), self._cells[1]

@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING
 
 from eval.episodes.faults import logged
 from policies.base import Policy
+from policies.learned.devices import Device
 from simscaleai.contract import EnvSpec, Needs, check_needs, union_of_needs
 from simscaleai.errors import SimScaleError
 
 if TYPE_CHECKING:
     from envs.registration import Registration
     from envs.slots import SlotEnv
+    from policies.learned.adapter import PolicyAdapter
 
 
 def build_policy(
-    model: str, checkpoint: Path | None, spec: EnvSpec, options: Mapping[str, str] | None = None
+    model: str,
+    checkpoint: Path | None,
+    spec: EnvSpec,
+    options: Mapping[str, str] | None = None,
+    device: Device | None = None,
 ) -> Policy:
     """Return the policy `model` for the environment that offers `spec`.
 
@@ -27,6 +33,7 @@ def build_policy(
         checkpoint: Folder with the weights; None if `model` itself names the weights, or needs none.
         spec: What the environment offers.
         options: Name to value of `--policy-option`.
+        device: Where a learned policy computes.
 
     Raises:
         SimScaleError: If there is no such policy, or it needs both images and simulator truth.
@@ -34,13 +41,25 @@ def build_policy(
     """
     from policies.registry import make_policy
 
-    policy = make_policy(model, spec=spec, checkpoint=checkpoint, options=options)
+    policy = make_policy(model, spec=spec, checkpoint=checkpoint, options=options, device=device)
     check_needs(policy.needs, spec)
     if policy.needs.cameras and policy.needs.privileged:
         raise SimScaleError(
             f"policy {model!r} looks at images and asks for {', '.join(policy.needs.privileged)}, which is simulator "
             "truth; a policy that looks at images must do without it"
         )
+    return policy
+
+
+def build_learned(
+    model: str, checkpoint: Path | None, spec: EnvSpec, options: Mapping[str, str] | None, device: Device | None
+) -> PolicyAdapter:
+    """Return a policy of which it is known that it is learned; see `build_policy`."""
+    from policies.learned.adapter import PolicyAdapter
+
+    policy = build_policy(model, checkpoint, spec, options, device)
+    if not isinstance(policy, PolicyAdapter):
+        raise SimScaleError(f"policy {model!r} has changed since the run began; start a new run")
     return policy
 
 

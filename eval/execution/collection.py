@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envs.registration import find_environment
 from envs.slots import SlotEnv
@@ -15,7 +16,7 @@ from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
-from eval.execution.assembly import build_environment, build_policy, closing
+from eval.execution.assembly import build_environment, build_learned, build_policy, closing
 from eval.execution.worker import WorkerJob
 from eval.observers.dataset import EpisodeRecorder
 from eval.probing.noise import DisplacementNoise
@@ -24,6 +25,9 @@ from policies.base import Policy
 from policies.foreign.hosted import PREFIX as HOSTED
 from simscaleai.contract import EnvSpec, Needs
 from simscaleai.errors import SimScaleError, UnknownNameError
+
+if TYPE_CHECKING:
+    from policies.learned.adapter import PolicyAdapter
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,17 @@ class CollectJob(WorkerJob):
         spec = find_environment(self.env_id).offer()
         expert = None if self.expert is None else build_policy(self.expert, None, spec)
         os.chdir(self.home)  # the expert may have changed it, and the paths of the other policy are relative to it
-        demonstrators = Demonstrators(build_policy(self.model, self.checkpoint, spec), expert)
+        acting = self.remote() if self.remote else build_policy(self.model, self.checkpoint, spec, device=self.device)
+        demonstrators = Demonstrators(acting, expert)
         if self.identities not in (None, demonstrators.identities):
             raise SimScaleError(
                 "the code or the weights of a policy have changed during the collection; start a new one"
             )
         return demonstrators
+
+    def build_model(self) -> PolicyAdapter:
+        """Build the policy that acts; see `WorkerJob`."""
+        return build_learned(self.model, self.checkpoint, find_environment(self.env_id).offer(), None, self.device)
 
     def build_environment(self, demonstrators: Demonstrators, num_slots: int) -> SlotEnv:
         """Return an environment with all observations that the policies and the dataset need."""

@@ -11,7 +11,7 @@ from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.pulse import Pulse
-from eval.execution.assembly import build_environment, build_policy, closing
+from eval.execution.assembly import build_environment, build_learned, build_policy, closing
 from eval.execution.worker import WorkerJob
 from eval.observers.film.video import VideoRecorder
 from eval.observers.receipts import ReceiptWriter
@@ -27,6 +27,7 @@ from simscaleai.errors import SimScaleError
 if TYPE_CHECKING:
     from envs.registration import Registration
     from envs.slots import SlotEnv
+    from policies.learned.adapter import PolicyAdapter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +58,24 @@ class EvaluationJob(WorkerJob):
         return find_environment(self.env)
 
     def build_policy(self, spec: EnvSpec) -> Policy:
-        """Return the policy.
+        """Return the policy; in a worker, its share of the policy of `outline`.
 
         Raises:
             SimScaleError: If its identity is not that at the start of the run.
         """
-        policy = build_policy(self.model, self.checkpoint, spec, self.options)
+        if self.remote:
+            return self.remote()
+        policy = build_policy(self.model, self.checkpoint, spec, self.options, self.device)
         if policy.identity != self.identity:
             raise SimScaleError(
                 f"policy {self.model!r} has changed since the run began (identity {self.identity[:12]}, now "
                 f"{policy.identity[:12]}); start a new run"
             )
         return policy
+
+    def build_model(self) -> PolicyAdapter:
+        """Build the policy of `outline`; see `WorkerJob`."""
+        return build_learned(self.model, self.checkpoint, self.registration.offer(), self.options, self.device)
 
     def build_environment(self, policy: Policy, num_slots: int) -> SlotEnv:
         """Return an environment for `policy` and the observers."""

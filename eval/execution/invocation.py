@@ -49,6 +49,7 @@ from eval.runs.run import EpisodeConditions
 from eval.runs.seed_overlap import seed_overlap
 from eval.runs.summary import summarise, timed
 from policies.base import Policy
+from policies.learned.devices import TILES
 
 if TYPE_CHECKING:
     from envs.slots import SlotEnv
@@ -183,6 +184,8 @@ class Invocation:
                 num_envs=job.num_envs,
                 workers=self.workers,
                 episodes=len(self.plan.specs),
+                device=job.device,
+                tile=None if job.device is None else TILES[job.device],
             ),
             environment=replace(registration.offer(), repeats=self.repetition.repeats),
             policies=(
@@ -257,10 +260,11 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
     usual = _usual_slots(plan, registration.usual_slots, with_images=bool(policy.needs.cameras))
     slots = min(job.num_envs or usual, ceil(len(plan.part) / workers))  # at most a worker's share of the episodes
-    job = replace(job, identity=policy.identity, num_envs=slots)
+    outline = getattr(policy, "outline", None) if job.device and workers > 1 else None
+    job = replace(job, identity=policy.identity, num_envs=slots, outline=outline)
     # With workers, this environment only serves to check that it can be built, for its fingerprint, and for the probe.
     with closing(job.build_environment(policy, min(slots, 2) if workers > 1 else slots), policy) as env:
-        machine, repetition = fingerprint(env.fingerprint()), probe_repetition(env, plan.specs)
+        machine, repetition = fingerprint(env.fingerprint(), job.device), probe_repetition(env, plan.specs)
         if cameras:
             check_filming(env, plan.specs[0], cameras, (PICTURE_SIZE, PICTURE_SIZE))
         if workers == 1:

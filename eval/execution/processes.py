@@ -7,6 +7,9 @@ it does not matter which worker runs it.
 A worker that exits or hangs loses the episodes that it was running. Any of these episodes may be the cause, so each
 runs again alone in a worker of its own. If that fails, too, the episode ends: as an error, or as a failure of the
 policy if the policy did not answer.
+
+If one process computes the policy for all workers, the parent starts it, too, and starts another one if it exits or
+hangs. The calls that it was computing are computed again.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from eval.episodes.pulse import NOBODY, PARTY_NAMES, POLICY, Pulse
 from eval.episodes.results import ENVIRONMENT_TIMEOUT, POLICY_TIMEOUT, WORKER_DIED, EpisodeResult, Status
 from eval.execution.watchdog import LATER, WARN_SECONDS
 from eval.execution.worker import Breakdown, WorkerJob, work
+from policies.learned.serving.supervisor import InferenceProcess
 from simscaleai.errors import SimScaleError
 
 MAX_FALSE_STARTS = 3
@@ -38,6 +42,7 @@ MAX_FALSE_STARTS = 3
 
 logger = logging.getLogger(__name__)
 
+_SPARE_SEATS = 2  # for workers that begin while calls of dead ones are still computed
 _SECONDS_TO_EXIT = 5.0
 _SECONDS_BETWEEN_CHECKS = 1.0
 _SLOT_ELSEWHERE = -1
@@ -69,9 +74,11 @@ def run_in_workers(
 class _Worker:
     """A worker process, with what the parent knows about it."""
 
-    def __init__(self, job: WorkerJob, *, solitary: bool) -> None:
-        """Start a process; a `solitary` one has a single slot."""
+    def __init__(self, job: WorkerJob, inference: InferenceProcess | None, *, solitary: bool) -> None:
+        """Start a process; a `solitary` one has a single slot. With `inference`, that process computes its policy."""
         self.solitary = solitary
+        self.seat = inference.take_seat(alone=solitary) if inference else -1
+        """Place of the worker at `inference`."""
         self.specs: dict[int, EpisodeSpec] = {}
         """Unfinished episodes of the worker, by index."""
         self.has_begun = False
@@ -80,7 +87,8 @@ class _Worker:
         cells: MutableSequence[float] = RawArray("d", 2)
         self.pulse = Pulse(cells)
         self.connection, theirs = _CONTEXT.Pipe()
-        job = replace(job, num_envs=1) if solitary else job
+        remote = inference.policy_at(self.seat) if inference else None
+        job = replace(job, remote=remote, num_envs=1 if solitary else job.num_envs)
         self.process = _CONTEXT.Process(target=work, args=(theirs, job, cells), daemon=True)
         self.process.start()
         theirs.close()
@@ -130,13 +138,17 @@ class _Pool:
         self._workers: dict[Any, _Worker] = {}
         self._results: list[EpisodeResult] = []
         self._false_starts = 0
+        self._inference = _inference_process(job, size)
 
     def run(self) -> list[EpisodeResult]:
+        with _running(self._inference):
+            return self._run()
+
+    def _run(self) -> list[EpisodeResult]:
         try:
             while self._is_unfinished():
                 self._start_workers()
-                for connection in wait(list(self._workers), timeout=_SECONDS_BETWEEN_CHECKS):
-                    self._receive(self._workers[connection])
+                self._receive_all()
                 self._end_hanging_workers()
             self._stop_workers()  # first, because no result may reach an observer after the end of the run
             results = sorted(self._results, key=lambda result: result.episode_index)
@@ -161,10 +173,20 @@ class _Pool:
             if not (solitary or self._waiting):
                 break
             with inherited_by_workers():  # an interrupt waits until the worker is in the list
-                worker = _Worker(self._job, solitary=solitary)
+                worker = _Worker(self._job, self._inference, solitary=solitary)
                 self._workers[worker.connection] = worker
         if not self._workers:  # without workers, the run would wait for ever
             raise RuntimeError(f"{self._planned - len(self._results)} episodes were lost; this is a bug")
+
+    def _receive_all(self) -> None:
+        """Handle the messages and exits of the workers and of the inference process."""
+        of_inference = [self._inference.connection] if self._inference else []
+        for connection in wait([*self._workers, *of_inference], timeout=_SECONDS_BETWEEN_CHECKS):
+            if connection in self._workers:
+                self._receive(self._workers[connection])
+            elif self._inference:
+                with inherited_by_workers():
+                    self._inference.receive()
 
     def _receive(self, worker: _Worker) -> None:
         """Handle a message of a worker, or its exit."""
@@ -194,7 +216,7 @@ class _Pool:
         for worker in list(self._workers.values()):
             worker.warn_if_silent()
             party = worker.pulse.overdue(self._job.timeout)
-            if party == NOBODY:
+            if party == NOBODY or (party == POLICY and self._inference_is_suspected(worker, self._inference)):
                 continue
             worker.process.kill()
             for result in _unread_results(worker):
@@ -204,6 +226,23 @@ class _Pool:
                 self._remove(worker, "failure", POLICY_TIMEOUT)
             else:
                 self._remove(worker, "error", ENVIRONMENT_TIMEOUT)
+
+    def _inference_is_suspected(self, worker: _Worker, inference: InferenceProcess | None) -> bool:
+        """Return whether the reason that the policy of `worker` does not answer may be the call of another worker.
+
+        Another inference process then computes all calls again. It runs the suspected calls alone.
+        """
+        if inference is None:
+            return False
+        if not inference.is_ready:  # loading the policy takes as long as it takes
+            worker.pulse.restart()
+            return True
+        is_suspected = not inference.blames(worker.seat)
+        with inherited_by_workers():
+            inference.restart()
+        for other in self._workers.values() if is_suspected else ():
+            other.pulse.restart()
+        return is_suspected
 
     def _finish(self, result: EpisodeResult) -> None:
         self._results.append(result)
@@ -216,6 +255,8 @@ class _Pool:
         worker.stop()
         del self._workers[worker.connection]
         worker.connection.close()
+        if self._inference:
+            self._inference.leave_seat(worker.seat)
         if not worker.has_begun:
             self._count_false_start(worker)
         code = worker.process.exitcode
@@ -248,6 +289,28 @@ class _Pool:
                 self._finish(result)
             worker.connection.close()
         self._workers.clear()
+
+
+def _inference_process(job: WorkerJob, workers: int) -> InferenceProcess | None:
+    """Return the process that computes the policy for all workers, not started; None if each computes its own."""
+    if job.outline is None:
+        return None
+    return InferenceProcess(_CONTEXT, job.build_model, job.outline, rows=job.num_envs, seats=workers + _SPARE_SEATS)
+
+
+@contextmanager
+def _running(inference: InferenceProcess | None) -> Iterator[None]:
+    """Start `inference`, and end it at the end of the block."""
+    if inference is None:
+        yield
+        return
+    with inherited_by_workers():
+        inference.start()
+    try:
+        yield
+    finally:
+        with logged("stopping the inference process"):
+            inference.stop()
 
 
 def _unread_results(worker: _Worker) -> Iterator[EpisodeResult]:

@@ -8,21 +8,28 @@ party the worker is waiting for (`Pulse`). Only the parent writes the record.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, MutableSequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec, PlanError
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
+from policies.base import Policy
+from policies.learned.devices import Device
+from policies.learned.rows import PolicyOutline
 from simscaleai.errors import SimScaleError
+from simscaleai.hosting.parent import exit_with_parent
+
+if TYPE_CHECKING:
+    from policies.learned.adapter import PolicyAdapter
 
 TIMEOUT_SECONDS = 600.0
 """Default time that policy or environment may take for one answer [s]. It is far above the delays of a busy machine."""
@@ -52,6 +59,16 @@ class WorkerJob(ABC):
     """Working directory of the user, from which relative paths start. A policy may change that of a process."""
     timeout: float = TIMEOUT_SECONDS
     """Time that policy or environment may take for one answer [s]."""
+    device: Device | None = None
+    """Where a learned policy computes; None for one core of each process."""
+    outline: PolicyOutline | None = None
+    """The policy that one process computes for all workers; None if each worker has a policy of its own."""
+    remote: Callable[[], Policy] | None = None
+    """In a worker, gives it the policy of `outline`; otherwise None."""
+
+    def build_model(self) -> PolicyAdapter:
+        """Build the policy of `outline` in the process that computes it."""
+        raise NotImplementedError
 
     @abstractmethod
     def run(self, plan: Iterable[EpisodeSpec], reporter: Observer, pulse: Pulse) -> None:
@@ -79,7 +96,7 @@ def work(connection: Connection, job: WorkerJob, cells: MutableSequence[float]) 
         job: What to run.
         cells: Two shared numbers for the worker's `Pulse`.
     """
-    Thread(target=_exit_with_parent, daemon=True).start()
+    Thread(target=exit_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has ended
         try:
             os.chdir(job.home)
@@ -110,11 +127,3 @@ class _Reporter(Observer):
 
     def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
         self._connection.send(result)
-
-
-def _exit_with_parent() -> None:
-    """End this process when the parent ends, whatever this process is doing."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

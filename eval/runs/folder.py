@@ -19,6 +19,7 @@ from simscaleai.json_data import json_differences
 MAY_DIFFER = (
     "accept_inexact",
     "checkpoint",
+    "device",
     "json",
     "num_envs",
     "output",
@@ -30,7 +31,8 @@ MAY_DIFFER = (
     "workers",
 )
 """Entries of the configuration that may change when a run is resumed, because they do not change its results.
-Weights and the run of --vs are compared by their digests instead, and the shard as the record holds it."""
+Weights and the run of --vs are compared by their digests instead, the shard as the record holds it, and a device that
+changes results by the fingerprint."""
 
 _RUNS = Path("runs")  # holds the runs without --output
 _IN_VERSION_1 = ("env_id", "digest", "max_episode_steps")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from eval.runs.record import Source
+from policies.learned.devices import Device, device_entries
 
 PROJECT = Path(__file__).resolve().parents[2]
 """Folder that holds this project's packages."""
@@ -23,12 +24,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 _LIBRARIES = ("gymnasium", "mujoco", "numpy", "simscaleai", "torch")
 
 
-def fingerprint(simulator: Mapping[str, Any]) -> dict[str, Any]:
+def fingerprint(simulator: Mapping[str, Any], device: Device | None = None) -> dict[str, Any]:
     """Return what results depend on: CPU instruction set, system, library versions, and entries of the simulator.
 
     Args:
         simulator: Result of `SlotEnv.fingerprint`, for example with `gl_renderer`. Its `libraries` are added to those
             of this process; its other entries replace entries of the same name.
+        device: Device of `--device`, where the policy computes.
     """
     return {
         "machine": platform.machine(),
@@ -36,6 +38,7 @@ def fingerprint(simulator: Mapping[str, Any]) -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "gl_renderer": None,
+        **device_entries(device),
         **simulator,
         "libraries": {name: _version(name) for name in _LIBRARIES} | dict(simulator.get("libraries") or {}),
     }

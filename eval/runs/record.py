@@ -54,6 +54,10 @@ class Resolved:
     """Number of processes that run episodes."""
     episodes: int
     """Number of planned episodes, of all shards; an upper limit if a stopping rule may end the run."""
+    device: str | None = None
+    """Device of `--device`, where one process computes the policy; None if every worker computes it on one core."""
+    tile: int | None = None
+    """Number of rows that the model gets at once on `device`."""
 
     def __post_init__(self) -> None:
         """Raise if the number of episodes is negative."""
@@ -117,8 +121,7 @@ class SeedOverlap:
     seeds: tuple[int, ...]
     """Seeds of the run in the range, at least one."""
     trained_on: SeedRange
-    """Range of the seeds that the checkpoint was trained on. If the checkpoint records intervals of seeds, it spans
-    those that hold seeds of the run."""
+    """Range of the seeds that the checkpoint was trained on; of its intervals, those that hold seeds of the run."""
     is_certain: bool
     """Whether the checkpoint was trained on all of `seeds`. Older checkpoints record a range only, without its gaps."""
 
@@ -234,9 +237,8 @@ class Summary:
     mean_steps: float
     """Mean number of control steps of an episode."""
     smallest_difference: float | None = None
-    """Smallest detectable difference: a comparison over as many pairs of episodes detects it with 80 % power, if the
-    outcomes of both policies are independent. None if there are too few pairs, or if a stopping rule may end the
-    run."""
+    """Smallest difference that as many pairs of episodes of independent policies detect with 80 % power. None if there
+    are too few pairs, or if a stopping rule may end the run."""
     failures: Mapping[str, int]
     """Failure or error class to the number of episodes, the most frequent first."""
     moved_object: MovedObjects | None = None
@@ -266,8 +268,7 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain JSON data."""
-        data: dict[str, Any] = plain(asdict(self))
-        return data
+        return dict(plain(asdict(self)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,8 +353,7 @@ class RunRecord:
         environment["action"] |= {side: finite(environment["action"][side]) for side in ("low", "high")}
         policies = [vars(policy) | {"needs": policy.needs.to_json()} for policy in self.policies]
         values = {"schema_version": SCHEMA_VERSION, "environment": environment, "policies": policies}
-        data: dict[str, Any] = plain(asdict(self) | values)
-        return data
+        return dict(plain(asdict(self) | values))
 
     def write(self, folder: Path) -> Path:
         """Write the record into `folder` atomically and return its path.
@@ -363,7 +363,7 @@ class RunRecord:
         """
         path = folder / RECORD_FILE
         text = json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        # A path may hold bytes that are not UTF-8. They are unpaired surrogates in Python, and escapes in JSON.
+        # Bytes of a path that are not UTF-8 are unpaired surrogates in Python, and escapes in JSON.
         replace_file(path, text.encode(errors="backslashreplace"))
         return path
 

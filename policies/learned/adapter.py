@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.base import Chunks, Observation, Policy, Slots
+from policies.learned.devices import TILES, Device, calls_at_once, check_device
+from policies.learned.rows import PolicyOutline, Rows, SlotMemory
 from policies.options import check_execution
 from simscaleai.contract import ActionSpec
 from simscaleai.errors import SimScaleError
 
 if TYPE_CHECKING:
-    from policies.learned.inference import EpisodeNoise
     from simscaleai.checkpoint import Checkpoint
 
 
@@ -28,7 +31,12 @@ class PolicyAdapter(Policy):
     """A learned policy. Its memory is an instruction and a stream of noise for each slot."""
 
     def __init__(
-        self, checkpoint: Checkpoint, *, n_action_steps: int | None = None, ensemble_decay: float | None = None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        n_action_steps: int | None = None,
+        ensemble_decay: float | None = None,
+        device: Device | None = None,
     ) -> None:
         """Wrap a loaded checkpoint.
 
@@ -36,10 +44,11 @@ class PolicyAdapter(Policy):
             checkpoint: From `simscaleai.checkpoint.load_checkpoint`.
             n_action_steps: Actions of a chunk to execute before the next prediction; by default the checkpoint's value.
             ensemble_decay: Average overlapping chunks instead, with this decay per step.
+            device: Where the model computes: on all cores of the CPU or on a GPU; None for one core.
 
         Raises:
-            SimScaleError: If the chunk is shorter than `n_action_steps`, both options are given, or the parts of the
-                checkpoint do not fit together.
+            SimScaleError: If the chunk is shorter than `n_action_steps`, both options are given, the parts of the
+                checkpoint do not fit together, or this machine lacks the device.
         """
         from policies.learned.inference import RowInference
 
@@ -53,22 +62,46 @@ class PolicyAdapter(Policy):
         self.identity = checkpoint.digest
         self.options = _execution_options(checkpoint, n_action_steps, ensemble_decay)
         self._processor = checkpoint.processor
+        if device is not None:
+            check_device(device)
         self._inference = RowInference(
-            checkpoint.model, uses_language=self.needs.instruction, probe=self._processor.observations(self._probe())
+            checkpoint.model,
+            uses_language=self.needs.instruction,
+            probe=self._processor.observations(self._probe(TILES[device or "cpu"])),
+            device=device or "cpu",
         )
-        scaled, size = self._processor.action, self._inference.action_size
+        scaled, size = self._processor.action, self._inference.chunk[1]
         if scaled is not None and len(scaled.offset) != size:
             raise SimScaleError(
                 f"expected a model with actions of {len(scaled.offset)} numbers, as the checkpoint scales them, got "
                 f"{size}; train the model again"
             )
-        self._streams: dict[int, EpisodeNoise] = {}
-        self._instructions: dict[int, str] = {}
+        self.calls_at_once = calls_at_once(device) if device and self._inference.is_thread_safe else 1
+        """How many threads may call `compute` at the same time, so that all cores of the device have work."""
+        self._threads = ThreadPoolExecutor(self.calls_at_once) if self.calls_at_once > 1 else None
+        self._memory = SlotMemory(self.outline)
+
+    @property
+    def outline(self) -> PolicyOutline:
+        """What another process must know of this policy to let this process compute its actions."""
+        return PolicyOutline(
+            identity=self.identity,
+            options=self.options,
+            needs=self.needs,
+            noise=self._inference.noise if self._inference.runs_tiles else None,
+            draws_seeds=not self._inference.runs_tiles,
+            chunk=self._inference.chunk,
+        )
+
+    @property
+    def rows_at_once(self) -> int:
+        """The most rows of one `compute`."""
+        return self._inference.rows_at_once
 
     @property
     def action(self) -> ActionSpec:
         """What the checkpoint knows of its actions: their number, limits and meaning, but no names."""
-        size, limit = self._inference.action_size, 1.0 if self._processor.action is None else math.inf
+        size, limit = self._inference.chunk[1], 1.0 if self._processor.action is None else math.inf
         return ActionSpec(
             names=tuple(str(number) for number in range(size)),
             low=(-limit,) * size,
@@ -82,21 +115,33 @@ class PolicyAdapter(Policy):
         Raises:
             SimScaleError: If the model cannot read an instruction.
         """
-        from policies.learned.inference import EpisodeNoise
-
         self._inference.check_texts(instructions)
-        for slot, seed, instruction in zip(slots.tolist(), seeds, instructions, strict=True):
-            self._streams[slot] = EpisodeNoise(seed)
-            self._instructions[slot] = instruction
+        self._memory.reset(slots, seeds, instructions)
 
     def predict(self, observation: Observation, slots: Slots) -> Chunks:
         """Return the next chunk of each slot, (n, H, A), in units of the environment."""
-        chunks = self._inference.predict(
-            self._processor.observations(observation),
-            [self._instructions[slot] for slot in slots.tolist()],
-            [self._streams[slot] for slot in slots.tolist()],
-        )
-        return self._to_environment(chunks)
+        from policies.learned.inference import repeatable_arithmetic
+
+        parts = self._memory.rows(observation, slots).split(self.rows_at_once)
+        with repeatable_arithmetic():
+            chunks = self._threads.map(self.compute, parts) if self._threads else map(self.compute, parts)
+            return np.concatenate(list(chunks))
+
+    def compute(self, rows: Rows) -> Chunks:
+        """Return the chunks (n, H, A) of at most `rows_at_once` rows: one call of the model."""
+        from policies.learned.inference import repeatable_arithmetic
+
+        with repeatable_arithmetic():
+            return self._to_environment(self._inference.predict(self._processor.observations(rows.observation), rows))
+
+    def close(self) -> None:
+        """Free the model and the threads."""
+        from torch import nn
+
+        if self._threads:
+            self._threads.shutdown()
+        del self._inference
+        self.checkpoint = replace(self.checkpoint, model=nn.Module())  # its training record is still of use
 
     def _to_environment(self, chunks: NDArray[np.float32]) -> Chunks:
         import torch
@@ -106,16 +151,14 @@ class PolicyAdapter(Policy):
             actions = np.where(np.isfinite(actions), np.clip(actions, -1.0, 1.0), actions)
         return actions
 
-    def _probe(self) -> Observation:
+    def _probe(self, tile: int) -> Observation:
         """Return random observations, one tile, to probe the model with."""
-        from policies.learned.inference import TILE
-
         rng = np.random.default_rng(0)
         probe: Observation = {
-            key: rng.normal(size=(TILE, layout.size)).astype(np.float32) for key, layout in self.needs.vectors.items()
+            key: rng.normal(size=(tile, layout.size)).astype(np.float32) for key, layout in self.needs.vectors.items()
         }
         for camera, size in self.needs.cameras.items():
-            probe[camera] = rng.integers(0, 256, (TILE, *size, 3), dtype=np.uint8)
+            probe[camera] = rng.integers(0, 256, (tile, *size, 3), dtype=np.uint8)
         return probe
 
 

@@ -50,6 +50,8 @@ class ActionModel(nn.Module):
     is_recordable: bool = False
     """Whether `forward` does the same operations for all batches of the same shapes and reads no value on the host. A
     CUDA graph can then record a training step."""
+    is_thread_safe: bool = False
+    """Whether several threads may call `predict` at the same time, in eval mode."""
 
     def encode(self, observations: Mapping[str, Tensor], language: Language | None = None) -> Tensor:
         """Return the features (B, F) from which actions are decoded."""

@@ -32,6 +32,7 @@ class BehaviorCloning(ActionModel):
 
     uses_language = False
     is_recordable = True
+    is_thread_safe = True
 
     def __init__(
         self,

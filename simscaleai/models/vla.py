@@ -48,6 +48,7 @@ class VisionLanguageAction(ActionModel):
 
     uses_image = True
     is_recordable = True
+    is_thread_safe = True
 
     def __init__(
         self,
@@ -248,9 +249,11 @@ class VisionLanguageAction(ActionModel):
         """Return the features (max_text_len, embed_dim) of the tokens (L,) of one text, padded with zeros."""
         cache = {} if self._text_cache is None else self._text_cache
         key = tuple(tokens.tolist())
-        if key not in cache:
-            if len(cache) == MAX_CACHED_TEXTS:
+        features = cache.get(key)  # once, because another thread may clear the cache
+        if features is None:
+            if len(cache) >= MAX_CACHED_TEXTS:
                 cache.clear()
             features = self.language_encoder.features(tokens.unsqueeze(0))[0]
-            cache[key] = functional.pad(features, (0, 0, 0, self.language_encoder.max_text_len - len(features)))
-        return cache[key]
+            features = functional.pad(features, (0, 0, 0, self.language_encoder.max_text_len - len(features)))
+            cache[key] = features
+        return features

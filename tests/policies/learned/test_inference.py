@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from policies.learned.inference import TILE, EpisodeNoise, RowInference
+from policies.learned.inference import RowInference, repeatable_arithmetic
+from policies.learned.rows import Rows
+
+TILE = 8
+
+
+def predict(inference, observations):
+    with repeatable_arithmetic():
+        return inference.predict(observations, Rows({}, [""] * TILE))
 
 
 class CountsThreads(nn.Module):
@@ -18,7 +26,7 @@ def test_prediction_runs_on_one_thread_and_gives_the_others_back():
     try:
         rows = {"state": torch.zeros(TILE, 3)}
         inference = RowInference(CountsThreads(), uses_language=False, probe=rows)
-        chunks = inference.predict(rows, [""] * TILE, [EpisodeNoise(seed) for seed in range(TILE)])
+        chunks = predict(inference, rows)
         assert (chunks == 1.0).all()
         assert torch.get_num_threads() == 2
     finally:
@@ -36,18 +44,17 @@ class Multiplies(nn.Module):
 def test_what_a_program_has_set_for_speed_changes_no_prediction(setting):
     rows = {"state": torch.linspace(0, 1, 3 * TILE).reshape(TILE, 3)}
 
-    def predict():
-        inference = RowInference(Multiplies(), uses_language=False, probe=rows)
-        return inference.predict(rows, [""] * TILE, [EpisodeNoise(seed) for seed in range(TILE)])
+    def answer():
+        return predict(RowInference(Multiplies(), uses_language=False, probe=rows), rows)
 
-    expected = predict()
+    expected = answer()
     if setting == "autocast":
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert (predict() == expected).all()
+            assert (answer() == expected).all()
         return
     torch.set_float32_matmul_precision("medium")
     try:
-        assert (predict() == expected).all()
+        assert (answer() == expected).all()
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
