@@ -114,9 +114,8 @@ async def _serve(config: ServeConfig, policy: Policy, action: ActionSpec, api_ke
 def _rows(policy: Policy) -> int:
     """Return how many requests may share one call: a tile for checkpoints, whose rows never mix, else one."""
     from policies.learned.adapter import PolicyAdapter
-    from policies.learned.inference import TILE
 
-    return TILE if isinstance(policy, PolicyAdapter) else 1
+    return policy.rows_at_once if isinstance(policy, PolicyAdapter) else 1
 
 
 def _action(policy: Policy, spec: EnvSpec | None) -> ActionSpec:
