@@ -34,7 +34,7 @@ from eval.episodes.pulse import NOBODY, PARTY_NAMES, POLICY, Pulse
 from eval.episodes.results import ENVIRONMENT_TIMEOUT, POLICY_TIMEOUT, WORKER_DIED, EpisodeResult, Status
 from eval.execution.watchdog import LATER, WARN_SECONDS
 from eval.execution.worker import Breakdown, WorkerJob, work
-from policies.learned.serving.supervisor import InferenceProcess
+from policies.learned.process.supervisor import InferenceProcess
 from simscaleai.errors import SimScaleError
 
 MAX_FALSE_STARTS = 3

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from policies.base import PolicyUnavailable
+from policies.learned.process.board import LONGEST_TEXT, Board, State
+from policies.learned.process.remote import ModelError, RemotePolicy
+from policies.learned.process.server import InferenceServer
 from policies.learned.rows import PolicyOutline, SlotMemory
-from policies.learned.serving.board import LONGEST_TEXT, Board, State
-from policies.learned.serving.remote import ModelError, RemotePolicy
-from policies.learned.serving.server import InferenceServer
 from simscaleai.contract import Feature, Layout, Needs
 from simscaleai.errors import SimScaleError
 

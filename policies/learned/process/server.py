@@ -18,8 +18,8 @@ import numpy as np
 
 from policies.base import Chunks
 from policies.learned.adapter import PolicyAdapter
+from policies.learned.process.board import Board, State
 from policies.learned.rows import Rows, joined
-from policies.learned.serving.board import Board, State
 
 
 @dataclass(eq=False)

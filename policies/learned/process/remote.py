@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from policies.base import Chunks, Observation, Policy, PolicyUnavailable, Slots
+from policies.learned.process.board import Board, State
 from policies.learned.rows import SlotMemory
-from policies.learned.serving.board import Board, State
 
 
 class ModelError(Exception):

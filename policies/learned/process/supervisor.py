@@ -13,9 +13,9 @@ from threading import Thread
 from policies.base import Policy
 from policies.learned.adapter import PolicyAdapter
 from policies.learned.devices import cores
+from policies.learned.process.board import Board, State
+from policies.learned.process.remote import RemotePolicy
 from policies.learned.rows import PolicyOutline
-from policies.learned.serving.board import Board, State
-from policies.learned.serving.remote import RemotePolicy
 from simscaleai.errors import SimScaleError
 from simscaleai.hosting.parent import exit_with_parent
 
@@ -141,7 +141,7 @@ class InferenceProcess:
 def _serve(connection: Connection, build: Callable[[], PolicyAdapter], board: Board) -> None:
     """Build the policy and compute until the parent ends. This is the entry point of the inference process."""
     from policies.learned.inference import repeatable_arithmetic
-    from policies.learned.serving.server import InferenceServer
+    from policies.learned.process.server import InferenceServer
 
     Thread(target=exit_with_parent, daemon=True).start()
     try:
