@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from envs.choices import EnvironmentFlags
 from eval.battery.as_json import battery_to_json
 from eval.battery.reading import read_battery
+from eval.robustness import PROGRAM, RobustnessConfig
 from eval.runs.record import RunRecord
+from eval.terminal.flags import command_line
 from simscaleai.errors import SimScaleError
 
 TABLE = Path(__file__).resolve().parent / "results" / "robustness.csv"
@@ -24,15 +28,18 @@ TABLE = Path(__file__).resolve().parent / "results" / "robustness.csv"
 def rows(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield a row for each cell of the battery in `folder`, the control as level 0 of each axis.
 
+    Options of the policy that the user chose belong to its name.
+
     Raises:
         SimScaleError: If there is no battery, or it is damaged.
     """
-    battery, source = battery_to_json(read_battery(folder)), RunRecord.read(folder).source
+    battery, record = battery_to_json(read_battery(folder)), RunRecord.read(folder)
+    source, command = record.source, _command(record.config)
     for axis in battery["axes"]:
         for level, cell in axis["levels"].items():
             low, high = cell["wilson_95"]
             yield {
-                "policy": battery["model"],
+                "policy": " ".join([battery["model"], *record.settings.policy_option]),
                 "environment": battery["environment"],
                 "axis": axis["name"],
                 "level": level,
@@ -45,7 +52,17 @@ def rows(folder: Path) -> Iterator[dict[str, Any]]:
                 "errors": cell["errors"],
                 "first_seed": battery["seeds"][0],
                 "commit": source.commit[:12] if source and source.commit else "",
+                "command": command,
             }
+
+
+def _command(config: Mapping[str, Any]) -> str:
+    """Return the command that gives the cells of a battery with this configuration; its other flags change no cell."""
+    meant = {"model", "policy_option", "axes", "levels", "episodes", "seed"} | {
+        each.name for each in fields(EnvironmentFlags)
+    }
+    given = {name: tuple(each) if isinstance(each, list) else each for name, each in config.items() if name in meant}
+    return command_line(PROGRAM, RobustnessConfig(**given))
 
 
 def main(arguments: list[str]) -> int:

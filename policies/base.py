@@ -48,7 +48,8 @@ class Policy:
     """Digest of the policy's weights, code or server. `make_policy` adds a digest of its source files."""
     options: Mapping[str, Any] = {}
     """Values of options by name, as set with `--policy-option NAME=VALUE`. The evaluator reads `n_action_steps` (number
-    of actions of a chunk to execute) and `ensemble_decay` (average overlapping chunks instead, with this decay)."""
+    of actions of a chunk to execute), `ensemble_decay` (average overlapping chunks instead, with this decay) and
+    `synchronous` (whether the robot waits while the policy computes)."""
 
     def reset(self, slots: Slots, seeds: Sequence[int], instructions: Sequence[str]) -> None:
         """Clear the memory of `slots` and prepare for new episodes.

@@ -67,8 +67,8 @@ def make_executor(options: Mapping[str, Any], num_slots: int, action_size: int) 
     """Return the executor that the `options` of a policy select.
 
     Args:
-        options: `n_action_steps`, how many actions of a chunk to execute (by default all), or `ensemble_decay`, see
-            `TemporalEnsemble`.
+        options: `n_action_steps`, how many actions of a chunk to execute (by default all), and `synchronous`, see
+            `ChunkQueue`; or `ensemble_decay`, see `TemporalEnsemble`.
         num_slots: Number of slots, N.
         action_size: Numbers per action, A.
 
@@ -80,15 +80,20 @@ def make_executor(options: Mapping[str, Any], num_slots: int, action_size: int) 
         return TemporalEnsemble(decay)
     if steps is not None and steps < 1:
         raise SimScaleError(f"expected n_action_steps of at least 1, got {steps}")
-    return ChunkQueue(steps, num_slots, action_size)
+    return ChunkQueue(steps, num_slots, action_size, synchronous=bool(options.get("synchronous")))
 
 
 class ChunkQueue(ActionExecutor):
     """Receding horizon: executes the first `n_action_steps` actions of each chunk, then asks for the next chunk."""
 
-    def __init__(self, n_action_steps: int | None, num_slots: int, action_size: int) -> None:
-        """Execute `n_action_steps` actions of each chunk; None for all of them."""
-        self._n_action_steps = n_action_steps
+    def __init__(
+        self, n_action_steps: int | None, num_slots: int, action_size: int, *, synchronous: bool = False
+    ) -> None:
+        """Execute `n_action_steps` actions of each chunk; None for all of them.
+
+        Until a late chunk arrives, the rest of the old one is executed, unless the queue is `synchronous`.
+        """
+        self._n_action_steps, self._synchronous = n_action_steps, synchronous
         self._chunks = np.zeros((num_slots, 1, action_size), dtype=np.float32)  # grows with the chunks that come
         self._next, self._end = np.zeros(num_slots, dtype=np.intp), np.zeros(num_slots, dtype=np.intp)
         self._look = np.zeros(num_slots, dtype=np.intp)
@@ -113,10 +118,11 @@ class ChunkQueue(ActionExecutor):
             longer[:, : self._chunks.shape[1]] = self._chunks
             self._chunks = longer
         self._chunks[slots, :horizon] = chunks
-        self._next[slots], self._look[slots], self._end[slots] = current, steps, horizon
+        self._next[slots], self._look[slots] = current, steps
+        self._end[slots] = steps if self._synchronous else horizon
 
     def has_action(self, slots: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Return which of `slots` have an action left, also beyond `n_action_steps`, shape (n,)."""
+        """Return which of `slots` have an action left, shape (n,); unless synchronous, also beyond `n_action_steps`."""
         return np.asarray(self._next[slots] < self._end[slots])
 
     def next_actions(self, slots: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -201,14 +207,15 @@ class LateExecutor:
     * The policy is asked when it would be asked without latency. It answers d steps later, and is not asked meanwhile.
     * While it computes, the rest of the old chunk runs on, also beyond `n_action_steps`. Its actions replace as many of
       the new chunk, which begins with the action after them. So every action is executed at the time it was meant for.
+      With the option `synchronous`, the old chunk ends after `n_action_steps`.
     * When the old chunk ends too early, the robot is idle as `ActionSpec.idle` says: zeros for displacements, the last
       action for absolute targets and for `ActionSpec.held`. An idle step replaces no action of the new chunk, since
       the robot has not moved.
     * The first chunk of an episode is not late: a robot stands still until its policy is ready.
 
     So a policy whose chunks are longer than what it executes of them moves without a break, as with asynchronous
-    inference. A policy that executes whole chunks, or chunks of one action, stops between them, as with synchronous
-    inference.
+    inference. A policy that is `synchronous`, or executes whole chunks, or chunks of one action, stops between them, as
+    with synchronous inference.
 
     Sources: Black et al. 2025, Real-Time Execution of Action Chunking Flow Policies: the old chunk runs on, and the
     first d actions of the new one come too late. Chi et al. 2024, Universal Manipulation Interface: actions whose time

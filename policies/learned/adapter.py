@@ -36,6 +36,7 @@ class PolicyAdapter(Policy):
         *,
         n_action_steps: int | None = None,
         ensemble_decay: float | None = None,
+        synchronous: bool = False,
         device: Device | None = None,
     ) -> None:
         """Wrap a loaded checkpoint.
@@ -44,10 +45,11 @@ class PolicyAdapter(Policy):
             checkpoint: From `simscaleai.checkpoint.load_checkpoint`.
             n_action_steps: Actions of a chunk to execute before the next prediction; by default the checkpoint's value.
             ensemble_decay: Average overlapping chunks instead, with this decay per step.
+            synchronous: Whether the robot waits while the policy computes.
             device: Where the model computes: on all cores of the CPU or on a GPU; None for one core.
 
         Raises:
-            SimScaleError: If the chunk is shorter than `n_action_steps`, both options are given, the parts of the
+            SimScaleError: If the chunk is shorter than `n_action_steps`, options contradict each other, the parts of the
                 checkpoint do not fit together, or this machine lacks the device.
         """
         from policies.learned.inference import RowInference
@@ -60,7 +62,7 @@ class PolicyAdapter(Policy):
                 "use the version of simscaleai that made it"
             )
         self.identity = checkpoint.digest
-        self.options = _execution_options(checkpoint, n_action_steps, ensemble_decay)
+        self.options = _execution_options(checkpoint, n_action_steps, ensemble_decay, synchronous)
         self._processor = checkpoint.processor
         if device is not None:
             check_device(device)
@@ -163,13 +165,14 @@ class PolicyAdapter(Policy):
 
 
 def _execution_options(
-    checkpoint: Checkpoint, n_action_steps: int | None, ensemble_decay: float | None
+    checkpoint: Checkpoint, n_action_steps: int | None, ensemble_decay: float | None, synchronous: bool
 ) -> Mapping[str, Any]:
-    check_execution({"n_action_steps": n_action_steps, "ensemble_decay": ensemble_decay})
+    waits = {"synchronous": True} if synchronous else {}
+    check_execution({"n_action_steps": n_action_steps, "ensemble_decay": ensemble_decay, **waits})
     if ensemble_decay is not None:
         return {"ensemble_decay": ensemble_decay}
     steps = checkpoint.n_action_steps if n_action_steps is None else n_action_steps
     horizon = int(getattr(checkpoint.model, "action_horizon", 1))
     if not 1 <= steps <= horizon:
         raise SimScaleError(f"expected n_action_steps of 1 to {horizon}, the length of the model's chunks; got {steps}")
-    return {"n_action_steps": steps}
+    return {"n_action_steps": steps, **waits}

@@ -215,12 +215,15 @@ def test_every_policy_takes_the_options_of_execution(checkpoint, write, model):
     model = str(checkpoint) if model == "learned" else model
     assert make_policy(model, spec=REACH, options={"n_action_steps": "1"}).options == {"n_action_steps": 1}
     assert make_policy(model, spec=REACH, options={"ensemble_decay": "0.01"}).options == {"ensemble_decay": 0.01}
+    assert make_policy(model, spec=REACH, options={"synchronous": "true"}).options["synchronous"] is True
 
 
 def test_a_chosen_way_to_execute_chunks_replaces_the_policys_own(write):
     write("own.py", POLICY + "        self.options = {'n_action_steps': 4, 'temperature': 2}\n")
     policy = make_policy("own:Mine", spec=REACH, options={"ensemble_decay": "0"})
     assert policy.options == {"temperature": 2, "ensemble_decay": 0}
+    policy = make_policy("own:Mine", spec=REACH, options={"synchronous": "True"})
+    assert policy.options == {"temperature": 2, "n_action_steps": 4, "synchronous": True}
 
 
 @pytest.mark.parametrize(
@@ -258,12 +261,16 @@ def test_a_factory_that_takes_any_option_gets_all(write):
     ("model", "options", "message"),
     [
         ("scripted", {"n_action_step": "1"}, "Unknown policy option 'n_action_step'. Did you mean 'n_action_steps'?"),
-        ("learned", {"ensemble": "1"}, "Did you mean 'ensemble_decay'? Choose from: n_action_steps, ensemble_decay."),
+        (
+            "learned",
+            {"ensemble": "1"},
+            "Did you mean 'ensemble_decay'? Choose from: n_action_steps, ensemble_decay, synchronous.",
+        ),
         (
             "own:Mine",
             {"speed": "1", "stile": "bold"},
             "Unknown policy option 'stile'. Did you mean 'style'? "
-            "Choose from: n_action_steps, ensemble_decay, speed, style.",
+            "Choose from: n_action_steps, ensemble_decay, synchronous, speed, style.",
         ),
         ("scripted", {"n_action_steps": "0"}, "expected n_action_steps of at least 1, got 0"),
         ("scripted", {"n_action_steps": "two"}, "expected the policy option n_action_steps as int, got 'two'"),
@@ -273,6 +280,7 @@ def test_a_factory_that_takes_any_option_gets_all(write):
         ("scripted", {"n_action_steps": "9" * 400}, "expected the policy option n_action_steps as int, got '9999"),
         ("scripted", {"ensemble_decay": "9" * 400}, "expected the policy option ensemble_decay as float, got '9999"),
         ("scripted", {"ensemble_decay": "-1e300"}, "expected the policy option ensemble_decay as float, got '-1e300'"),
+        ("scripted", {"synchronous": "1"}, "expected the policy option synchronous as bool, got '1'"),
         ("scripted", {"n_action_steps": "1", "ensemble_decay": "0"}, "n_action_steps or ensemble_decay, got both"),
         ("learned", {"n_action_steps": "2"}, "expected n_action_steps of 1 to 1, the length of the model's chunks"),
     ],

@@ -85,6 +85,9 @@ def test_options_of_the_policy_choose_the_executor():
     slots = np.array([0])
     assert run(begun(make_executor({}, 1, 2), 0), 10)[1] == [0, 5]
     assert run(begun(make_executor({"n_action_steps": 2}, 1, 2), 0), 4)[1] == [0, 2]
+    waiting = begun(make_executor({"n_action_steps": 2, "synchronous": True}, 1, 2), 0)
+    run(waiting, 2)
+    assert not waiting.has_action(slots).any()
     assert begun(make_executor({"ensemble_decay": 0.1}, 1, 2), 0).needs_look(slots).all()
     with pytest.raises(SimScaleError, match="at least 1, got 0"):
         make_executor({"n_action_steps": 0}, 1, 2)

@@ -103,8 +103,21 @@ def test_queues_equal_the_reference(horizon):
             assert run(executor, 60, horizon) == reference(60, horizon, n_action_steps, delay)
 
 
+def test_a_synchronous_queue_equals_a_policy_whose_chunks_are_as_short_as_what_is_executed():
+    for n_action_steps in range(1, 5):
+        for delay in (0, 1, 2, 3, 5, 9):
+            executor = late(ChunkQueue(n_action_steps, 1, 2, synchronous=True), delay)
+            assert run(executor, 60, 4) == reference(60, n_action_steps, n_action_steps, delay)
+
+
 @pytest.mark.parametrize(
-    "make", [lambda: ChunkQueue(2, 1, 2), lambda: ChunkQueue(None, 1, 2), lambda: TemporalEnsemble(0.1)]
+    "make",
+    [
+        lambda: ChunkQueue(2, 1, 2),
+        lambda: ChunkQueue(2, 1, 2, synchronous=True),
+        lambda: ChunkQueue(None, 1, 2),
+        lambda: TemporalEnsemble(0.1),
+    ],
 )
 def test_without_latency_every_executor_gives_its_plain_actions(make):
     plain = make()

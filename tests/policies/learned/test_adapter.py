@@ -198,6 +198,10 @@ def test_noise_of_an_unknown_shape_is_refused():
 @pytest.mark.parametrize(
     ("options", "result"),
     [({}, {"n_action_steps": 2}), ({"n_action_steps": 3}, {"n_action_steps": 3})]
+    + [
+        ({"synchronous": True}, {"n_action_steps": 2, "synchronous": True}),
+        ({"synchronous": False}, {"n_action_steps": 2}),
+    ]
     + [({"ensemble_decay": decay}, {"ensemble_decay": decay}) for decay in (0.0, 0.01)],
 )
 def test_how_chunks_are_executed_is_the_checkpoints_choice_unless_chosen(options, result):
@@ -210,6 +214,7 @@ def test_how_chunks_are_executed_is_the_checkpoints_choice_unless_chosen(options
         ({"n_action_steps": 4}, "expected n_action_steps of 1 to 3, the length of the model's chunks; got 4"),
         ({"n_action_steps": 0}, "expected n_action_steps of at least 1, got 0"),
         ({"n_action_steps": 2, "ensemble_decay": 0.1}, "expected n_action_steps or ensemble_decay, got both"),
+        ({"synchronous": True, "ensemble_decay": 0.1}, "expected synchronous or ensemble_decay, got both"),
     ],
 )
 def test_chunks_that_cannot_be_executed_are_refused(options, message):
