@@ -32,8 +32,8 @@ class PolicyFlags:
 
     policy_option: tuple[str, ...] = ()
     """Options of the policy, each NAME=VALUE. Every policy has n_action_steps (actions of a chunk to execute before the
-    policy is asked again), ensemble_decay (average overlapping chunks instead) and synchronous (with a latency, wait for
-    the new chunk instead of executing the rest of the old one)."""
+    policy is asked again), ensemble_decay (average overlapping chunks instead) and synchronous (with a latency, wait
+    for the new chunk instead of executing the rest of the old one)."""
     adapter: InitVar[str | None] = None
     """What goes where between the environment and the server ws://…: aloha, droid, libero, roboarena, or FILE.toml."""
 
