@@ -49,8 +49,8 @@ class PolicyAdapter(Policy):
             device: Where the model computes: on all cores of the CPU or on a GPU; None for one core.
 
         Raises:
-            SimScaleError: If the chunk is shorter than `n_action_steps`, options contradict each other, the parts of the
-                checkpoint do not fit together, or this machine lacks the device.
+            SimScaleError: If the chunk is shorter than `n_action_steps`, options contradict each other, the parts of
+                the checkpoint do not fit together, or this machine lacks the device.
         """
         from policies.learned.inference import RowInference
 
