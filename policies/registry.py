@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from policies.base import EnvSpec, Policy
 from policies.foreign.hosted import EXPERT, PREFIX, HostedPolicy
-from policies.foreign.libraries import find_library, library_names
+from policies.foreign.libraries import find_library, library_names, library_of
 from policies.foreign.remote import remote_policy
 from policies.learned.devices import Device
 from policies.options import EXECUTION_OPTIONS, check_execution, option_value
@@ -31,6 +31,8 @@ SHIPPED = "checkpoints"
 
 PREFERRED = ("vla-robust",)
 """Shipped checkpoints that the name of their model selects before all others."""
+
+_FORMS = ("file.py:function", "lerobot:FOLDER", "sb3:FILE.zip", "ws://HOST:PORT")
 
 
 def make_policy(
@@ -87,6 +89,8 @@ def make_policy(
     if checkpoint is None and ":" in model and not Path(model).exists():
         factory, module = find_factory(model)
         return identified(model, build_from_factory(model, factory, _required(spec, model), values), module)
+    if checkpoint is None and (library := library_of(Path(model))):
+        raise SimScaleError(f"{model} is a policy of another library; say --model {library}:{model}")
     return _learned_policy(model, checkpoint, spec, values, device)
 
 
@@ -201,7 +205,7 @@ def _shipped_checkpoint(model: str, env_id: str | None) -> Path:
     if model not in list_models():
         names = [folder.name for folder in shipped_checkpoints()]
         raise UnknownNameError(
-            "policy", model, [*BUILT_IN, *entry_point_names(ENTRY_POINTS), *list_models(), *names, "file.py:function"]
+            "policy", model, [*BUILT_IN, *entry_point_names(ENTRY_POINTS), *list_models(), *names, *_FORMS]
         )
     for folder in sorted(shipped_checkpoints(), key=lambda folder: folder.name not in PREFERRED):
         config = read_checkpoint_config(folder)

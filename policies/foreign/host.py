@@ -65,16 +65,15 @@ class Host:
         """Begin an episode in each of `slots`."""
         for slot, seed, words in zip(body["slots"], body["seeds"], body["instructions"]):
             self._streams.begin(slot, seed)
-            with self._streams.of(slot):
-                self._ask(self._policy.begin, slot, words)
+            self._ask(self._policy.begin, slot, words)
         return {}, {}
 
     def act(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Return a chunk of actions for each of `slots`, shape (n, H, A). Row i of each array belongs to slot i."""
         chunks = []
         for row, slot in enumerate(body["slots"]):
-            with self._streams.of(slot):
-                chunks.append(self._ask(self._policy.act, slot, {key: rows[row] for key, rows in arrays.items()}))
+            self._streams.use(slot)
+            chunks.append(self._ask(self._policy.act, slot, {key: rows[row] for key, rows in arrays.items()}))
         return {}, {"chunks": np.stack(chunks)}
 
     def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:

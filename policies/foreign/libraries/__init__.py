@@ -45,6 +45,8 @@ class Library:
     """Policy options and their defaults."""
     locate: Callable[[str], Path]
     """Returns the file or folder to load for what the user typed."""
+    recognises: Callable[[Path], bool]
+    """Returns whether a file or folder is one of the library's policies."""
     fit: Callable[[Mapping[str, Any], EnvSpec], Fit]
     """Returns how a policy fits an environment, from the facts that the host tells. Raises `MismatchError`."""
     file_options: tuple[str, ...] = ()
@@ -59,6 +61,11 @@ class Library:
 def library_names() -> list[str]:
     """Return the names of all libraries, whether installed or not."""
     return sorted(path.stem for path in _FOLDER.glob("*.txt"))
+
+
+def library_of(place: Path) -> str:
+    """Return the name of the library whose policy the file or folder `place` is; "" if it is of none."""
+    return next((name for name in library_names() if find_library(name).recognises(place)), "")
 
 
 def find_library(name: str) -> Library:

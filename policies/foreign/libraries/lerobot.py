@@ -26,8 +26,7 @@ def locate(place: str) -> Path:
     Raises:
         SimScaleError: If it holds no complete checkpoint.
     """
-    folders = [Path(place).expanduser() / each for each in _PLACES]
-    folder = next((each for each in folders if _policy_type(each)), None)
+    folder = _checkpoint(Path(place).expanduser())
     if folder is None:
         raise SimScaleError(
             f"expected a folder with a checkpoint of LeRobot, whose config.json names the policy, got {place}"
@@ -37,6 +36,11 @@ def locate(place: str) -> Path:
         old = "; checkpoints of LeRobot before 0.4 have no processors: convert them with its migration script"
         raise SimScaleError(f"the checkpoint {folder} lacks {', '.join(lacking)}{old if len(lacking) == 2 else ''}")
     return folder
+
+
+def _checkpoint(folder: Path) -> Path | None:
+    """Return the folder of the checkpoint at or below `folder`; None if there is none."""
+    return next((folder / each for each in _PLACES if _policy_type(folder / each)), None)
 
 
 def _policy_type(folder: Path) -> str:
@@ -106,5 +110,6 @@ LIBRARY = Library(
     pythons=("3.12", "3.13"),
     options={"device": "cpu"},
     locate=locate,
+    recognises=lambda place: _checkpoint(place) is not None,
     fit=fit,
 )

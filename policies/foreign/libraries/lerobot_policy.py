@@ -214,7 +214,7 @@ def _reason(error: BaseException) -> str:
 def check() -> list[tuple[str, str]]:
     """Save an ACT of random weights, load it, and ask it; return what was found."""
     with tempfile.TemporaryDirectory() as folder:
-        save_random_act(folder)
+        save_random_act(folder, {"front": 96}, 8, 4)
         policy = load(folder, {"device": "cpu"})
     policy.begin(0, "")
     observation = policy._drawn(np.random.default_rng(0))
@@ -227,17 +227,25 @@ def check() -> list[tuple[str, str]]:
     return [("Policy", text), ("Devices", f"CPU and {devices}")]
 
 
-def save_random_act(folder: str) -> None:
-    """Save a small ACT of random weights for one camera of 96 x 96 px, a state of 8 and an action of 4 numbers."""
+def save_random_act(folder: str, cameras: Mapping[str, int], state: int, action: int) -> None:
+    """Save a small ACT of random weights.
+
+    Args:
+        folder: New folder.
+        cameras: Name of each camera to the height and width of its images [px].
+        state: Size of the state.
+        action: Size of the action.
+    """
     torch: Any = importlib.import_module("torch")
-    configs: Any = importlib.import_module("lerobot.configs.types")
+    types: Any = importlib.import_module("lerobot.configs.types")
     act: Any = importlib.import_module("lerobot.policies.act.modeling_act")
     factory: Any = importlib.import_module("lerobot.policies.factory")
-    kinds = configs.FeatureType
-    inputs = {"observation.images.front": (kinds.VISUAL, (3, 96, 96)), "observation.state": (kinds.STATE, (8,))}
+    kinds, feature = types.FeatureType, types.PolicyFeature
+    inputs = {f"observation.images.{name}": feature(kinds.VISUAL, (3, size, size)) for name, size in cameras.items()}
+    inputs["observation.state"] = feature(kinds.STATE, (state,))
     config = act.ACTConfig(
-        input_features={name: configs.PolicyFeature(*each) for name, each in inputs.items()},
-        output_features={"action": configs.PolicyFeature(kinds.ACTION, (4,))},
+        input_features=inputs,
+        output_features={"action": feature(kinds.ACTION, (action,))},
         pretrained_backbone_weights=None,
         dim_model=64,
         dim_feedforward=64,
@@ -247,7 +255,8 @@ def save_random_act(folder: str) -> None:
         device="cpu",
         push_to_hub=False,
     )
-    sizes = {"observation.images.front": (3, 1, 1), "observation.state": (8,), "action": (4,)}
+    sizes = {name: (3, 1, 1) if each.type is kinds.VISUAL else each.shape for name, each in inputs.items()}
+    sizes["action"] = (action,)
     statistics = {name: {"mean": torch.zeros(size), "std": torch.ones(size)} for name, size in sizes.items()}
     act.ACTPolicy(config).save_pretrained(folder)
     for processor in factory.make_pre_post_processors(config, dataset_stats=statistics):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,15 @@ def locate(place: str) -> Path:
         if candidate.is_file():
             return candidate
     raise SimScaleError(f"expected the file of an agent of Stable-Baselines3, as agent.save writes it, got {place}")
+
+
+def recognises(place: Path) -> bool:
+    """Return whether `place` is the file of an agent."""
+    try:
+        with zipfile.ZipFile(place) as archive:
+            return {"data", "policy.pth"} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def fit(facts: Mapping[str, Any], spec: EnvSpec) -> Fit:
@@ -90,6 +100,7 @@ LIBRARY = Library(
     pythons=("3.11", "3.12", "3.13"),
     options={"device": "cpu", "deterministic": True, "vec_normalize": ""},
     locate=locate,
+    recognises=recognises,
     fit=fit,
     file_options=("vec_normalize",),
 )

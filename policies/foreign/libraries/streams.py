@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import random
 import sys
-from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -21,24 +20,30 @@ class Streams:
 
     def __init__(self) -> None:
         self._states: dict[int, tuple[Any, ...]] = {}
+        self._current: int | None = None
+        """Slot whose stream the generators of the process continue."""
 
     def begin(self, slot: int, seed: int) -> None:
-        """Begin the stream of an episode with this seed in `slot`."""
+        """Begin the stream of an episode with this seed in `slot`, and let everything draw from it."""
+        self._keep()
         seed_generators(seed)
-        self._states[slot] = _states()
+        self._current = slot
 
-    @contextmanager
-    def of(self, slot: int) -> Iterator[None]:
-        """Let everything in the block draw from the stream of `slot`.
+    def use(self, slot: int) -> None:
+        """Let everything draw from the stream of `slot`.
 
         Raises:
             KeyError: If no episode has begun in `slot`.
         """
-        _put(*self._states[slot])
-        try:
-            yield
-        finally:
-            self._states[slot] = _states()
+        if slot != self._current:
+            states = self._states[slot]
+            self._keep()
+            _put(*states)
+            self._current = slot
+
+    def _keep(self) -> None:
+        if self._current is not None:
+            self._states[self._current] = _states()
 
 
 def seed_generators(seed: int) -> None:

@@ -69,4 +69,5 @@ def write_agent(
     }
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("data", json.dumps(data))
+        archive.writestr("policy.pth", "")
     return path

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from policies.foreign.libraries.lerobot import fit, locate
+from policies.registry import make_policy
 from simscaleai.contract import ActionSpec, EnvSpec, Feature, Layout
 from simscaleai.errors import MismatchError, SimScaleError
 
@@ -91,6 +92,11 @@ def write_checkpoint(folder, *without):
 def test_the_output_folder_of_a_training_names_its_last_checkpoint(tmp_path):
     folder = write_checkpoint(tmp_path / "checkpoints" / "last" / "pretrained_model")
     assert locate(str(tmp_path)) == locate(str(folder.parent)) == locate(str(folder)) == folder
+
+
+def test_a_folder_without_the_name_of_the_library(tmp_path):
+    with pytest.raises(SimScaleError, match=f"say --model lerobot:{tmp_path}/act"):
+        make_policy(str(write_checkpoint(tmp_path / "act")), spec=spec())
 
 
 def test_folders_that_hold_no_complete_checkpoint(tmp_path):
@@ -221,8 +227,8 @@ def test_two_slots_in_turn_give_the_actions_of_two_plain_loops(load, lerobot_pol
     for step in range(7):
         for slot in (0, 1):
             if len(found[slot]) <= step:
-                with streams.of(slot):
-                    chunk = policy.act(slot, {"observation.state": states[slot, step]})
+                streams.use(slot)
+                chunk = policy.act(slot, {"observation.state": states[slot, step]})
                 found[slot].extend(chunk[: facts["n_action_steps"]])
     for slot in (0, 1):
         expected = plain_loop(ToyPolicy(memory, noise), slot, states[slot])

@@ -11,6 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from envs.registration import find_environment
+from eval.episodes.loop import rollout
+from eval.episodes.observer import Observer
+from eval.episodes.plan import plan_episodes
+from eval.execution.assembly import build_environment, closing
 from policies.base import EnvSpec, Feature, Layout, PolicyUnavailable, check_policy
 from policies.registry import make_policy
 from simscaleai.contract import ActionSpec
@@ -109,6 +114,32 @@ def test_a_host_that_hangs_can_be_killed(make):
     assert asked(policy, 0.5).tolist() == [[[0.25, 0.25]]]
 
 
+class Killer(Observer):
+    """Kills the host of a policy once, in the middle of an episode."""
+
+    def __init__(self, policy):
+        self.policy, self.steps = policy, 0
+
+    def on_step(self, step):
+        self.steps += 1
+        if self.steps == 12:
+            self.policy._host.kill()
+
+
+def test_a_run_whose_host_is_killed_gives_the_same_episodes(make):
+    pendulum = find_environment("gym:Pendulum-v1?max_episode_steps=8&success=return>=-20")
+    agent = {"action": (-2, 2, (1,)), "options": {"deterministic": "false"}, "spec": pendulum.offer()}
+
+    def run(observe):
+        policy = make(**agent)
+        with closing(build_environment(pendulum, [policy.needs], 2), policy) as env:
+            return rollout(env, policy, plan_episodes(5), [observe(policy)])
+
+    killed = run(Killer)
+    assert killed == run(lambda policy: Observer())
+    assert {each.status for each in killed} <= {"success", "failure"}
+
+
 def test_no_host_outlives_a_process_that_is_killed(tmp_path):
     path = write_agent(tmp_path / "agent.zip")
     code = f"""
@@ -190,6 +221,12 @@ def test_files_that_are_no_agents(tmp_path):
     (tmp_path / "text.zip").write_text("no archive")
     with pytest.raises(SimScaleError, match="no file that Stable-Baselines3 has saved"):
         make_policy(f"sb3:{tmp_path / 'text'}", spec=SPEC)
+
+
+def test_a_file_without_the_name_of_its_library(tmp_path):
+    path = write_agent(tmp_path / "agent.zip")
+    with pytest.raises(SimScaleError, match=f"say --model sb3:{path}"):
+        make_policy(str(path), spec=SPEC)
 
 
 def test_a_library_that_is_not_installed(tmp_path, monkeypatch):
