@@ -62,22 +62,23 @@ def make_policy(
         spec: Specification of the environment; None for a checkpoint, which knows what it was made for.
         checkpoint: Folder with the weights of a learned policy.
         options: Values of options by name, as typed by the user. Numbers are recognised.
-        device: Where a learned policy computes; see `policies.learned.adapter.PolicyAdapter`.
+        device: Where a policy with weights computes; see `policies.learned.adapter.PolicyAdapter`.
 
     Raises:
         SimScaleError: If the name, the folder, an option or their combination is invalid.
     """
     values = {name: option_value(name, text) for name, text in (options or {}).items()}
     check_execution(values)
-    if device is not None:
-        _check_has_weights(model, checkpoint)
-    if model.startswith(PREFIX):
-        return _hosted_policy(model.removeprefix(PREFIX), checkpoint, _required(spec, model), values)
     library, colon, place = model.partition(":")
     if colon and library in library_names():
         if checkpoint is not None:
             raise SimScaleError(f"expected --model {library}:PATH without --checkpoint, got both")
-        return remote_policy(find_library(library), place, _required(spec, model), values)
+        chosen = {"device": device, **values} if device else values
+        return remote_policy(find_library(library), place, _required(spec, model), chosen)
+    if device is not None:
+        _check_has_weights(model, checkpoint)
+    if model.startswith(PREFIX):
+        return _hosted_policy(model.removeprefix(PREFIX), checkpoint, _required(spec, model), values)
     if model.startswith(URLS):
         return _served_policy(model, checkpoint, _required(spec, model), values)
     if model in BUILT_IN or _is_of_another_package(model):
