@@ -4,7 +4,7 @@ With the seeded extension, the digest of every episode must be that of the run i
 the seeds, and the intervals of the success rates must overlap. The client lives in an environment of its own, since it
 needs numpy < 2, and passes on what our process, which steps the environment, hands to it.
 
-python3.11 -m venv openpi && openpi/bin/pip install openpi-client==0.1.2
+python3.11 -m venv openpi && openpi/bin/pip install openpi-client==0.1.2 typing-extensions
 python -m benchmarks.openpi_check --client openpi/bin/python --output benchmarks/results/openpi_client.csv
 """
 
@@ -103,15 +103,15 @@ def _row(
     way: str, arguments: argparse.Namespace, results: list[EpisodeResult], seconds: float, first: list[EpisodeResult]
 ) -> dict[str, object]:
     successes = sum(result.status == "success" for result in results)
-    low, high = wilson(successes, len(results))
+    interval = wilson(successes, len(results))
     return {
         "policy": arguments.model,
         "environment": arguments.env,
         "way": way,
         "episodes": len(results),
         "successes": successes,
-        "low_95": f"{low:.4f}",
-        "high_95": f"{high:.4f}",
+        "low_95": f"{interval.low:.4f}",
+        "high_95": f"{interval.high:.4f}",
         "equal_digests": sum(one.digest == other.digest for one, other in zip(first, results, strict=True)),
         "seconds": f"{seconds:.1f}",
     }

@@ -139,6 +139,7 @@ def _stop_at_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def end() -> None:
+        _say("stopping; Ctrl-C again ends the server at once")
         stop.set()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

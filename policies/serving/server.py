@@ -40,6 +40,7 @@ MOST_EPISODES = 1024
 _LOGGER = logging.getLogger(__name__)
 _LOGGER.addFilter(lambda record: "handshake" not in record.getMessage())  # anybody can send what is no request
 _SPARE_BYTES = 1 << 20
+_MOST_UNSENT_BYTES = 4 << 20
 _SECONDS_BETWEEN_CHECKS = 5.0
 _SECONDS_TO_OPEN, _SECONDS_TO_CLOSE = 10.0, 5.0
 _SECONDS_BETWEEN_PINGS, _SECONDS_TO_PONG = 30.0, 120.0
@@ -157,7 +158,7 @@ class PolicyServer:
 
 
 class _Connection(ServerConnection):
-    """A connection that is dropped at once if too many are open, those without a request included."""
+    """A connection that is dropped if too many are open, or if its client does not read what the server sends."""
 
     def __init__(self, opened: set[ServerConnection], *arguments: Any, **keywords: Any) -> None:
         """Let `opened` hold the connection while it is open."""
@@ -168,6 +169,11 @@ class _Connection(ServerConnection):
         super().connection_made(transport)
         self._opened.add(self)
         if len(self._opened) > 2 * MOST_CONNECTIONS:
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:  # the library answers every ping at once
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -196,6 +196,31 @@ def test_a_client_that_vanishes_in_the_middle_of_a_frame(server):
     assert works(server)
 
 
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(b"\x89\xfd" + bytes(4) + b"x" * 125, id="pings"),
+        pytest.param(b"\x00\x80" + bytes(4), id="empty fragments of one message"),
+    ],
+)
+def test_a_client_that_floods_the_server_without_reading_is_dropped(server, frame):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as stranger:
+        stranger.sendall(HANDSHAKE)
+        assert stranger.recv(12) == b"HTTP/1.1 101"
+        if frame[0] == 0:
+            stranger.sendall(b"\x02\x80" + bytes(4))
+        with pytest.raises(ConnectionError):
+            for _ in range(2000):
+                stranger.sendall(frame * 1000)
+    assert works(server)
+
+
 def test_health_is_answered_while_the_policy_computes():
     class Sleeping(Walker):
         def predict(self, observation, slots):
