@@ -72,23 +72,31 @@ def run(policy: Policy, env_name: str, episodes: int) -> tuple[list[EpisodeResul
     return results, seconds
 
 
-def main() -> int:
-    """Run the check and return 0 if it holds."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--client", type=Path, required=True)
-    parser.add_argument("--model", default="vla-robust")
-    parser.add_argument("--env", default="pick-place")
-    parser.add_argument("--episodes", type=int, default=50)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
+def rows_of(model: str, arguments: argparse.Namespace) -> list[dict[str, object]]:
+    """Return the rows of the table for one policy: in process, and with both kinds of clients."""
     spec = find_environment(arguments.env).offer()
-    ways = {"in process": run(make_policy(arguments.model, spec=spec), arguments.env, arguments.episodes)}
-    with server(arguments.model) as port:
+    ways = {"in process": run(make_policy(model, spec=spec), arguments.env, arguments.episodes)}
+    with server(model) as port:
         for way, seeded in (("openpi-client, seeded", True), ("openpi-client, plain", False)):
             relay = HostProcess(arguments.client, RELAY)
             ways[way] = run(RelayedPolicy(relay, port, seeded=seeded), arguments.env, arguments.episodes)
             relay.close()
-    rows = [_row(way, arguments, results, seconds, ways["in process"][0]) for way, (results, seconds) in ways.items()]
+    first, _ = ways["in process"]
+    named = {"policy": model, "environment": arguments.env}
+    return [{**named, "way": way, **_figures(results, first, seconds)} for way, (results, seconds) in ways.items()]
+
+
+def main() -> int:
+    """Run the check and return 0 if it holds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--client", type=Path, required=True)
+    parser.add_argument("--models", nargs="+", default=("vla-robust", "vla-pick-place-diffusion"))
+    parser.add_argument("--env", default="pick-place")
+    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    tables = [rows_of(model, arguments) for model in arguments.models]
+    rows = [row for table in tables for row in table]
     for row in rows:
         print(row)
     if arguments.output:
@@ -96,18 +104,13 @@ def main() -> int:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-    return 0 if _holds(rows) else 1
+    return 0 if all(map(_holds, tables)) else 1
 
 
-def _row(
-    way: str, arguments: argparse.Namespace, results: list[EpisodeResult], seconds: float, first: list[EpisodeResult]
-) -> dict[str, object]:
+def _figures(results: list[EpisodeResult], first: list[EpisodeResult], seconds: float) -> dict[str, object]:
     successes = sum(result.status == "success" for result in results)
     interval = wilson(successes, len(results))
     return {
-        "policy": arguments.model,
-        "environment": arguments.env,
-        "way": way,
         "episodes": len(results),
         "successes": successes,
         "low_95": f"{interval.low:.4f}",

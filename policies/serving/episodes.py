@@ -17,8 +17,12 @@ SECONDS_ALONE = 60.0
 """Time after its connection closed at which an episode ends [s]. The client may come back before."""
 
 
+SECONDS_IN_USE = 10.0
+"""Time after its last request in which an episode does not end to make room for another one [s]."""
+
+
 class ServerFull(Exception):
-    """As many episodes are live as the server allows."""
+    """As many episodes are in use as the server allows."""
 
 
 @dataclass
@@ -63,14 +67,18 @@ class Episodes:
     def begin(self, key: Hashable, owner: object) -> Episode:
         """Begin the episode `key` for the connection `owner`. It replaces a live one of this name.
 
+        If no slot is free, the episode ends that was not used for the longest time: clients do not say when an episode
+        is over.
+
         Raises:
-            ServerFull: If no slot is free.
+            ServerFull: If all episodes are in use.
         """
         self.end(key)
         if not self._free:
-            self.expire()
-        if not self._free:
-            raise ServerFull(f"all {self._most} episodes of the server are in use; try again later")
+            oldest = min(self._live, key=lambda key: self._live[key].used)
+            if self._clock() - self._live[oldest].used < SECONDS_IN_USE:
+                raise ServerFull(f"all {self._most} episodes of the server are in use; try again later")
+            self.end(oldest)
         episode = Episode(heapq.heappop(self._free), owner=owner, used=self._clock())
         self._live[key] = episode
         return episode

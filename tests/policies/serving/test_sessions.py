@@ -217,17 +217,22 @@ def test_slots_of_clients_that_are_gone_are_used_again(server, walker):
     assert len(walker.memory) < 5
 
 
-def test_episodes_expire_and_free_their_slots():
+def test_episodes_that_are_not_used_free_their_slots():
     now = [0.0]
     episodes = Episodes(2, clock=lambda: now[0])
     here = object()
     assert [episodes.begin(key, here).slot for key in "ab"] == [0, 1]
     with pytest.raises(ServerFull, match="all 2 episodes"):
         episodes.begin("c", here)
-    now[0] = episodes_module.SECONDS_IDLE - 1
-    episodes.find("b", here)
-    now[0] += 2
-    assert episodes.begin("c", here).slot == 0
+    now[0] = 1.0
+    episodes.find("a", here)
+    now[0] = episodes_module.SECONDS_IN_USE + 0.5
+    assert episodes.begin("c", here).slot == 1  # that of b, which was not used for longer than a
+    episodes.expire()
+    assert len(episodes) == 2
+    now[0] = episodes_module.SECONDS_IDLE + 2
+    episodes.expire()
+    assert len(episodes) == 1
     episodes.leave(here)
     now[0] += episodes_module.SECONDS_ALONE + 1
     episodes.expire()
