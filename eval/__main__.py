@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from eval.terminal.command import COMPLETE, WRONG_USAGE
-from simscaleai.command_line import say_mistake
+from simscaleai.command_line import make_streams_safe, say_mistake
 from simscaleai.errors import UnknownNameError
 
 COMMANDS = {
@@ -35,6 +35,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first of `arguments` names and return its exit code."""
+    make_streams_safe()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(_usage())

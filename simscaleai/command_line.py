@@ -65,9 +65,10 @@ def parse(
 
 
 def make_streams_safe() -> None:
-    """Make printing work with closed streams, and with characters that the encoding of a stream lacks.
+    """Make printing work with closed streams and pipes, and with characters that the encoding of a stream lacks.
 
-    Output to a closed stream is discarded. A character that cannot be encoded is printed as its escape sequence.
+    Output to a closed stream, or to a program that has ended, is discarded: a run goes on. A character that cannot be
+    encoded is printed as its escape sequence.
     """
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
@@ -78,6 +79,32 @@ def make_streams_safe() -> None:
                 os.set_inheritable(number, True)  # otherwise a child process gives this number to another file
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+            raw = getattr(stream.buffer, "raw", stream.buffer)
+            if isinstance(raw, io.FileIO) and raw.fileno() == number and not isinstance(raw, _Patient):
+                setattr(sys, name, _patient(stream, raw))
+
+
+class _Patient(io.FileIO):
+    """A file that discards what a program at the other end of a pipe, such as `head`, does not read any more."""
+
+    def write(self, data: Any) -> int:
+        """Write `data`, and return the number of bytes."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def _patient(stream: io.TextIOWrapper, raw: io.FileIO) -> io.TextIOWrapper:
+    """Return a stream like `stream`, which writes to the file `raw`."""
+    file: Any = _Patient(raw.fileno(), "wb", closefd=False)
+    return io.TextIOWrapper(
+        file if stream.buffer is raw else io.BufferedWriter(file),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def raise_at_interrupt() -> None:

@@ -170,7 +170,7 @@ class _World:
         except HostLost as error:
             raise SimScaleError(f"{self.hosted.name} cannot be evaluated: {error}") from None
         self._spare = host
-        note_hosted(self.hosted.env_id)
+        note_hosted(self.hosted.env_id, self._load_policy)
         return self.hosted.specify(answer)
 
     def make_slots(
@@ -179,6 +179,21 @@ class _World:
         """Return `num_slots` slots in one host."""
         rules = EpisodeRules(terminate_on_success=terminate_on_success, max_episode_steps=max_episode_steps)
         return RemoteSlots(self.spec, self._open_host, num_slots, needs, rules)
+
+    def _load_policy(self, policy: str) -> str:
+        """Let the spare host load `policy`, and return a digest of its source files.
+
+        Raises:
+            SimScaleError: If it cannot be loaded.
+        """
+        host = self._spare = self._open_host()
+        try:
+            answer, _ = host.call("policy", policy=policy)
+        except (HostError, HostLost) as error:
+            self._spare = None
+            host.close()
+            raise SimScaleError(f"policy {policy!r} cannot be loaded: {error}") from None
+        return str(answer["source"])
 
     def _open_host(self) -> HostProcess:
         if self._spare is not None:

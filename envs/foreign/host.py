@@ -29,6 +29,7 @@ answering: Any = importlib.import_module("answering")
 del sys.path[0]
 gym_slot: Any = answering.load("gym_slot", HERE)
 hosted_source: Any = answering.load("hosted_source", HERE)
+identity: Any = answering.load("identity", HERE.parents[1] / "simscaleai" / "extensions")
 
 
 class PolicyError(Exception):
@@ -156,12 +157,17 @@ class Host:
     # A policy of this interpreter
 
     def policy(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Say which policy acts: "module:attribute", or "expert" for that of the suite."""
+        """Say which policy acts: "module:attribute", or "expert" for that of the suite. Return a digest of its source.
+
+        The digest of an expert is empty: the versions of the packages stand for it.
+        """
         expert = body["policy"] == EXPERT
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
         self._make_policy = self._source.expert if expert else hosted_source.attribute(body["policy"])
         self._is_expert = expert
         self._policies.clear()
-        return {}, {}
+        return {"source": "" if expert else identity.code_identity(body["policy"].partition(":")[0])}, {}
 
     def begin(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Begin an episode of the policy in each of `slots`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import ceil
@@ -50,6 +50,7 @@ from eval.runs.seed_overlap import seed_overlap
 from eval.runs.summary import summarise, timed
 from policies.base import Policy
 from policies.learned.devices import TILES
+from simscaleai.errors import SimScaleError
 
 if TYPE_CHECKING:
     from envs.slots import SlotEnv
@@ -123,7 +124,19 @@ class Invocation:
         self.record.write(self.folder)
 
     def run_episodes(self, observers: Sequence[Observer]) -> None:
-        """Run the missing episodes, in this process or in workers; end early if the stopping rule holds."""
+        """Run the missing episodes, in this process or in workers; end early if the stopping rule holds.
+
+        Raises:
+            SimScaleError: If the set-up is wrong. A new run without any episode leaves no files then.
+        """
+        try:
+            self._run_missing(observers)
+        except SimScaleError:
+            if not (self.is_resumed or (self.folder / EPISODES_FILE).exists()):
+                self._remove_files()
+            raise
+
+    def _run_missing(self, observers: Sequence[Observer]) -> None:
         done = {result.episode_index for result in self.earlier}
         left = [spec for spec in self.plan.part if spec.episode_index not in done]
         listeners = [self._log, *([self.stopping] if self.stopping else []), *observers]
@@ -165,6 +178,13 @@ class Invocation:
             results = [result for result in results if result.arm is None]
             planned = sum(spec.arm is None for spec in self.plan.specs)
         return summarise(results, planned, sequential=self.stopping is not None)
+
+    def _remove_files(self) -> None:
+        """Remove the files of this run, which has no episode, so that the corrected command can use the folder."""
+        (self.folder / RECORD_FILE).unlink(missing_ok=True)
+        for name in (VIDEOS_FOLDER, TRACES_FOLDER):
+            with suppress(OSError):  # there is none
+                (self.folder / name).rmdir()
 
     @property
     def has_targets(self) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from policies.base import Chunks, EnvSpec, Needs, Observation, Policy, PolicyUnavailable, Slots
 from simscaleai.errors import SlotFault
-from simscaleai.hosting.live import Actor, check_hosted, find_actor
+from simscaleai.hosting.live import Actor, find_actor, hosted_source_digest
 
 PREFIX = "host:"
 """What the name of such a policy begins with."""
@@ -28,11 +28,11 @@ class HostedPolicy(Policy):
         """Use the policy `name`, "module:attribute" or "expert", for the environment that `spec` describes.
 
         Raises:
-            SimScaleError: If the environment does not run in a host.
+            SimScaleError: If the environment does not run in a host, or the policy cannot be loaded there.
         """
-        check_hosted(spec.env_id)
         self._name, self._env_id = name, spec.env_id
-        self.identity = hashlib.sha256(f"{name} {spec.digest}".encode()).hexdigest()
+        parts = (name, spec.digest, hosted_source_digest(spec.env_id, name))
+        self.identity = hashlib.sha256(" ".join(filter(None, parts)).encode()).hexdigest()
         self._actor: Actor | None = None
 
     def reset(self, slots: Slots, seeds: Sequence[int], instructions: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from simscaleai.errors import SimScaleError
 
 Slots = NDArray[np.intp]
 
-_HOSTED: set[str] = set()
+_HOSTED: dict[str, Callable[[str], str]] = {}
 _LIVE: dict[str, list[Actor]] = {}
 
 
@@ -35,22 +35,28 @@ class Actor(ABC):
         """Return the action of the policy in each of `slots`, shape (n, A)."""
 
 
-def note_hosted(env_id: str) -> None:
-    """Remember that a host simulates the environment with this id, once it is made."""
-    _HOSTED.add(env_id)
+def note_hosted(env_id: str, load_policy: Callable[[str], str]) -> None:
+    """Remember that a host simulates the environment with this id, once it is made.
+
+    Args:
+        env_id: Id of the environment.
+        load_policy: Lets a host load the policy "module:attribute" and returns a digest of its source files.
+    """
+    _HOSTED[env_id] = load_policy
 
 
-def check_hosted(env_id: str) -> None:
-    """Check that the environment with this id runs in a host.
+def hosted_source_digest(env_id: str, policy: str) -> str:
+    """Let a host of the environment with this id load `policy`, and return a digest of its source files.
 
     Raises:
-        SimScaleError: If it does not.
+        SimScaleError: If the environment does not run in a host, or the policy cannot be loaded there.
     """
     if env_id not in _HOSTED:
         raise SimScaleError(
             f"--model host:… acts in the interpreter of a hosted environment, and {env_id} is not hosted; "
             "use an installed suite or --env-python"
         )
+    return _HOSTED[env_id](policy)
 
 
 def announce(env_id: str, actor: Actor) -> None:

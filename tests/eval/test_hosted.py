@@ -62,6 +62,39 @@ def test_collect_records_what_a_hosted_policy_does_but_it_cannot_label(capsys):
     assert "not label" in capsys.readouterr().err
 
 
+def test_a_run_is_not_resumed_with_an_edited_policy(capsys, tmp_path):
+    (tmp_path / "hands.py").write_text("from fingers import WIDTH\ndef still():\n    return lambda seen: [WIDTH]\n")
+    (tmp_path / "fingers.py").write_text("WIDTH = 0.5\n")
+    command = ["--model", "host:hands:still", *ENV, "--env-python", sys.executable, "--output", "run", "--quiet"]
+    assert rollout([*command, "--episodes", "2"]) == 0
+    assert rollout([*command, "--episodes", "2", "--resume"]) == 0
+    (tmp_path / "fingers.py").write_text("WIDTH = 0.4\n")
+    assert rollout([*command, "--episodes", "2", "--resume"]) == 2
+    assert "identity" in capsys.readouterr().err
+
+
+def test_a_hosted_policy_that_cannot_be_loaded(capsys, tmp_path):
+    (tmp_path / "broken_hands.py").write_text("raise RuntimeError('no weights')\n")
+    for name, problem in (("hosted_world:Nothing", "cannot import"), ("broken_hands:still", "no weights")):
+        command = ["--model", f"host:{name}", *ENV, "--env-python", sys.executable, "--output", "run", "--quiet"]
+        assert rollout([*command, "--episodes", "1"]) == 2
+        line, *others = capsys.readouterr().err.splitlines()
+        assert problem in line
+        assert not others
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_mistake_that_only_the_run_finds_leaves_nothing_behind(tmp_path, workers):
+    wrong = ["--env", "hosted_world:World", "--success", "info:won", "--max-episode-steps", "3"]
+    assert run("here", "--episodes", 2, "--workers", workers, env=wrong) == 2
+    assert not (tmp_path / "here").exists()
+    (tmp_path / "here").mkdir()
+    assert run("here", "--episodes", 2, "--workers", workers, "--video", 1, env=wrong) == 2
+    assert list((tmp_path / "here").iterdir()) == []
+    assert run("here", "--episodes", 2, "--workers", workers) == 0
+
+
 def test_a_hosted_policy_needs_a_hosted_environment(capsys, monkeypatch):
     monkeypatch.delenv("SIMSCALE_ENV_PYTHON")
     flags = ["--model", "host:hosted_world:Half", "--env", "reach", "--episodes", "1", "--output", "run", "--quiet"]

@@ -94,6 +94,32 @@ def test_closed_streams_are_no_error(program: Path, shell: str) -> None:
     assert ("found" in done.out, "warned" in done.err) == (">&-" not in shell.split(), "2>&-" not in shell.split())
 
 
+TO_NOBODY, TO_ONE_LINE = "| true; exit ${PIPESTATUS[0]}", "| head -1"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [("--help",), ("merge", "--help"), ("envs", "--help"), ("train", "--help")])
+def test_a_reader_that_ends_early_is_no_error(words: tuple[str, ...], unbuffered: str) -> None:
+    done = run("-m", "eval", *words, shell=TO_NOBODY, PYTHONUNBUFFERED=unbuffered)
+    assert (done.code, done.err) == (0, "")
+
+
+def test_work_goes_on_when_the_reader_ends(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from simscaleai.command_line import make_streams_safe
+make_streams_safe()
+for number in range(20):
+    print("line", number, flush=True)
+    time.sleep(0.02)
+Path({str(tmp_path / "done")!r}).touch()
+"""
+    done = run("-c", code, shell=TO_ONE_LINE)
+    assert (done.out, done.err) == ("line 0\n", "")
+    assert (tmp_path / "done").exists()
+
+
 COMMANDS = ["eval.rollout", "eval.collect", "eval.compare", "simscaleai.train", "simscaleai.data", "envs", "policies"]
 
 
