@@ -31,7 +31,7 @@ from eval.episodes.results import PLACED_THEN_KNOCKED, EpisodeResult, Status
 from eval.episodes.tally import Tally
 from policies.base import Policy
 from simscaleai.contract import Observation, union_of_needs
-from simscaleai.errors import SimScaleError, SlotFault, UnknownNameError
+from simscaleai.errors import PolicyUnavailable, SimScaleError, SlotFault, UnknownNameError
 
 logger = logging.getLogger(__name__)
 
@@ -313,7 +313,9 @@ class _Loop:
             spec = self._suspects[0]
             text = f"episode {spec.episode_index} (seed {spec.seed}): {fault.failure}"
             cause = fault.__cause__
-            if isinstance(cause, SlotFault) and cause.__cause__ is None:  # the reason says it all
+            if isinstance(cause, PolicyUnavailable):  # the reason says it all
+                logger.error("%s: %s", text, cause)
+            elif isinstance(cause, SlotFault) and cause.__cause__ is None:
                 logger.error("%s: %s", text, cause.reason)
             else:
                 logger.error("%s", text, exc_info=cause)

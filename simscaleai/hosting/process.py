@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -31,7 +31,7 @@ _SECONDS_TO_EXIT = 5.0
 _BUFFER_BYTES = 1 << 20
 _LINES_KEPT, _LINE_LENGTH = 20, 400
 _ONE_THREAD_EACH = dict.fromkeys(("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-_LIVE: weakref.WeakSet[HostProcess] = weakref.WeakSet()
+_LIVE: weakref.WeakSet[Supervised] = weakref.WeakSet()
 
 
 class HostLost(Exception):
@@ -93,7 +93,7 @@ class HostProcess:
         self.is_busy = False
         """Whether a call waits for its answer."""
         self._finalizer = weakref.finalize(self, _end, self._process, *files)
-        _LIVE.add(self)
+        supervise(self)
 
     def call(
         self, name: str, arrays: Mapping[str, NDArray[Any]] | None = None, **values: Any
@@ -187,8 +187,23 @@ class HostProcess:
         return f"the host process {what}{last}"
 
 
+class Supervised(Protocol):
+    """What answers the calls of this process from elsewhere: a host, or a connection to a server."""
+
+    is_busy: bool
+    """Whether a call waits for its answer."""
+
+    def kill(self) -> None:
+        """Let a call that waits raise an error, from any thread."""
+
+
+def supervise(answering: Supervised) -> None:
+    """Let `kill_busy_hosts` end the waits for `answering`, as long as it exists."""
+    _LIVE.add(answering)
+
+
 def kill_busy_hosts() -> bool:
-    """Kill each host of this process that has a call to answer; return whether there was one."""
+    """Kill each host, and each connection, of this process that has a call to answer; return whether there was one."""
     busy = [host for host in list(_LIVE) if host.is_busy]
     for host in busy:
         host.kill()

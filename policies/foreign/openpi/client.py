@@ -6,6 +6,7 @@ traceback of an error, after which the server closes the connection, or the answ
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
 import struct
@@ -20,6 +21,7 @@ from policies.foreign.openpi.announcement import API_KEY_VARIABLE
 from policies.foreign.openpi.codec import MOST_BYTES, CodecError, unpack
 from policies.foreign.openpi.libraries import import_library
 from simscaleai.errors import PolicyUnavailable, SimScaleError, exception_text
+from simscaleai.hosting.process import supervise
 
 SECONDS_TO_OPEN = 5.0
 """Time for which the first connection is tried [s]."""
@@ -45,7 +47,7 @@ class ServedPolicyError(Exception):
 
 
 class Server:
-    """A policy server. A lost connection is opened again when it is needed."""
+    """A policy server. A lost connection is opened again when it is needed. One thread at a time may ask."""
 
     def __init__(
         self,
@@ -73,6 +75,8 @@ class Server:
         self._connection: Any = None
         self._is_missing = False
         """Whether the latest attempt to open the lost connection was in vain. Then the next one is a single try."""
+        self.is_busy = self._is_interrupted = False
+        supervise(self)
         try:
             self.greeting = self._connect(seconds_to_open)
             self.metadata = unpack(self.greeting)
@@ -93,17 +97,34 @@ class Server:
             ServedPolicyError: If a reply is a traceback.
             PolicyUnavailable: If the server cannot be reached, is silent, or is another one than before.
         """
-        if self._connection is not None:
-            try:
-                return self._exchange(requests)
-            except ConnectionError as error:
-                if not may_repeat:
-                    raise PolicyUnavailable(f"{self.url}: {error}") from error
-        self._reconnect()
+        self.is_busy, self._is_interrupted = True, False
         try:
+            if self._connection is not None:
+                try:
+                    return self._exchange(requests)
+                except ConnectionError:
+                    if self._is_interrupted or not may_repeat:
+                        raise
+            self._reconnect()
             return self._exchange(requests)
         except ConnectionError as error:
             raise PolicyUnavailable(f"{self.url}: {error}") from error
+        finally:
+            self.is_busy = False
+
+    def another(self) -> Server:
+        """Return a second connection to the same server. It is opened when it is needed."""
+        other = copy.copy(self)
+        other._stack, other._connection, other._is_missing = ExitStack(), None, False
+        supervise(other)
+        return other
+
+    def kill(self) -> None:
+        """End the wait of another thread for a reply: its call of `ask` raises `PolicyUnavailable`."""
+        self._is_interrupted = True
+        if (connection := self._connection) is not None:
+            with suppress(OSError):
+                connection.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""
@@ -126,21 +147,24 @@ class Server:
         try:
             for number, request in enumerate(requests):
                 if number >= len(replies) + _AT_ONCE:
-                    replies.append(self._receive())
+                    replies.append(self._receive(self._seconds_to_answer))
                 self._connection.send(request)
             while len(replies) < len(requests):
-                replies.append(self._receive())
+                replies.append(self._receive(self._seconds_to_answer))
             return replies
         except TimeoutError:
             raise PolicyUnavailable(f"{self.url} has not answered for {self._seconds_to_answer:g} s") from None
         except (closed, OSError) as error:
+            with suppress(closed, OSError):  # a traceback may have come before the end
+                while True:
+                    self._receive(0.0)
             raise ConnectionError(f"the connection was lost ({exception_text(error)})") from error
         finally:
             if len(replies) < len(requests):
                 self.close()
 
-    def _receive(self) -> bytes | str:
-        reply: bytes | str = self._connection.recv(self._seconds_to_answer)
+    def _receive(self, seconds: float) -> bytes | str:
+        reply: bytes | str = self._connection.recv(seconds)
         if isinstance(reply, str) and reply != RESET_REPLY:
             raise ServedPolicyError(f"the server at {self.url} reports an error:\n{reply[-_MOST_TEXT:]}")
         return reply
@@ -174,7 +198,7 @@ class Server:
             except (OSError, exceptions.WebSocketException) as error:
                 self.close()
                 pause, refusal = next(pauses), _refusal(error)
-                if refusal or time.monotonic() + pause > deadline:
+                if refusal or self._is_interrupted or time.monotonic() + pause > deadline:
                     raise PolicyUnavailable(refusal or exception_text(error)) from error
             time.sleep(pause)
 

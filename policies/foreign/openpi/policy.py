@@ -15,10 +15,14 @@ from policies.foreign.openpi.adapter import Adapter, adapter_names, read_adapter
 from policies.foreign.openpi.announcement import EXTENSION, UNKNOWN_EPISODE, Announcement, episode_part
 from policies.foreign.openpi.client import Server
 from policies.foreign.openpi.codec import pack, unpack_any
+from policies.foreign.openpi.lines import Lines
 from policies.foreign.openpi.roboarena import check_images, infer_request, reset_request, speaks_roboarena
 from policies.foreign.openpi.translation import AdapterTranslation, NativeTranslation, Translation
 from policies.options import ADAPTER, EXECUTION_OPTIONS, with_execution
 from simscaleai.errors import SimScaleError, UnknownNameError
+
+_SEEDED_LINES = 8
+"""Connections to a server that takes seeds: it computes requests of several connections together."""
 
 
 @dataclass
@@ -46,7 +50,8 @@ class ServedPolicy(Policy):
             identity: Identity of the policy.
         """
         self.needs, self.identity = translation.needs, identity
-        self._server, self._translation, self._is_seeded = server, translation, is_seeded
+        self._lines = Lines(server, _SEEDED_LINES if is_seeded else 1)
+        self._translation, self._is_seeded = translation, is_seeded
         self._speaks_roboarena = speaks_roboarena(server.metadata)
         self._run = uuid.uuid4().hex
         self._begun = 0
@@ -59,7 +64,7 @@ class ServedPolicy(Policy):
             self._episodes[slot] = _Episode(f"{self._run}-{slot}-{self._begun}", seed, instruction)
             if self._speaks_roboarena:
                 request = reset_request(self._translation.session(self._episodes[slot].name))
-                self._server.ask([pack(request)], may_repeat=True)
+                self._lines.ask([slot], [pack(request)], may_repeat=True)
 
     def predict(self, observation: Observation, slots: Slots) -> Chunks:
         """Return the chunks that the server computes, float32 (n, H, A).
@@ -74,7 +79,7 @@ class ServedPolicy(Policy):
             pack(self._request({key: rows[row] for key, rows in observation.items()}, episode))
             for row, episode in enumerate(episodes)
         ]
-        replies = self._server.ask(requests, may_repeat=not self._speaks_roboarena)
+        replies = self._lines.ask(slots.tolist(), requests, may_repeat=not self._speaks_roboarena)
         chunks = [self._translation.chunk(_read(reply)) for reply in replies]
         if len(lengths := {len(chunk) for chunk in chunks}) > 1:
             raise TypeError(f"expected chunks of the same length, got {sorted(lengths)}")
@@ -83,8 +88,8 @@ class ServedPolicy(Policy):
         return np.stack(chunks)
 
     def close(self) -> None:
-        """Close the connection."""
-        self._server.close()
+        """Close the connections."""
+        self._lines.close()
 
     def _request(self, seen: Observation, episode: _Episode) -> dict[str, Any]:
         request = self._translation.request(seen, episode.instruction)

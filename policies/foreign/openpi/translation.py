@@ -50,7 +50,7 @@ class NativeTranslation:
             MismatchError: If they have not.
         """
         ours, theirs = spec.action, announcement.action
-        if (ours.names, ours.low, ours.high, ours.meaning) != (theirs.names, theirs.low, theirs.high, theirs.meaning):
+        if (ours.size, ours.meaning) != (theirs.size, theirs.meaning):  # a checkpoint knows no names and limits
             raise MismatchError([f"action: policy {theirs.in_words}; environment {ours.in_words}"])
         self.needs, self._size = announcement.needs, theirs.size
 

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from threading import Timer
 
 import pytest
 from loopback import answering, served
@@ -9,7 +10,9 @@ from loopback import answering, served
 from policies.base import PolicyUnavailable
 from policies.foreign.openpi.client import ServedPolicyError, Server
 from policies.foreign.openpi.codec import pack, unpack
+from policies.foreign.openpi.lines import Lines
 from simscaleai.errors import SimScaleError
+from simscaleai.hosting.process import kill_busy_hosts
 
 PING = pack({"ping": 1})
 
@@ -50,6 +53,18 @@ def test_a_text_is_an_error_of_the_policy_and_the_next_request_reconnects(connec
         with pytest.raises(ServedPolicyError, match="no such prompt"):
             server.ask([PING, PING], may_repeat=True)
         assert unpack(server.ask([PING], may_repeat=False)[0]) == {"fine": True}
+
+
+def test_a_text_is_read_although_the_server_has_closed_before_the_last_request(connect):
+    def handle(connection):
+        connection.send("Traceback\nValueError: at once")
+        connection.close(1011)
+
+    with served(handle) as port:
+        server = connect(port)
+        time.sleep(0.2)
+        with pytest.raises(ServedPolicyError, match="at once"):
+            server.ask([PING] * 20, may_repeat=True)
 
 
 def test_reset_is_confirmed_by_a_text(connect):
@@ -103,6 +118,48 @@ def test_a_silent_server_is_unavailable(connect):
 
     with served(silence) as port, pytest.raises(PolicyUnavailable, match=r"has not answered for 0\.2 s"):
         connect(port, seconds_to_answer=0.2).ask([PING], may_repeat=True)
+
+
+def test_a_watchdog_can_end_the_wait_for_a_reply(connect):
+    with served(lambda connection: connection.recv(5) and time.sleep(0.8)) as port:
+        server = connect(port, seconds_to_answer=60)
+        Timer(0.2, kill_busy_hosts).start()
+        began = time.monotonic()
+        with pytest.raises(PolicyUnavailable, match="connection was lost"):
+            server.ask([PING], may_repeat=True)
+        assert time.monotonic() - began < 10
+        assert not kill_busy_hosts()
+
+
+def test_every_slot_has_its_connection_and_gets_its_reply(connect):
+    of_connection = {}
+
+    def handle(connection):
+        for frame in connection:
+            slot = unpack(frame)["slot"]
+            of_connection.setdefault(slot, set()).add(id(connection))
+            connection.send(pack({"slot": slot}))
+
+    with served(handle) as port:
+        lines = Lines(connect(port), 3)
+        for slots in ([0, 1, 2, 3, 4, 5, 6], [4], [2, 6]):
+            replies = lines.ask(slots, [pack({"slot": slot}) for slot in slots], may_repeat=True)
+            assert [unpack(reply)["slot"] for reply in replies] == slots
+        lines.close()
+    assert all(len(connections) == 1 for connections in of_connection.values())
+    assert len(set.union(*of_connection.values())) == 3
+
+
+def test_an_error_on_one_of_several_connections_is_raised(connect):
+    def reply(request):
+        return "Traceback\nValueError: slot 1" if request["slot"] == 1 else {"slot": request["slot"]}
+
+    with served(answering(reply)) as port:
+        lines = Lines(connect(port), 2)
+        with pytest.raises(ServedPolicyError, match="slot 1"):
+            lines.ask([0, 1], [pack({"slot": slot}) for slot in (0, 1)], may_repeat=True)
+        assert unpack(lines.ask([0], [pack({"slot": 0})], may_repeat=True)[0]) == {"slot": 0}
+        lines.close()
 
 
 def test_a_server_that_does_not_read_is_unavailable(connect):
