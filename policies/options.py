@@ -35,7 +35,7 @@ class PolicyFlags:
     policy is asked again), ensemble_decay (average overlapping chunks instead) and synchronous (with a latency, wait
     for the new chunk instead of executing the rest of the old one)."""
     adapter: InitVar[str | None] = None
-    """What goes where between the environment and the server ws://…: aloha, droid, libero, roboarena, or FILE.toml."""
+    """What goes where between the environment and the server of ws://…: a name, for example libero, or FILE.toml."""
 
     def __post_init__(self, adapter: str | None) -> None:
         """Make the adapter one of the options, so that records and commands for a replay hold it."""
