@@ -37,6 +37,8 @@ HARMLESS = (
     r"Error parsing type annotation list\[str\] for simscaleai\.models\.ModelRegistry\.list",
     # The constructor of a NamedTuple does not know the imports of its module.
     r"Error parsing type annotation ForwardRef\(.* for .*\.__init__",
+    # Nor does that of a dataclass know the imports of the module of its base class.
+    r"Error parsing type annotation .* for .*\.__init__\. Import of \w+ failed",
 )
 
 
