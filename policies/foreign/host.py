@@ -51,15 +51,19 @@ class Host:
         return {"error": kind, "text": text}
 
     def open(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Load the policy in the file or folder `path`, and return facts about it and where it runs."""
+        """Open the library, and return the versions of Python and of its packages."""
         self._library = answering.load(body["library"] + "_policy", HERE / "libraries")
-        self._policy = self._library.load(body["path"], body["options"])
-        return {"facts": self._policy.facts(), **self._where()}, {}
+        versions = {name: answering.package_version(name) for name in self._library.PACKAGES}
+        return {"python": platform.python_version(), "versions": versions}, {}
 
     def check(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Make a policy of the library, ask it, and return what was found."""
-        library = answering.load(body["library"] + "_policy", HERE / "libraries")
-        return {"rows": library.check(), **self._where(library)}, {}
+        return {"rows": self._library.check()}, {}
+
+    def load(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
+        """Load the policy in the file or folder `path`, and return facts about it."""
+        self._policy = self._library.load(body["path"], body["options"])
+        return {"facts": self._policy.facts()}, {}
 
     def begin(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Begin an episode in each of `slots`."""
@@ -83,11 +87,6 @@ class Host:
             raise
         except BaseException as error:
             raise PolicyError(answering.reason_text(error)) from error
-
-    def _where(self, library: Any = None) -> dict[str, Any]:
-        packages = (library or self._library).PACKAGES
-        versions = {name: answering.package_version(name) for name in packages}
-        return {"python": platform.python_version(), "versions": versions}
 
 
 if __name__ == "__main__":

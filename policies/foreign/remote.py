@@ -98,11 +98,12 @@ class _Source:
         """
         host = HostProcess(self.python, HOST, python_path=self.python_path)
         try:
-            answer, _ = host.call("open", library=self.library.name, path=str(self.path), options=dict(self.options))
+            where, _ = host.call("open", library=self.library.name)
+            loaded, _ = host.call("load", path=str(self.path), options=dict(self.options))
         except HostError as error:
             host.close()
             raise SimScaleError(f"{self.name} cannot be evaluated: {error}") from None
-        return host, answer
+        return host, {**where, **loaded}
 
     def identity(self, answer: Mapping[str, Any]) -> str:
         """Return a digest of the files of the policy, of its options, and of the versions of its packages."""
@@ -155,12 +156,13 @@ def check_library(library: Library) -> list[tuple[str, str]]:
     """
     try:
         host = HostProcess(installed_python(library.name, library.lock, INSTALL), HOST)
-        answer, _ = host.call("check", library=library.name)
+        where, _ = host.call("open", library=library.name)
+        found, _ = host.call("check")
     except (HostLost, HostError) as error:
         raise SimScaleError(f"{library.name} does not work: {error}") from None
     host.close()
-    versions = ", ".join(f"{name} {version}" for name, version in answer["versions"].items() if version)
-    return [("Packages", f"{versions}, Python {answer['python']}"), *((row[0], row[1]) for row in answer["rows"])]
+    versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items() if version)
+    return [("Packages", f"{versions}, Python {where['python']}"), *((row[0], row[1]) for row in found["rows"])]
 
 
 def _own_options(library: Library, options: Mapping[str, Any]) -> dict[str, Any]:
