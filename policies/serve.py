@@ -19,6 +19,7 @@ from policies.base import Policy
 from policies.foreign.hosted import PREFIX
 from policies.foreign.openpi.announcement import API_KEY_VARIABLE
 from policies.foreign.openpi.libraries import import_library
+from policies.learned.devices import Device
 from policies.options import parse_options
 from policies.registry import make_policy
 from policies.serving.access import is_loopback, read_api_key
@@ -46,6 +47,8 @@ class ServeConfig:
     """Environment that the policy is for. A checkpoint needs none; functions, classes and experts do."""
     policy_option: tuple[str, ...] = ()
     """Options of the policy, each NAME=VALUE; n_action_steps=4 tells clients to execute four actions of each chunk."""
+    device: Device | None = None
+    """Where a checkpoint computes: cpu (all cores) or cuda; by default one core."""
     host: str = "127.0.0.1"
     """Address to listen at. By default only programs on this machine can connect. Any other address needs an API key,
     and nothing is encrypted."""
@@ -85,7 +88,11 @@ def run(config: ServeConfig) -> None:
         )
     spec = None if config.env is None else _offer(config.env)
     policy = make_policy(
-        config.model or "", spec=spec, checkpoint=config.checkpoint, options=parse_options(config.policy_option)
+        config.model or "",
+        spec=spec,
+        checkpoint=config.checkpoint,
+        options=parse_options(config.policy_option),
+        device=config.device,
     )
     if spec is not None:
         check_needs(policy.needs, spec)
@@ -112,10 +119,10 @@ async def _serve(config: ServeConfig, policy: Policy, action: ActionSpec, api_ke
 
 
 def _rows(policy: Policy) -> int:
-    """Return how many requests may share one call: a tile for checkpoints, whose rows never mix, else one."""
+    """Return how many requests may share one call: a tile a thread for checkpoints, whose rows never mix, else one."""
     from policies.learned.adapter import PolicyAdapter
 
-    return policy.rows_at_once if isinstance(policy, PolicyAdapter) else 1
+    return policy.rows_at_once * policy.calls_at_once if isinstance(policy, PolicyAdapter) else 1
 
 
 def _action(policy: Policy, spec: EnvSpec | None) -> ActionSpec:

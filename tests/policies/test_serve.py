@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
+from policies import serve
 from policies.foreign.openpi.announcement import EXTENSION, Announcement, episode_part
 from policies.foreign.openpi.codec import pack, unpack
 from policies.registry import make_policy
-from policies.serve import main
+from policies.serve import ServeConfig, main
+from policies.serving.server import Traffic
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs/guides/served_vla.md").read_text()
@@ -130,6 +132,17 @@ def test_a_key_that_no_header_can_hold_is_a_mistake(tmp_path, capsys, key):
     (tmp_path / "key").write_text(key)
     assert main(["--model", "vla", "--api-key-file", str(tmp_path / "key")]) == 2
     assert "expected an API key of printable ASCII characters" in capsys.readouterr().err
+
+
+def test_the_traffic_is_told_in_one_line(monkeypatch):
+    monkeypatch.setattr(serve, "_SECONDS_BETWEEN_REPORTS", 10.0)
+    text = serve._traffic_text(Traffic(requests=10, batches=2, clients=3), Traffic(requests=110, batches=22, clients=4))
+    assert text.endswith("  10.0 requests/s, 4 clients, 5.0 requests a batch")
+
+
+def test_an_open_address_says_what_that_means():
+    said = serve._access(ServeConfig(host="0.0.0.0"))  # noqa: S104
+    assert "every machine that can reach 0.0.0.0, with the API key; nothing is encrypted" in said
 
 
 def test_a_port_in_use_is_a_mistake(capsys):
