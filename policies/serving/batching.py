@@ -192,10 +192,10 @@ class Batcher:
         return None
 
     def _predict(self, batch: Sequence[Work]) -> list[Outcome]:
-        slots = np.array([work.slot for work in batch], dtype=np.intp)
-        observation = {key: np.stack([work.observation[key] for work in batch]) for key in self._policy.needs.keys}
         begin = time.perf_counter()
         try:
+            slots = np.array([work.slot for work in batch], dtype=np.intp)
+            observation = {key: np.stack([work.observation[key] for work in batch]) for key in self._policy.needs.keys}
             chunks = _checked(self._policy.predict(observation, slots), len(batch))
         except BaseException as error:
             return [_failure(error) for _ in batch]

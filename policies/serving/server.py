@@ -41,6 +41,7 @@ _LOGGER = logging.getLogger(__name__)
 _LOGGER.addFilter(lambda record: "handshake" not in record.getMessage())  # anybody can send what is no request
 _SPARE_BYTES = 1 << 20
 _MOST_UNSENT_BYTES = 4 << 20
+_MOST_REASON_BYTES = 123
 _SECONDS_BETWEEN_CHECKS = 5.0
 _SECONDS_TO_OPEN, _SECONDS_TO_CLOSE = 10.0, 5.0
 _SECONDS_BETWEEN_PINGS, _SECONDS_TO_PONG = 30.0, 120.0
@@ -136,7 +137,7 @@ class PolicyServer:
                 await connection.send(str(problem))
             await connection.close(_INTERNAL_ERROR, "error; the text frame before says which")
         except (ServerFull, PolicyUnavailable) as problem:  # no fault of the policy: a client may try again
-            await connection.close(_TRY_AGAIN_LATER, f"{problem}"[:100])
+            await connection.close(_TRY_AGAIN_LATER, str(problem).encode()[:_MOST_REASON_BYTES].decode(errors="ignore"))
         finally:
             self._connections.discard(connection)
             session.close()

@@ -154,7 +154,7 @@ class Moody(Walker):
         if observation["state"][0, 0] == 13:
             raise ValueError("thirteen")
         if observation["state"][0, 0] == 14:
-            raise PolicyUnavailable("my own server is lost")
+            raise PolicyUnavailable("my own server is lost" + "…" * 200)
         if observation["state"][0, 0] == 15:
             return "left"
         return super().predict(observation, slots)
