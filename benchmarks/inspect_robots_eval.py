@@ -18,7 +18,14 @@ from pathlib import Path
 
 from benchmarks.hosted_suites import Found, found_in
 
-PAIRS = (("pick-place", "vla"), ("pick-place-language", "vla"), ("reach", "bc"), ("pick-place", "bc-pick-place-image"))
+PAIRS = (
+    ("reach", "bc"),
+    ("reach", "random"),
+    ("pick-place", "bc-pick-place-image"),
+    ("pick-place", "vla"),
+    ("pick-place", "vla-pick-place-diffusion"),
+    ("pick-place-language", "vla"),
+)
 
 
 def their_run(python: Path, env: str, model: str, seeds: int, output: Path) -> Found:

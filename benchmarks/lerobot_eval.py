@@ -24,6 +24,13 @@ Found = dict[int, tuple[bool, float]]
 """Seed to success and return."""
 
 
+def image_size(policy: Path) -> tuple[int, int]:
+    """Return height and width of the images that the policy was trained on, the same for all cameras [px]."""
+    inputs = json.loads((policy / "config.json").read_text())["input_features"].values()
+    ((_, height, width),) = {tuple(each["shape"]) for each in inputs if each["type"] == "VISUAL"}
+    return height, width
+
+
 def their_run(python: Path, policy: Path, env: str, seeds: range, output: Path) -> Found:
     """Return what `lerobot-eval` finds with one environment at a time."""
     words = [f"--policy.path={policy}", "--policy.device=cpu", "--env.type=simscale", f"--env.task={env}"]
@@ -43,7 +50,7 @@ def their_run(python: Path, policy: Path, env: str, seeds: range, output: Path) 
 def our_run(python: Path, policy: Path, env: str, seeds: range, output: Path) -> Found:
     """Return what our run finds, with the policy in LeRobot's interpreter."""
     words = ["--model", f"lerobot:{policy}", "--env", env, "--episodes", str(len(seeds)), "--seed", str(seeds.start)]
-    words += ["--policy-python", str(python), "--output", str(output), "--quiet"]
+    words += ["--policy-option", f"python={python}", "--output", str(output), "--quiet"]
     subprocess.run([sys.executable, "-m", "eval.rollout", *words], check=True)
     return {each.seed: (each.status == "success", each.return_) for each in read_run(output).results}
 

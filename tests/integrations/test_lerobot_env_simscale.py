@@ -62,6 +62,7 @@ def test_an_episode_without_success_ends_at_the_limit(lerobot_plugin):
     assert env.call("_max_episode_steps") == (3,)
     observation, _ = env.reset(seed=[0])
     assert "pixels" not in observation
+    assert env.call("render")[0].std() > 0
     ended = [env.step(np.zeros((1, 4), np.float32)) for _ in range(3)]
     assert [bool(truncated[0]) for _, _, _, truncated, _ in ended] == [False, False, True]
     assert ended[-1][4]["final_info"]["is_success"].tolist() == [False]
@@ -84,6 +85,7 @@ def test_every_task_can_be_filmed(lerobot_plugin, task):
     observation, _ = env.reset(seed=[1])
     assert observation["pixels"]["wrist"].shape == (1, 24, 40, 3)
     (frame,) = env.call("render")
+    assert (frame == observation["pixels"]["wrist"][0]).all()
     assert frame.std() > 0
     env.close()
 

@@ -57,6 +57,8 @@ class SimScaleEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         self._slots = registration.make(1, needs, terminate_on_success=True, max_episode_steps=episode_length)
         self._vectors, self._cameras = needs.vectors, needs.cameras
         self._film_camera = next(iter(spec.film_cameras), None)
+        self._seen: NDArray[np.uint8] | None = None
+        """Last image of the first camera."""
         self._max_episode_steps = episode_length or spec.max_episode_steps  # LeRobot's name
         self.task = task
         self.task_description = ""
@@ -97,10 +99,17 @@ class SimScaleEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         observation: dict[str, Any] = {observation_name(key): rows[key][0] for key in self._vectors}
         if self._cameras:
             observation["pixels"] = {camera: rows[camera][0] for camera in self._cameras}
+            self._seen = next(iter(observation["pixels"].values()))
         return observation
 
     def render(self) -> NDArray[np.uint8]:
-        """Return a picture for a film, uint8 (height, width, 3); black if the environment cannot be filmed."""
+        """Return a picture for a film, uint8 (height, width, 3): what the policy sees through its first camera.
+
+        LeRobot films by default, and a picture of its own would take longer than the step. Without cameras, the picture
+        is one for films; black if the environment cannot be filmed.
+        """
+        if self._seen is not None:
+            return self._seen
         if self._film_camera is None:
             return np.zeros((*_FILM_SIZE, 3), np.uint8)
         return self._slots.frame(0, self._film_camera, _FILM_SIZE)
