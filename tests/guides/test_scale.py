@@ -4,13 +4,23 @@ import re
 
 import pytest
 
+from eval.rollout import RolloutConfig
+from simscaleai.command_line import parse
+
+
+def test_the_command_with_an_inference_process_is_one_of_ours(guide):
+    command = re.search(r"^python -m eval.rollout (.*--device cpu)$", guide("scale").text, re.MULTILINE)[1]
+    config = parse(RolloutConfig, "eval.rollout", command.split())
+    config.check()
+    assert (config.device, config.workers) == ("cpu", 2)
+
 
 @pytest.mark.slow
 def test_the_job_array_of_the_guide_runs_and_merges(guide, tmp_path):
     page = guide("scale")
-    script, commands = page.blocks("bash", "")
+    script = next(each for each in page.blocks("bash") if "SBATCH" in each)
+    submit, merge = next(each for each in page.blocks("") if "sbatch" in each).splitlines()
     (tmp_path / "shard.sh").write_text(script)
-    submit, merge = commands.splitlines()
     assert submit == "sbatch --wait shard.sh"
     loop = re.search(r"`(for n in .*?; done)`", page.text)[1]
     assert re.search(r"^success once +400/400 ", page.run(f"{loop}\n{merge}"), re.MULTILINE)
