@@ -14,7 +14,7 @@ from simscaleai.data import Dataset
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeing") / "data"
-    write_dataset(folder)
+    write_dataset(folder, episodes=14)
     return folder
 
 
@@ -22,7 +22,7 @@ def diagnosed(folder, kind, **options):
     dataset = Dataset(folder)
     spec = spec_of(dataset, None)
     policy = kind(spec)
-    return diagnose(policy, dataset, spec, **options)
+    return diagnose(policy, dataset, spec, steps=8, **options)
 
 
 def faults(diagnosis):
@@ -101,7 +101,7 @@ def test_two_faults_are_found_one_after_the_other(folder):
 
 
 def test_an_absolute_dataset_and_a_policy_that_gives_displacements(tmp_path):
-    write_dataset(tmp_path / "data", absolute=True)
+    write_dataset(tmp_path / "data", episodes=14, absolute=True)
     diagnosis = diagnosed(tmp_path / "data", giving(lambda actions, seen: actions))
     assert faults(diagnosis) == ["action.absolute"]
     assert "the policy gives displacements" in diagnosis.findings[0].cause
@@ -194,7 +194,7 @@ def test_an_input_without_influence_is_noted(folder):
 
 @pytest.mark.parametrize("noise", [0.1, 0.3])
 def test_noisy_demonstrations_are_no_fault(tmp_path, noise):
-    write_dataset(tmp_path / "data", noise=noise)
+    write_dataset(tmp_path / "data", episodes=14, noise=noise)
     assert faults(diagnosed(tmp_path / "data", Solver)) == []
 
 
