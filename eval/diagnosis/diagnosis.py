@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
@@ -25,11 +24,11 @@ from eval.diagnosis.corrections.images import image_corrections
 from eval.diagnosis.corrections.targets import target_corrections
 from eval.diagnosis.corrections.vectors import vector_corrections
 from eval.diagnosis.environment import check_fit
-from eval.diagnosis.recorded import Answers, Sample, every_nth_frame, spread_frames
+from eval.diagnosis.recorded import Answers, Rows, Sample, every_nth_frame, spread_frames
 from eval.diagnosis.search import LEAST_DROP, LEVEL, MOST_FAULTS, Found, Outcome, Search
 from eval.statistics.reduction import sign_test
 from policies.base import Policy
-from simscaleai.contract import EnvSpec
+from simscaleai.contract import EnvSpec, ImageSize
 from simscaleai.data import Dataset
 from simscaleai.data.keys import ACTION
 from simscaleai.errors import SimScaleError
@@ -129,11 +128,7 @@ class _Examination:
         self.steps, self.progress = steps, progress
 
     def run(self) -> Diagnosis:
-        screened = max(1, round(_SCREENING_SHARE * len(self.numbers)))
-        is_screening = np.diff(np.arange(len(self.numbers) + 1) * screened // len(self.numbers)) > 0  # evenly spread
-        keeps_memory = self._keeps_memory()
-        screening = self._sample(self.numbers[is_screening], keeps_memory, self.steps // 2)
-        confirming = self._sample(self.numbers[~is_screening], keeps_memory, self.steps)
+        screening, confirming = self._samples()
         answers = self.asker.ask(confirming)
         finite = replace(answers, chunks=np.nan_to_num(answers.chunks, nan=0.0, posinf=0.0, neginf=0.0))
         figures = agreement(finite, self.spec.action.names, self.statistics[ACTION], self.scale)
@@ -150,31 +145,34 @@ class _Examination:
             agreement=figures,
             outcome=outcome,
             episodes=len(self.numbers),
-            confirming=int((~is_screening).sum()),
+            confirming=len(np.unique(confirming.episodes)),
             looks=len(screening) + len(confirming),
         )
 
     # Samples
 
-    def _sample(self, numbers: Any, keeps_memory: bool, steps: int) -> Sample:
-        if not keeps_memory:
-            return Sample(dataset=self.dataset, frames=spread_frames(self.dataset, numbers, steps), keeps_memory=False)
-        return Sample(
-            dataset=self.dataset, frames=every_nth_frame(self.dataset, numbers, self._stride), keeps_memory=True
-        )
+    def _samples(self) -> tuple[Sample, Sample]:
+        """Return the samples for screening and for confirming."""
+        stride = self.asker.ask(self._sample(spread_frames(self.dataset, self.numbers[:1], 1), False)).executed
+        keeps_memory = self._keeps_memory(stride)
+        count, screened = len(self.numbers), max(1, round(_SCREENING_SHARE * len(self.numbers)))
+        is_screening = np.diff(np.arange(count + 1) * screened // count) > 0  # evenly spread
 
-    def _keeps_memory(self) -> bool:
+        def sample(numbers: Rows, steps: int) -> Sample:
+            if keeps_memory:
+                return self._sample(every_nth_frame(self.dataset, numbers, stride), keeps_memory)
+            return self._sample(spread_frames(self.dataset, numbers, steps), keeps_memory)
+
+        return sample(self.numbers[is_screening], self.steps // 2), sample(self.numbers[~is_screening], self.steps)
+
+    def _sample(self, frames: Rows, keeps_memory: bool) -> Sample:
+        return Sample(dataset=self.dataset, frames=frames, keeps_memory=keeps_memory)
+
+    def _keeps_memory(self, stride: int) -> bool:
         """Return whether an answer depends on earlier observations of the episode, or on how often it was asked."""
-        first = Sample(
-            dataset=self.dataset, frames=spread_frames(self.dataset, self.numbers[:1], 1), keeps_memory=False
-        )
-        self._stride = self.asker.ask(first).executed
-        frames = [every_nth_frame(self.dataset, [number], self._stride)[:_PROBED_LOOKS] for number in self.numbers[:2]]
-        in_order, alone = (
-            self.asker.ask(Sample(dataset=self.dataset, frames=np.concatenate(frames), keeps_memory=keeps))
-            for keeps in (True, False)
-        )
-        return not np.array_equal(in_order.chunks, alone.chunks, equal_nan=True)
+        frames = [every_nth_frame(self.dataset, [number], stride)[:_PROBED_LOOKS] for number in self.numbers[:2]]
+        in_order, alone = (self.asker.ask(self._sample(np.concatenate(frames), keeps)) for keeps in (True, False))
+        return not _same(in_order, alone)
 
     # Direct tests
 
@@ -193,8 +191,7 @@ class _Examination:
                 "with another one the actions stay the same to the last bit",
                 "pass the instruction of each episode on at reset; a policy that needs none must not ask for it",
             )
-        gain = figures.against_constant
-        if gain.share < _LEAST_GAIN or gain.p_value > LEVEL:
+        elif (gain := figures.against_constant).share < _LEAST_GAIN or gain.p_value > LEVEL:
             yield Finding(
                 "no_agreement",
                 f"the actions have little to do with the recorded ones: error {gain.after:.2f}, and {gain.before:.2f} "
@@ -254,7 +251,7 @@ _FORGETTING = Correction(
 )
 
 
-def _chosen(available: int, episodes: int) -> Any:
+def _chosen(available: int, episodes: int) -> Rows:
     """Return the numbers of the episodes to use, spread evenly over the dataset."""
     if min(available, episodes) < LEAST_EPISODES:
         raise SimScaleError(
@@ -294,5 +291,5 @@ def _same(first: Answers, second: Answers) -> bool:
     return np.array_equal(first.chunks, second.chunks, equal_nan=True)
 
 
-def _size(size: Any) -> str:
-    return "×".join(map(str, size))
+def _size(size: ImageSize | None) -> str:
+    return "×".join(map(str, size or ()))

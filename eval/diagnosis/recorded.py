@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -117,7 +117,7 @@ def scaled(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return np.stack(drawn).reshape(*images.shape[:-3], height, width, 3)
 
 
-def spread_frames(dataset: Dataset, episodes: Sequence[int], steps: int) -> Rows:
+def spread_frames(dataset: Dataset, episodes: Iterable[int], steps: int) -> Rows:
     """Return up to `steps` frames of each of `episodes`, spread evenly from its first to its last step."""
     frames = []
     for number in episodes:
@@ -126,7 +126,7 @@ def spread_frames(dataset: Dataset, episodes: Sequence[int], steps: int) -> Rows
     return np.concatenate(frames)
 
 
-def every_nth_frame(dataset: Dataset, episodes: Sequence[int], stride: int) -> Rows:
+def every_nth_frame(dataset: Dataset, episodes: Iterable[int], stride: int) -> Rows:
     """Return the frames 0, `stride`, 2 · `stride`, … of each of `episodes`."""
     ends = [(int(dataset.episode_ends[number]), dataset.episodes[number].length) for number in episodes]
     return np.concatenate([np.arange(end - length, end, stride) for end, length in ends])

@@ -55,7 +55,10 @@ def _share_text(effect: Reduction) -> str:
 def _agreement_rows(diagnosis: Diagnosis) -> Iterator[Row]:
     figures = diagnosis.agreement
     constant = figures.against_constant.before
-    yield "error", f"{figures.error:.2f} standard deviations of the recorded actions; {constant:.2f} with a constant"
+    yield (
+        "error",
+        f"{figures.error:.2f} standard deviations of the recorded actions; a constant action has {constant:.2f}",
+    )
     for entry in figures.entries:
         yield f"  {entry.name}", _entry_text(entry)
     if len(figures.along_chunk) > 1:
@@ -79,10 +82,12 @@ def _search_rows(diagnosis: Diagnosis) -> Iterator[Row]:
     if not outcome.tried:
         yield "tested", f"no corrections: with an error below {LEAST_DROP} none could lower it enough to be named"
         return
-    left = "" if not outcome.faults else " left"
-    closest = f"the best{left} removes {points_text(outcome.best_screened)} % of the error in the screening"
+    left = " left" if outcome.faults else ""
+    closest = f"none{left} helps"
     if outcome.closest is not None:
         closest = f"the best{left} ({outcome.closest.correction.fault}) removes {_share_text(outcome.closest.effect)}"
+    elif outcome.best_screened > 0:
+        closest = f"the best{left} removes {points_text(outcome.best_screened)} % of the error in the screening"
     yield "tested", f"{outcome.tried} corrections; {closest}"
     yield (
         "would be found",
