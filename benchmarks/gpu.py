@@ -1,6 +1,6 @@
-"""Measures what depends on a GPU, on a machine with CUDA: the speed of training.
+"""Measures what depends on a GPU, on a machine with CUDA: the speed of training and of evaluation.
 
-    python -m benchmarks.gpu            # about five minutes; no network
+    python -m benchmarks.gpu            # at most ten minutes; no network
     python -m benchmarks.gpu --steps 300
 
 Writes benchmarks/results/gpu.csv. Without CUDA, rows that need it read "not measured".
@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import torch
 
+from benchmarks.inference_process import device_rate
 from benchmarks.run import circumstances, write_csv
 from benchmarks.training_speed import input_speed, training_speed
 from simscaleai.training.inputs import windows
@@ -42,7 +43,14 @@ def gpu_rows(steps: int) -> list[Row]:
         ("training, bfloat16, images read from files", "steps/s", "", partial(_from_files, speed)),
         ("training, float32", "steps/s", "", speed),
         ("training, bfloat16, without CUDA graph", "steps/s", "", partial(speed, bfloat16=True, cuda_graph=False)),
+        ("evaluation of vla large (65 M) with 8 workers", "times CPU", "≥ 5", _evaluation_ratio),
     ]
+
+
+def _evaluation_ratio() -> float:
+    """Return the episodes per second with the policy on the GPU, divided by those with it on all cores of the CPU."""
+    on_gpu, on_cpu = (device_rate(device, workers=8, slots=16) for device in ("cuda", "cpu"))
+    return on_gpu / on_cpu
 
 
 def _from_files(speed: Callable[..., float]) -> float:
