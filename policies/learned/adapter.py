@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.base import Chunks, Observation, Policy, Slots
+from policies.base import Chunks, Observation, Policy, PolicyUnavailable, Slots
 from policies.learned.devices import TILES, Device, calls_at_once, check_device
 from policies.learned.rows import PolicyOutline, Rows, SlotMemory
 from policies.options import check_execution
 from simscaleai.contract import ActionSpec
-from simscaleai.errors import SimScaleError
+from simscaleai.errors import SimScaleError, exception_text
 
 if TYPE_CHECKING:
     from simscaleai.checkpoint import Checkpoint
@@ -130,11 +130,22 @@ class PolicyAdapter(Policy):
             return np.concatenate(list(chunks))
 
     def compute(self, rows: Rows) -> Chunks:
-        """Return the chunks (n, H, A) of at most `rows_at_once` rows: one call of the model."""
+        """Return the chunks (n, H, A) of at most `rows_at_once` rows: one call of the model.
+
+        Raises:
+            PolicyUnavailable: If the device fails, and not the model.
+        """
         from policies.learned.inference import repeatable_arithmetic
 
         with repeatable_arithmetic():
-            return self._to_environment(self._inference.predict(self._processor.observations(rows.observation), rows))
+            observations = self._processor.observations(rows.observation)
+            try:
+                chunks = self._inference.predict(observations, rows)
+            except Exception as error:
+                if self._inference.lacks_device(error):
+                    raise PolicyUnavailable(f"the device of the policy fails: {exception_text(error)}") from error
+                raise
+            return self._to_environment(chunks)
 
     def close(self) -> None:
         """Free the model and the threads."""

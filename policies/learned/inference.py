@@ -84,6 +84,19 @@ class RowInference:
         if self._uses_language and check is not None:
             check(texts)
 
+    def lacks_device(self, error: Exception) -> bool:
+        """Return whether `error` of a call, or what follows from it, is the fault of the device.
+
+        A GPU may be full because of other programs. After some errors it refuses all further calls of this process.
+        """
+        import torch
+
+        try:
+            torch.ones(1, device=self._device).add_(1).cpu()
+        except RuntimeError:
+            return True
+        return isinstance(error, torch.OutOfMemoryError)
+
     def predict(self, observations: Observations, rows: Rows) -> NDArray[np.float32]:
         """Return one chunk for each of `rows`, (n, H, A), in model space. Call it within `repeatable_arithmetic`.
 

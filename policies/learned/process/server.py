@@ -16,7 +16,7 @@ from threading import Condition, Thread
 
 import numpy as np
 
-from policies.base import Chunks
+from policies.base import Chunks, PolicyUnavailable
 from policies.learned.adapter import PolicyAdapter
 from policies.learned.process.board import Board, State
 from policies.learned.rows import Rows, joined
@@ -94,7 +94,7 @@ class InferenceServer:
                 parts = self._take()
                 self._compute(parts)
                 self._finish(parts)
-        except BaseException:  # a thread that ends alone would leave its workers waiting
+        except BaseException:  # a thread that ended alone would leave its workers waiting
             traceback.print_exc()
             os._exit(1)
 
@@ -141,6 +141,8 @@ class InferenceServer:
             rows = joined([part.rows for part in parts])
             chunks = [self._policy.compute(tile) for tile in rows.split(self._policy.rows_at_once)]
             self._write(parts, np.concatenate(chunks))
+        except PolicyUnavailable:  # only another process can use the device again
+            raise
         except (Exception, SystemExit):
             if len(parts) == 1:
                 parts[0].call.error = traceback.format_exc()

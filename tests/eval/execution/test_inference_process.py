@@ -12,6 +12,7 @@ from eval import collect, robustness, rollout
 from eval.runs.record import RunRecord
 
 SEED = 3_000_000_500
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 FEW = ["--env", "reach", "--episodes", "6", "--seed", str(SEED)]
 
 
@@ -47,14 +48,17 @@ def test_one_process_gives_the_bytes_of_a_model_in_each_worker(run_bytes, make_c
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
 @pytest.mark.parametrize("name", ["bc-image", "vla-mlp", "vla-diffusion"])
-def test_every_shape_gives_the_same_bytes(run_bytes, make_checkpoint, name):
+def test_every_shape_gives_the_same_bytes(run_bytes, make_checkpoint, name, device):
     model = make_checkpoint(name)
     shapes = [
-        (f"--workers={workers}", f"--num-envs={num_envs}", "--device=cpu")
+        (f"--workers={workers}", f"--num-envs={num_envs}", f"--device={device}")
         for workers, num_envs in [(1, 1), (1, 3), (1, 8), (2, 3), (3, 2)]
     ]
-    assert len({run_bytes(model, *shape) for shape in [(), *shapes]}) == 1
+    if device == "cpu":
+        shapes.append(())
+    assert len({run_bytes(model, *shape) for shape in shapes}) == 1
 
 
 def test_the_record_says_where_the_policy_computed_and_another_device_is_refused(run_shape, make_checkpoint, capsys):

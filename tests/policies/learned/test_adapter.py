@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from policies.base import EnvSpec, Feature, Layout, check_policy
+from policies.base import EnvSpec, Feature, Layout, PolicyUnavailable, check_policy
 from policies.learned.adapter import PolicyAdapter
 from simscaleai.contract import ActionSpec, check_needs
 from simscaleai.errors import MismatchError, SimScaleError
 from simscaleai.processing import Affine, Processor
 
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 SLOTS = np.arange(3)
 SIZE = (16, 16)
 SPEC = EnvSpec(
@@ -40,6 +41,22 @@ class Linear(nn.Module):
         words = torch.tensor([float(len(text)) for text in language])
         base = obs["state"].sum(1) + obs["image"].flatten(1).mean(1) + words / 100
         return base[:, None, None] * torch.linspace(0.01, 0.1, 12).view(1, 3, 4)
+
+
+class Projecting(Linear):
+    """Rounds as matrix products do, and may be called by several threads."""
+
+    is_thread_safe = True
+
+    def __init__(self):
+        super().__init__()
+        weight = torch.linspace(-1, 1, 768 * 12).reshape(768, 12)
+        self.weight = nn.Parameter(weight)
+
+    @torch.no_grad()
+    def predict(self, obs, language=None):
+        pixels = obs["image"][:, :3].flatten(1)
+        return torch.tanh(pixels @ self.weight).view(-1, 3, 4)
 
 
 class BatchCoupled(Linear):
@@ -127,6 +144,34 @@ def test_chunks_come_from_the_model():
     adapter, observation = start(make_adapter(Linear())), observe(3)
     chunks = Linear().predict(make_processor().observations(observation), [f"move cube {seed}" for seed in (5, 6, 7)])
     np.testing.assert_array_equal(adapter.predict(observation, SLOTS), chunks.numpy())
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+def test_a_row_does_not_depend_on_the_number_of_rows_on_a_device(device):
+    adapter, alone = (make_adapter(Projecting(), device=device) for _ in range(2))
+    start(adapter, np.arange(70), range(70))
+    observation = observe(70)
+    chunks = adapter.predict(observation, np.arange(70))
+    for row in (0, 63, 64, 69):
+        single = start(alone, np.array([row]), [row])
+        one = {key: rows[row : row + 1] for key, rows in observation.items()}
+        np.testing.assert_array_equal(single.predict(one, np.array([row]))[0], chunks[row])
+
+
+@pytest.mark.parametrize(
+    ("fails_always", "expected"), [(False, RuntimeError), (True, PolicyUnavailable)], ids=["the model", "the device"]
+)
+def test_a_failure_of_the_device_is_not_one_of_the_model(monkeypatch, fails_always, expected):
+    adapter = start(make_adapter(Linear()))
+    monkeypatch.setattr(Linear, "predict", lambda self, obs, language=None: broken())
+    if fails_always:
+        monkeypatch.setattr(torch, "ones", lambda *size, **place: broken())
+    with pytest.raises(expected, match="CUDA error"):
+        adapter.predict(observe(3), SLOTS)
+
+
+def broken():
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 
 def test_it_keeps_the_promises_of_a_policy():
