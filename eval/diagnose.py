@@ -23,7 +23,7 @@ from eval.diagnosis.text import diagnosis_rows, diagnosis_to_json
 from eval.execution.assembly import close_policy
 from eval.terminal.command import COMPLETE, run_command
 from eval.terminal.console import Console
-from policies.options import parse_options
+from policies.options import PolicyFlags, parse_options
 from policies.registry import make_policy
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.data import Dataset
@@ -36,7 +36,7 @@ FOUND = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiagnoseConfig:
+class DiagnoseConfig(PolicyFlags):
     """Find out what is wrong between a policy and its observations, by comparing its actions with recorded ones.
 
     Exit codes: 0 nothing found, 1 something found, 2 wrong usage.
@@ -50,8 +50,6 @@ class DiagnoseConfig:
     """Folder with the weights, as in eval.rollout."""
     env: str | None = None
     """Environment of the dataset; by default the first one that the dataset names."""
-    policy_option: tuple[str, ...] = ()
-    """Options of the policy, each NAME=VALUE, as in eval.rollout."""
     episodes: int = EPISODES
     """Number of recorded episodes to use, spread over the dataset."""
     steps: int = STEPS

@@ -1,13 +1,15 @@
 """A policy server with the extension for seeds, for tests of runs: it serves `Noisy`, one instance per episode.
 
-    python seeded_server.py PORT REQUESTS
+    python seeded_server.py PORT REQUESTS END
 
-After REQUESTS requests it kills itself as nothing can catch it; 0 for never.
+From request number REQUESTS on, 0 for never, it misbehaves as END says: "kill" (itself, which nothing can catch),
+"hang", "error" (a traceback as text) or "nan" (an action that is not finite).
 """
 
 import os
 import signal
 import sys
+import time
 from threading import Lock
 
 import numpy as np
@@ -34,7 +36,19 @@ class Noisy:
 Noisy.needs = {"state": None}
 
 
-def main(port, most_requests):
+def misbehave(end, connection, answer):
+    if end == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif end == "hang":
+        time.sleep(1000)
+    elif end == "error":
+        connection.send("Traceback\nKeyError: 'prompt'")
+        connection.close(1011)
+    elif end == "nan" and "actions" in answer:
+        answer["actions"] = np.full((2, 4), np.nan, np.float32)
+
+
+def main(port, most_requests, end):
     from websockets.sync.server import serve
 
     from policies.foreign.openpi.announcement import EXTENSION, UNKNOWN_EPISODE, Announcement
@@ -61,9 +75,10 @@ def main(port, most_requests):
         for frame in connection:
             with lock:
                 count[0] += 1
-                if count[0] == most_requests:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                connection.send(pack(reply(unpack(frame))))
+                answer = reply(unpack(frame))
+                if most_requests and count[0] >= most_requests:
+                    misbehave(end, connection, answer)
+                connection.send(pack(answer))
 
     with serve(handle, "127.0.0.1", port, compression=None, max_size=None) as server:
         print(server.socket.getsockname()[1], flush=True)
@@ -71,4 +86,4 @@ def main(port, most_requests):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -18,12 +18,12 @@ SCRIPT = Path(__file__).parent / "seeded_server.py"
 
 
 @contextmanager
-def serving(port=0, requests=0, *, restarts=False):
-    """Yield the address of a server in a process of its own, which kills itself after some requests.
+def serving(port=0, requests=0, end="kill", *, restarts=False):
+    """Yield the address of a server in a process of its own, which misbehaves after some requests.
 
     With `restarts`, another server at the same address follows it.
     """
-    words = [sys.executable, str(SCRIPT), str(port), str(requests)]
+    words = [sys.executable, str(SCRIPT), str(port), str(requests), end]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process, ExitStack() as stack:
         stack.callback(process.kill)
         port = int(process.stdout.readline())
@@ -36,8 +36,8 @@ def serving(port=0, requests=0, *, restarts=False):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Lost connections are opened again for a short time only."""
-    quick = functools.partial(Server, seconds_to_open=0.1, seconds_to_reconnect=0.1)
+    """Short times for all waits."""
+    quick = functools.partial(Server, seconds_to_open=0.1, seconds_to_reconnect=0.1, seconds_to_answer=1.0)
     monkeypatch.setattr(policies.foreign.openpi.policy, "Server", quick)
 
 
@@ -78,6 +78,23 @@ def test_episodes_of_a_killed_server_are_errors_that_resume_runs_again(tmp_path,
     assert (tmp_path / "run" / "episodes.jsonl").read_bytes() == expected
 
 
+@pytest.mark.parametrize(
+    ("end", "status", "failure"),
+    [
+        pytest.param("hang", "error", "policy_unavailable", marks=pytest.mark.slow),
+        ("error", "failure", "policy_exception"),
+        ("nan", "failure", "invalid_action"),
+    ],
+)
+def test_what_a_server_does_is_booked_to_its_owner(tmp_path, impatient, end, status, failure):
+    words = ["--env", "reach", "--seeds", "0", "1", "--num-envs", "1", "--output", str(tmp_path / "run"), "--quiet"]
+    with serving(requests=2, end=end) as url:
+        assert main(["--model", url, *words]) == (1 if status == "error" else 0)
+    results = [json.loads(line) for line in (tmp_path / "run" / "episodes.jsonl").read_text().splitlines()]
+    assert {(result["status"], result["failure"]) for result in results} == {(status, failure)}
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_with_a_server_that_is_started_again(tmp_path, expected):
     with serving(requests=20, restarts=True) as url:
         assert evaluate(tmp_path / "run", url, num_envs=3) == expected

@@ -48,6 +48,7 @@ def same(one, other):
     return one == other
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(max_size=8), DATA, max_size=4))
 def test_what_is_packed_comes_back(data):
     assert same(data, unpack(pack(data)))
@@ -60,6 +61,7 @@ def openpi_dialect(value):
     return {b"__npgeneric__": True, b"data": value.item(), b"dtype": value.dtype.str}
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(max_size=8), DATA, max_size=4))
 def test_the_bytes_are_those_of_the_dialect(data):
     assert pack(data) == msgpack.packb(data, default=openpi_dialect)
@@ -197,7 +199,7 @@ def test_random_bytes_give_data_or_one_error(frame):
         unpack_any(frame)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=4), DATA, max_size=3), st.data())
 def test_changed_bytes_give_data_or_one_error(data, drawn):
     frame = bytearray(pack(data))
