@@ -34,6 +34,8 @@ class Perturbation:
         """Return what the perturbation changes in the model of `scene`: the new values of each changed field."""
         import mujoco
 
+        if not any(AXES[name].change_model for name in self.magnitudes):
+            return {}
         nominal = load_scene(scene)
         changed = Scene(copy.deepcopy(nominal), nominal)
         for axis, amount, stream in self._amounts():

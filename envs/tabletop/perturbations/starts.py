@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -77,10 +78,12 @@ def _outside(angle: float, metres: float) -> Vector:
     """Return the place (2,) that is `metres` outside the work area, seen from its middle in the direction `angle`."""
     lowest, highest = np.array(WORK_AREA).T
     centre, half, direction = (lowest + highest) / 2, (highest - lowest) / 2, np.array([np.cos(angle), np.sin(angle)])
+    (half_x, half_y), (x, y) = half.tolist(), np.abs(direction).tolist()  # plain numbers: a tenth of the time of arrays
     near, far = 0.0, 1.0  # distances from the middle [m]
     for _ in range(50):
         middle = (near + far) / 2
-        is_outside = np.linalg.norm(np.maximum(np.abs(middle * direction) - half, 0.0)) > metres
+        beyond_x, beyond_y = max(middle * x - half_x, 0.0), max(middle * y - half_y, 0.0)
+        is_outside = math.sqrt(beyond_x * beyond_x + beyond_y * beyond_y) > metres
         near, far = (near, middle) if is_outside else (middle, far)
     return np.asarray(centre + far * direction)
 
