@@ -118,9 +118,9 @@ class Kind(Enum):
 
 
 class ToyPolicy(torch.nn.Module):
-    """Looks at a state, and draws noise. `memory` makes it remember the state before."""
+    """Looks at a state, and draws noise. With `memory`, it adds its chunk before, in one of its two methods."""
 
-    def __init__(self, memory=False, noise=0.0, weight=1.0):
+    def __init__(self, memory="", noise=0.0, weight=1.0):
         super().__init__()
         self.layer = torch.nn.Linear(3, 8, bias=False)
         torch.nn.init.constant_(self.layer.weight, weight)
@@ -132,13 +132,17 @@ class ToyPolicy(torch.nn.Module):
 
     def predict_action_chunk(self, batch):
         chunk = self.layer(batch["observation.state"]).reshape(1, 4, 2)
-        return chunk + self.noise * torch.randn(chunk.shape)
+        chunk = chunk + self.noise * torch.randn(chunk.shape)
+        return self.added(chunk) if self.memory == "chunk" else chunk
+
+    def added(self, chunk):
+        chunk, self.before = chunk if self.before is None else chunk + self.before, chunk
+        return chunk
 
     def select_action(self, batch):
         if not self.queue:
             chunk = self.predict_action_chunk(batch)
-            if self.memory:
-                chunk, self.before = chunk if self.before is None else chunk + self.before, chunk
+            chunk = self.added(chunk) if self.memory == "select" else chunk
             self.queue.extend(chunk[:, :3].transpose(0, 1))
         return self.queue.popleft()
 
@@ -212,7 +216,7 @@ def plain_loop(policy, seed, states):
         return np.concatenate([after(policy.select_action(before(batch))).numpy() for batch in batches])
 
 
-@pytest.mark.parametrize(("memory", "horizon"), [(False, 4), (True, 1)])
+@pytest.mark.parametrize(("memory", "horizon"), [("", 4), ("select", 1), ("chunk", 1)])
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_two_slots_in_turn_give_the_actions_of_two_plain_loops(load, lerobot_policy, memory, noise, horizon):
     policy = load(ToyPolicy(memory, noise))
