@@ -79,11 +79,11 @@ def agreement(
         entries=tuple(_of_entry(answers, number, name, statistics, scale) for number, name in enumerate(names)),
         along_chunk={h: float(np.nanmean(whole[:, h - 1])) for h in [*doubled, horizon]},
         executed=answers.executed,
-        against_constant=_against_constant(answers, scale),
+        against_constant=against_constant(answers, scale),
     )
 
 
-def _against_constant(answers: Answers, scale: NDArray[np.float64]) -> Reduction:
+def against_constant(answers: Answers, scale: NDArray[np.float64]) -> Reduction:
     """Return how far the errors lie below those of the constant action that has the smallest error."""
     constant = np.nanmedian(answers.sample.actions(0), axis=0)
     same = replace(answers, chunks=np.broadcast_to(constant, answers.chunks.shape))

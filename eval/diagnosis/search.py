@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from eval.diagnosis.agreement import against_constant
 from eval.diagnosis.asking import Asker, Change
 from eval.diagnosis.corrections.correction import Correction
 from eval.diagnosis.recorded import Answers, Sample
@@ -24,6 +25,9 @@ LEAST_SHARE = 0.25
 """Share of the error that a correction must remove to count as a fault."""
 LEAST_DROP = 0.1
 """Drop of the error that a correction must bring to count as a fault [standard deviations of the recorded actions]."""
+MOST_SHARE_OF_CONSTANT = 0.5
+"""Error after scaling or moving actions, as a share of the error of the best constant action, at most for a fault.
+Without this limit, a policy that is lost, for example in another light, would seem to have a wrong scale."""
 MOST_FAULTS = 3
 """Most faults that are looked for, one after the other."""
 LEVEL = 0.05
@@ -42,12 +46,16 @@ class Trial:
     effect: Reduction
     p_value: float
     """Adjusted for the number of corrections that were tested (Holm)."""
+    constant: float
+    """Error of the best constant action."""
 
     @property
     def is_fault(self) -> bool:
         """Whether the correction lowers the error clearly."""
         effect = self.effect
         is_large = effect.share >= LEAST_SHARE and effect.drop >= LEAST_DROP and effect.interval.low > 0
+        if self.correction.rescales and effect.after > MOST_SHARE_OF_CONSTANT * self.constant:
+            return False
         return is_large and self.p_value <= LEVEL / MOST_FAULTS
 
     @property
@@ -162,7 +170,10 @@ class Search:
             if after is not None:
                 effects.append((each.correction, reduction(before.errors(self.scale), after.errors(self.scale))))
         adjusted = holm([effect.p_value for _, effect in effects])
-        return [Trial(correction, effect, p) for (correction, effect), p in zip(effects, adjusted, strict=True)]
+        constant = against_constant(before, self.scale).before
+        return [
+            Trial(correction, effect, p, constant) for (correction, effect), p in zip(effects, adjusted, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

@@ -57,12 +57,18 @@ def action_corrections(
 
 
 def _of_chunks(
-    fault: str, cause: str, remedy: str, change: Callable[[Chunks], Chunks], *, is_fitted: bool = False
+    fault: str,
+    cause: str,
+    remedy: str,
+    change: Callable[[Chunks], Chunks],
+    *,
+    is_fitted: bool = False,
+    rescales: bool = False,
 ) -> Correction:
     def act(answers: Answers) -> Answers:
         return replace(answers, chunks=change(answers.chunks))
 
-    return Correction(fault=fault, cause=cause, remedy=remedy, act=act, is_fitted=is_fitted)
+    return Correction(fault=fault, cause=cause, remedy=remedy, act=act, is_fitted=is_fitted, rescales=rescales)
 
 
 def _negate(number: int) -> Callable[[Chunks], Chunks]:
@@ -91,6 +97,7 @@ def _normalisations(statistics: Mapping[str, Any], stored: Affine | None) -> Ite
             "the normaliser of actions in the checkpoint is that of another dataset",
             "store the statistics of the training data in the checkpoint",
             _in_float64(lambda chunks: own["range"].inverse(stored.forward(chunks))),
+            rescales=True,
         )
     for what, normaliser in own.items():
         yield _of_chunks(
@@ -98,12 +105,14 @@ def _normalisations(statistics: Mapping[str, Any], stored: Affine | None) -> Ite
             f"actions are still normalised by their {what}",
             "undo the normalisation with the statistics of the training data",
             _in_float64(normaliser.inverse),
+            rescales=True,
         )
         yield _of_chunks(
             "action.normaliser",
             f"the normalisation of actions by their {what} is undone once too often",
             "undo the normalisation once",
             _in_float64(normaliser.forward),
+            rescales=True,
         )
 
 
@@ -177,6 +186,7 @@ def _scales(answers: Answers, names: Sequence[str]) -> Iterator[Correction]:
             "scale the actions as in the dataset",
             _line(values, offsets),
             is_fitted=True,
+            rescales=True,
         )
 
 

@@ -27,3 +27,5 @@ class Correction:
     """Whether the policy is reset before every look."""
     is_fitted: bool = False
     """Whether numbers were fitted to the screening episodes. A correction without such numbers is preferred."""
+    rescales: bool = False
+    """Whether it scales or moves actions. That lowers the error of many a bad policy, so more is asked of it."""

@@ -94,6 +94,13 @@ def test_an_instruction_that_is_missing_or_always_the_same_is_named(folder, text
     assert "instruction.ignored" in faults(diagnosed(folder, kind))
 
 
+def test_a_lost_policy_has_no_wrong_scale(folder):
+    def lost(actions, seen):
+        return 5 * (np.sin(1000 * actions) + 0.3 * actions)
+
+    assert faults(diagnosed(folder, giving(lost))) == ["no_agreement"]
+
+
 def test_two_faults_are_found_one_after_the_other(folder):
     kind = seeing(SEEN["images.flipped"])
     kind.give = lambda self, actions, seen: GIVEN["action.sign"](actions, seen)
