@@ -76,7 +76,7 @@ def rows_of(model: str, arguments: argparse.Namespace) -> list[dict[str, object]
     """Return the rows of the table for one policy: in process, and with both kinds of clients."""
     spec = find_environment(arguments.env).offer()
     ways = {"in process": run(make_policy(model, spec=spec), arguments.env, arguments.episodes)}
-    with server(model) as port:
+    with server(model) as (port, _):
         for way, seeded in (("openpi-client, seeded", True), ("openpi-client, plain", False)):
             relay = HostProcess(arguments.client, RELAY)
             ways[way] = run(RelayedPolicy(relay, port, seeded=seeded), arguments.env, arguments.episodes)

@@ -3,7 +3,8 @@
 In process, one program asks the policy for 8 rows at a time, a full tile, and does nothing else. Served, the policy
 runs in one process, too; a second one holds the 8 clients, each of which sends its next request when it has the reply
 to the last. Their requests are packed beforehand: what a client does is not what a server costs. Rates are the best of
-several rounds in turn, since other programs on the machine only ever take time away.
+several rounds in turn, since other programs on the machine only ever take time away. The CPU time of a prediction
+depends less on other programs, and shows what the server itself costs.
 
 python -m benchmarks.serving_speed --output benchmarks/results/serving_speed.csv
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
+import os
 import re
 import subprocess
 import sys
@@ -30,6 +32,8 @@ from policies.registry import make_policy
 
 CLIENTS = 8
 ROUNDS = 5
+SECONDS_BEFORE = 0.5
+"""Time in which the clients already ask, but are not counted [s]."""
 MODELS = ("vla-robust", "bc-pick-place")
 
 
@@ -62,7 +66,7 @@ async def rate_served(port: int, seen: Observation, seconds: float) -> float:
         pack({**{key: rows[client] for key, rows in seen.items()}, "prompt": "pick up the cube"})
         for client in range(CLIENTS)
     ]
-    begin = asyncio.get_running_loop().time() + 0.5
+    begin = asyncio.get_running_loop().time() + SECONDS_BEFORE
     counts = await asyncio.gather(*(_ask(port, frame, begin, begin + seconds) for frame in frames))
     return sum(counts) / seconds
 
@@ -80,34 +84,46 @@ async def _ask(port: int, frame: bytes, begin: float, end: float) -> int:
 
 
 @contextmanager
-def server(model: str) -> Iterator[int]:
-    """Serve `model` in another process; yield the port."""
+def server(model: str) -> Iterator[tuple[int, int]]:
+    """Serve `model` in another process; yield the port, and the id of the process."""
     command = [sys.executable, "-m", "policies.serve", "--model", model, "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         first = process.stdout.readline() if process.stdout else ""
-        yield int(re.findall(r"ws://127\.0\.0\.1:(\d+)", first)[0])
+        yield int(re.findall(r"ws://127\.0\.0\.1:(\d+)", first)[0]), process.pid
     finally:
         process.terminate()
         process.communicate()
+
+
+def cpu_seconds(process: int) -> float:
+    """Return the CPU time that a process has used [s], as Linux counts it."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def figures(model: str, seconds: float) -> dict[str, object]:
     """Measure one policy and return the row of the table."""
     policy = make_policy(model, spec=None)
     seen = observations(policy)
-    alone, served = [], []
-    with server(model) as port:
+    alone, served, cpu_alone, cpu_served = [], [], [], []
+    with server(model) as (port, process):
+        asyncio.run(rate_served(port, seen, 0.5))
         for _ in range(ROUNDS):
+            before = time.process_time()
             alone.append(rate_in_process(policy, seen, seconds))
+            cpu_alone.append((time.process_time() - before) / (alone[-1] * seconds + CLIENTS))
+            before = cpu_seconds(process)
             served.append(asyncio.run(rate_served(port, seen, seconds)))
-    ratio = max(served) / max(alone)
+            cpu_served.append((cpu_seconds(process) - before) / (served[-1] * (seconds + SECONDS_BEFORE)))
     return {
         "policy": model,
         "clients": CLIENTS,
         "in_process_per_s": f"{max(alone):.0f}",
         "served_per_s": f"{max(served):.0f}",
-        "ratio": f"{ratio:.2f}",
+        "ratio": f"{max(served) / max(alone):.2f}",
+        "in_process_cpu_ms": f"{1000 * min(cpu_alone):.2f}",
+        "served_cpu_ms": f"{1000 * min(cpu_served):.2f}",
     }
 
 
