@@ -37,7 +37,16 @@ THIRD_PARTY = {
     **dict.fromkeys(GROUND_FLOOR, ("numpy", "tyro")),
     "envs": ("numpy", "gymnasium", "mujoco", "OpenGL", "PIL"),
     "envs.foreign.gym_slot": ("numpy", "gym_spaces"),  # its neighbour, as a host finds it
-    "envs.foreign.suites": ("numpy", "gymnasium", "mujoco", "gym_pusht", "gymnasium_robotics", "libero", "metaworld"),
+    "envs.foreign.suites": (
+        "numpy",
+        "gymnasium",
+        "mujoco",
+        "gym_pusht",
+        "gymnasium_robotics",
+        "libero",
+        "robosuite",
+        "metaworld",
+    ),
     "simscaleai": ("numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"),
     "policies": ("numpy",),
     "policies.learned": ("numpy", "torch"),

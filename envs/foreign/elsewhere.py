@@ -60,7 +60,8 @@ def _suite_env(name: str, python: Path | None) -> Registration:
     if task not in (*suite.tasks, *suite.groups):
         raise UnknownNameError("environment", name, suite.environments)
     tasks = suite.groups.get(task, (task,))
-    what = {"suite": str(suite.file), "tasks": tasks, "packages": suite.packages}
+    packages = {package: locked_version(suite.lock, package) for package in suite.packages}
+    what = {"suite": str(suite.file), "tasks": tasks, "packages": packages}
     world = _World(_Hosted(name, what, python, suite))
     ids = tuple(f"{suite.name}/{each}" for each in tasks) if task in suite.groups else ()
     words = f"{len(ids)} tasks: {', '.join(ids)}." if ids else suite.tasks[task]
@@ -122,7 +123,6 @@ class _Hosted:
         except HostError as error:
             host.close()
             raise SimScaleError(f"{self.name} cannot be evaluated: {error}") from None
-        self._check_versions(answer.get("versions", {}))
         return answer
 
     def specify(self, answer: Mapping[str, Any]) -> EnvSpec:
@@ -135,18 +135,6 @@ class _Hosted:
         parts = zip(ids, answer["descriptions"], strict=True)
         specs = [_spec(env_id, description, answer["versions"], revision) for env_id, description in parts]
         return specs[0] if len(specs) == 1 else joint_spec(self.env_id, specs)
-
-    def _check_versions(self, versions: Mapping[str, str | None]) -> None:
-        if self.suite is None:
-            return
-        for package in self.suite.packages:
-            expected, got = locked_version(self.suite.lock, package), versions.get(package)
-            if got != expected:
-                raise SimScaleError(
-                    f"expected {package} {expected} for {self.name}, {self.python or 'its interpreter'} has "
-                    f"{got or 'none'}; install it with: pip install {package}=={expected}, or leave out --env-python "
-                    f"and run: python -m envs install {self.suite.name}"
-                )
 
 
 class _World:

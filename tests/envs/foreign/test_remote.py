@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from envs.foreign.suites import find_suite
 from envs.registration import find_environment
 from envs.slots import SlotFault, Start, check_slots
+from eval.rollout import main as rollout
 from simscaleai.errors import SimScaleError
+from simscaleai.hosting.interpreters import locked_version
 from simscaleai.hosting.process import kill_busy_hosts
 from tests.envs.foreign.hosted_worlds import CHOICES, NAME, write_world
 
@@ -186,6 +189,31 @@ def test_a_package_that_registers_an_environment_can_be_named(tmp_path):
 def test_a_python_that_lacks_the_packages_of_a_suite():
     with pytest.raises(SimScaleError, match=r"lacks gym-pusht and pymunk; install"):
         find_environment("pusht").offer()
+
+
+def test_a_python_with_another_version_than_the_lock(tmp_path):
+    for name, version in {"gym_pusht": "0.0.1", "pymunk": locked_version(find_suite("pusht").lock, "pymunk")}.items():
+        (tmp_path / f"{name}-{version}.dist-info").mkdir()
+        text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        (tmp_path / f"{name}-{version}.dist-info" / "METADATA").write_text(text)
+    with pytest.raises(SimScaleError, match=r"expected gym-pusht \d.*has 0.0.1; install it with: pip install") as error:
+        find_environment("pusht").offer()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("picture", ["np.zeros((4, 4))", "None", "1 / 0"])
+def test_a_film_of_an_environment_that_draws_nothing(picture, tmp_path, monkeypatch, capsys):
+    (tmp_path / "dark_world.py").write_text(
+        "import numpy as np\nfrom hosted_world import World\n"
+        f"class Dark(World):\n    def render(self):\n        return {picture}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ["--model", "random", "--env", f"dark_world:Dark?{CHOICES}", "--episodes", "1", "--video", "1"]
+    assert rollout([*words, "--output", "run", "--quiet"]) == 2
+    line, *others = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert not others
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_observation_that_cannot_be_represented(tmp_path):

@@ -1,11 +1,14 @@
 """Virtual environments from lock files: complete or not there, and one line for what goes wrong."""
 
+import errno
 import sys
+from pathlib import Path
 
 import pytest
 
 from envs.__main__ import main
 from envs.foreign.suites import find_suite, suite_names
+from simscaleai.command_line import say_mistake
 from simscaleai.errors import SimScaleError
 from simscaleai.hosting.interpreters import (
     data_folder,
@@ -82,6 +85,27 @@ def test_nothing_half_installed_is_left(tmp_path, lock, pip, problem):
     with pytest.raises(SimScaleError, match=problem) as mistake:
         install("toy", lock, python(tmp_path, pip), lambda text: None)
     assert "\n" not in str(mistake.value)
+    assert left() == []
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_nothing(tmp_path, lock, monkeypatch, capsys):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    fake = python(tmp_path)
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        install("toy", lock, fake, lambda text: None)
+    say_mistake(error.value)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in line
+    assert left() == []
+
+
+def test_a_suite_that_does_not_start_is_not_left_installed(tmp_path, capsys):
+    assert main(["install", "pusht", "--python", str(python(tmp_path))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: pusht cannot be evaluated")
     assert left() == []
 
 

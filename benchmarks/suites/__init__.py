@@ -1,0 +1,1 @@
+"""Release checks: our runs in the suites of others equal plain loops of their packages."""
