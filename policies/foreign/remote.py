@@ -206,9 +206,15 @@ def _interpreter(library: Library, chosen: Any) -> tuple[Path, str | None]:
         if found is None:
             raise SimScaleError(f"expected the policy option {PYTHON} with a Python interpreter, got {chosen}")
         return Path(found).absolute(), python_path
-    if not is_installed(library.name, library.lock) and importlib.util.find_spec(library.module) is not None:
+    if not is_installed(library.name, library.lock) and _is_here(library.module):
         return Path(sys.executable), python_path
     return installed_python(library.name, library.lock, INSTALL), None
+
+
+def _is_here(module: str) -> bool:
+    """Return whether this interpreter has the module. A folder of this name, for example of datasets, is none."""
+    found = importlib.util.find_spec(module)
+    return found is not None and found.origin is not None
 
 
 def _check_steps(name: str, options: Mapping[str, Any], horizon: int) -> None:

@@ -229,8 +229,9 @@ def test_a_file_without_the_name_of_its_library(tmp_path):
         make_policy(str(path), spec=SPEC)
 
 
-def test_a_library_that_is_not_installed(tmp_path, monkeypatch):
+def test_a_library_that_is_not_installed(tmp_path):
     (tmp_path / "stable_baselines3.py").unlink()
+    (tmp_path / "stable_baselines3").mkdir()  # a folder with files of any kind is no library
     with pytest.raises(SimScaleError, match="python -m policies install sb3"):
         make_policy(f"sb3:{write_agent(tmp_path / 'agent.zip')}", spec=SPEC)
 
