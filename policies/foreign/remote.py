@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,13 +107,13 @@ class _Source:
         return host, {**where, **loaded}
 
     def identity(self, answer: Mapping[str, Any]) -> str:
-        """Return a digest of the files of the policy, of its options, and of the versions of its packages."""
+        """Return a digest of the files of the policy, wherever they lie, and of the versions of its packages."""
         digest = hashlib.sha256(json.dumps([answer["python"], answer["versions"]], sort_keys=True).encode())
         named = [Path(self.options[name]) for name in self.library.file_options if self.options[name]]
         for place in (self.path, *named):
             for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
                 if file.is_file():
-                    digest.update(f"{file.relative_to(place.parent).as_posix()} {_digest(file)}\n".encode())
+                    digest.update(f"{file.relative_to(place).as_posix()} {_digest(file)}\n".encode())
         return digest.hexdigest()
 
 
@@ -155,12 +156,11 @@ def check_library(library: Library) -> list[tuple[str, str]]:
         SimScaleError: If it does not work.
     """
     try:
-        host = HostProcess(installed_python(library.name, library.lock, INSTALL), HOST)
-        where, _ = host.call("open", library=library.name)
-        found, _ = host.call("check")
+        with closing(HostProcess(installed_python(library.name, library.lock, INSTALL), HOST)) as host:
+            where, _ = host.call("open", library=library.name)
+            found, _ = host.call("check")
     except (HostLost, HostError) as error:
         raise SimScaleError(f"{library.name} does not work: {error}") from None
-    host.close()
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items() if version)
     return [("Packages", f"{versions}, Python {where['python']}"), *((row[0], row[1]) for row in found["rows"])]
 

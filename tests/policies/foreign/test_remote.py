@@ -237,6 +237,8 @@ def test_a_library_that_is_not_installed(tmp_path):
 
 
 def test_the_identity_is_that_of_the_file(make, tmp_path):
-    policy, again = make(), make_policy(f"sb3:{tmp_path / 'agent.zip'}", spec=SPEC)
+    policy = make()
+    moved = (tmp_path / "agent.zip").rename(tmp_path / "moved.zip")
+    again = make_policy(f"sb3:{moved}", spec=SPEC)
     again.close()
     assert policy.identity == again.identity != make(gain=0.25).identity
