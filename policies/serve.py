@@ -146,11 +146,11 @@ def _stop_at_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def end() -> None:
-        _say("stopping; Ctrl-C again ends the server at once")
-        stop.set()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
+        stop.set()
+        _say("stopping; Ctrl-C again ends the server at once")
 
     with suppress(NotImplementedError):  # Windows, where Ctrl-C raises KeyboardInterrupt instead
         for number in (signal.SIGINT, signal.SIGTERM):

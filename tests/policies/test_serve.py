@@ -104,6 +104,20 @@ def test_a_function_serves_in_its_environment(tmp_path):
         assert process.returncode == 0
 
 
+@pytest.mark.slow
+def test_a_second_interrupt_ends_a_server_whose_policy_hangs(tmp_path):
+    (tmp_path / "hangs.py").write_text("import time\n\n\ndef act(observation):\n    time.sleep(1000)\n")
+    words = ("--model", "hangs.py:act", "--env", "reach")
+    with served(*words, folder=tmp_path) as (process, port, _), connected(port) as (connection, told):
+        (seen,) = random_observations(told.needs, 1)
+        connection.send(pack({**seen, "prompt": "go"}))
+        process.send_signal(signal.SIGINT)
+        assert "Ctrl-C again" in process.stdout.readline()
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == -signal.SIGINT
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
