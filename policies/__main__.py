@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from policies.catalogue import CheckpointEntry, Measurement, checkpoint_entries
+from policies.foreign.openpi.adapter import adapter_names, read_adapter
 from policies.install import InstallConfig, install_library, libraries
 from policies.registry import BUILT_IN, ENTRY_POINTS
 from simscaleai.command_line import parse, printable, raise_at_interrupt, say_mistake
@@ -68,6 +69,9 @@ def _listing(checkpoints: Sequence[CheckpointEntry]) -> str:
         "policies without weights": [(name, _purpose(name)) for name in BUILT_IN],
         "policies of other packages": list(entry_point_names(ENTRY_POINTS).items()),
         "policies of other libraries, in an interpreter of their own": list(libraries()),
+        "adapters, for --model ws://HOST:PORT --adapter NAME": [
+            (name, read_adapter(name).summary) for name in adapter_names()
+        ],
     }
     width = max(len(name) for rows in sections.values() for name, _ in rows)
     lines = []

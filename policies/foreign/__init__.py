@@ -1,1 +1,1 @@
-"""Policies of others: functions and classes of users that import nothing of this project."""
+"""Policies of others: users' functions and classes, policies of other libraries, and policies behind servers."""

@@ -177,6 +177,7 @@ class Server:
         try:
             greeting = self._connect(0.0 if was_missing else self._seconds_to_reconnect)
         except PolicyUnavailable as error:
+            self.close()
             raise PolicyUnavailable(f"{self.url}: {error}") from error
         if greeting != self.greeting:
             self.close()

@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 
+from policies.__main__ import main
 from policies.foreign.openpi.adapter import adapter_names, parse_adapter, read_adapter
 from simscaleai.errors import SimScaleError, UnknownNameError
 
@@ -29,6 +30,12 @@ gripper = { entry = 6, sign = -1 }
 def test_the_shipped_adapters_are_valid_and_say_what_they_are_for():
     assert adapter_names() == ["aloha", "droid", "libero", "roboarena"]
     assert all(read_adapter(name).summary for name in adapter_names())
+
+
+def test_the_list_of_policies_names_them(capsys):
+    assert main([]) == 0
+    listing = capsys.readouterr().out
+    assert all(name in listing and read_adapter(name).summary in listing for name in adapter_names())
 
 
 def test_the_digest_is_that_of_what_the_adapter_says(tmp_path):
