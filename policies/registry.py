@@ -10,7 +10,7 @@ from policies.base import EnvSpec, Policy
 from policies.foreign.hosted import EXPERT, PREFIX, HostedPolicy
 from policies.foreign.libraries import find_library, library_names, library_of
 from policies.foreign.remote import remote_policy
-from policies.learned.devices import Device
+from policies.learned.devices import Device, check_device
 from policies.options import EXECUTION_OPTIONS, check_execution, option_value
 from policies.user_code import PolicyFactory, build_from_factory, find_factory, identified
 from simscaleai.assets import asset_path
@@ -69,12 +69,8 @@ def make_policy(
     """
     values = {name: option_value(name, text) for name, text in (options or {}).items()}
     check_execution(values)
-    library, colon, place = model.partition(":")
-    if colon and library in library_names():
-        if checkpoint is not None:
-            raise SimScaleError(f"expected --model {library}:PATH without --checkpoint, got both")
-        chosen = {"device": device, **values} if device else values
-        return remote_policy(find_library(library), place, _required(spec, model), chosen)
+    if model.partition(":")[0] in library_names():
+        return _policy_of_library(model, checkpoint, _required(spec, model), values, device)
     if device is not None:
         _check_has_weights(model, checkpoint)
     if model.startswith(PREFIX):
@@ -109,6 +105,18 @@ def _required(spec: EnvSpec | None, model: str) -> EnvSpec:
     if spec is None:
         raise SimScaleError(f"expected --env with --model {model}, got none: the policy is made for an environment")
     return spec
+
+
+def _policy_of_library(
+    model: str, checkpoint: Path | None, spec: EnvSpec, options: Mapping[str, Any], device: Device | None
+) -> Policy:
+    library, _, place = model.partition(":")
+    if checkpoint is not None or not place:
+        raise SimScaleError(f"expected --model {library}:PATH, without --checkpoint, got {model}")
+    if device is not None:
+        check_device(device)
+        options = {"device": device, **options}
+    return remote_policy(find_library(library), place, spec, options)
 
 
 def _hosted_policy(name: str, checkpoint: Path | None, spec: EnvSpec, options: Mapping[str, Any]) -> Policy:

@@ -215,6 +215,16 @@ def test_options_that_are_wrong(make, options, problem):
     assert "\n" not in str(mistake.value)
 
 
+def test_the_flag_device_reaches_it(tmp_path, monkeypatch):
+    path = write_agent(tmp_path / "agent.zip")
+    policy = make_policy(f"sb3:{path}", spec=SPEC, device="cpu")
+    policy.close()
+    assert policy.options["device"] == "cpu"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SimScaleError, match="--device cuda needs a GPU"):
+        make_policy(f"sb3:{path}", spec=SPEC, device="cuda")
+
+
 def test_files_that_are_no_agents(tmp_path):
     with pytest.raises(SimScaleError, match="expected the file of an agent"):
         make_policy(f"sb3:{tmp_path / 'none'}", spec=SPEC)
