@@ -210,4 +210,6 @@ class Host:
 
 
 if __name__ == "__main__":
+    for name in ("answering", "gym_slot", "gym_spaces", "hosted_source", "identity", "wire"):
+        del sys.modules[name]  # modules of others may have these names
     answering.answer_calls(Host(), sys.argv[1:])

@@ -63,12 +63,12 @@ def test_collect_records_what_a_hosted_policy_does_but_it_cannot_label(capsys):
 
 
 def test_a_run_is_not_resumed_with_an_edited_policy(capsys, tmp_path):
-    (tmp_path / "hands.py").write_text("from fingers import WIDTH\ndef still():\n    return lambda seen: [WIDTH]\n")
-    (tmp_path / "fingers.py").write_text("WIDTH = 0.5\n")
-    command = ["--model", "host:hands:still", *ENV, "--env-python", sys.executable, "--output", "run", "--quiet"]
+    (tmp_path / "wire.py").write_text("from identity import WIDTH\ndef still():\n    return lambda seen: [WIDTH]\n")
+    (tmp_path / "identity.py").write_text("WIDTH = 0.5\n")  # both names are also those of files of the host
+    command = ["--model", "host:wire:still", *ENV, "--env-python", sys.executable, "--output", "run", "--quiet"]
     assert rollout([*command, "--episodes", "2"]) == 0
     assert rollout([*command, "--episodes", "2", "--resume"]) == 0
-    (tmp_path / "fingers.py").write_text("WIDTH = 0.4\n")
+    (tmp_path / "identity.py").write_text("WIDTH = 0.4\n")
     assert rollout([*command, "--episodes", "2", "--resume"]) == 2
     assert "identity" in capsys.readouterr().err
 
