@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
+from envs.registration import find_environment
 from policies import serve
 from policies.foreign.openpi.announcement import EXTENSION, Announcement, episode_part
 from policies.foreign.openpi.codec import pack, unpack
@@ -102,6 +103,27 @@ def test_a_function_serves_in_its_environment(tmp_path):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
         assert process.returncode == 0
+
+
+def test_our_own_client_gets_the_actions_of_the_process_in_every_slot(tmp_path, monkeypatch):
+    (tmp_path / "noisy.py").write_text(
+        "import numpy as np\n\n\nclass Noisy:\n    def reset(self, seed, instruction):\n"
+        "        self.rng = np.random.default_rng(seed)\n\n    def act(self, observation):\n"
+        "        return self.rng.normal(size=(2, 4)) + observation['state'].sum()\n\n\nNoisy.needs = {'state': None}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    spec, slots = find_environment("reach").offer(), np.arange(3)
+    with served("--model", "noisy.py:Noisy", "--env", "reach", folder=tmp_path) as (_, port, _):
+        here, there = (make_policy(model, spec=spec) for model in ("noisy.py:Noisy", f"ws://127.0.0.1:{port}"))
+        assert there.identity == here.identity
+        answers = []
+        for policy in (here, there):
+            policy.reset(slots, [5, 6, 7], ["go"] * 3)
+            for chosen in (slots, slots[:2], slots[1:], slots):
+                rows = {"state": np.full((len(chosen), spec.vectors["state"].size), 0.5, np.float32)}
+                answers.append(policy.predict(rows, chosen).tobytes())
+            policy.close()
+        assert answers[:4] == answers[4:]
 
 
 @pytest.mark.slow
