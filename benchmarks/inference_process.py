@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import lru_cache, partial
 from itertools import chain
@@ -26,11 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measurements import FIRST_SEED, silently
+from benchmarks.measurements import FIRST_SEED
 from benchmarks.run import circumstances, write_csv
 from envs.registration import find_environment
 from eval.execution.processes import inherited_by_workers
-from eval.rollout import RolloutConfig, run
 from policies.base import Chunks
 from policies.learned.devices import Device
 from policies.learned.process.supervisor import InferenceProcess
@@ -118,45 +118,34 @@ class Cost:
     """Largest memory of the command and its processes together."""
 
 
-def cost(model: str, episodes: int, workers: int, device: Device | None, **settings: Any) -> Cost:
-    """Evaluate `model`, a name or a checkpoint folder, and return what the run took."""
-    with tempfile.TemporaryDirectory() as folder, _memory() as peak:
-        config = RolloutConfig(
-            model=model,
-            env=ENV,
-            episodes=episodes,
-            seed=FIRST_SEED,
-            workers=workers,
-            device=device,
-            output=Path(folder) / "run",
-            **settings,
-        )
-        before = _cpu_seconds()
-        seconds, _ = silently(partial(run, config))
-    return Cost(seconds, _cpu_seconds() - before, peak[0])
+def cost(model: str, episodes: int, workers: int, device: Device | None, num_envs: int | None = None) -> Cost:
+    """Evaluate `model`, a name or a checkpoint folder, with the command, and return what it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["--model", model, "--env", ENV, "--episodes", str(episodes), "--seed", str(FIRST_SEED)]
+        words += ["--workers", str(workers), "--output", f"{folder}/run", "--quiet"]
+        words += [] if device is None else ["--device", device]
+        words += [] if num_envs is None else ["--num-envs", str(num_envs)]
+        before, begun = _cpu_seconds(), time.perf_counter()
+        process = subprocess.Popen([sys.executable, "-m", "eval.rollout", *words], stdout=subprocess.DEVNULL)
+        megabytes = _largest_memory(process)
+        seconds = time.perf_counter() - begun
+    if process.returncode:
+        raise RuntimeError(f"expected exit code 0 of eval.rollout {' '.join(words)}, got {process.returncode}")
+    return Cost(seconds, _cpu_seconds() - before, megabytes)
 
 
 def _cpu_seconds() -> float:
-    """Return the CPU time of this process and of its children that have ended [s]."""
-    return sum(os.times()[:4])
+    """Return the CPU time of the processes that have ended among those that this one started [s]."""
+    return sum(os.times()[2:4])
 
 
-@contextmanager
-def _memory() -> Iterator[list[float]]:
-    """Yield a list whose only entry is the largest memory of this process and its descendants so far [MB]."""
-    peak, ended = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(_SECONDS_BETWEEN_SAMPLES):
-            peak[0] = max(peak[0], sum(map(_pss, _descendants(os.getpid()))))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        thread.join()
+def _largest_memory(process: subprocess.Popen[bytes]) -> float:
+    """Wait for a process and return the largest memory of it and its descendants at any time [MB]."""
+    largest = 0.0
+    while process.poll() is None:
+        largest = max(largest, sum(map(_pss, _descendants(process.pid))))
+        time.sleep(_SECONDS_BETWEEN_SAMPLES)
+    return largest
 
 
 def _descendants(pid: int) -> list[int]:
