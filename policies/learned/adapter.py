@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.base import Chunks, Observation, Policy, PolicyUnavailable, Slots
-from policies.learned.devices import TILES, Device, calls_at_once, check_device
+from policies.learned.devices import TILES, Device, calls_at_once, check_device, return_freed_memory
 from policies.learned.rows import PolicyOutline, Rows, SlotMemory
 from policies.options import check_execution
 from simscaleai.contract import ActionSpec
@@ -82,6 +82,7 @@ class PolicyAdapter(Policy):
         """How many threads may call `compute` at the same time, so that all cores of the device have work."""
         self._threads = ThreadPoolExecutor(self.calls_at_once) if self.calls_at_once > 1 else None
         self._memory = SlotMemory(self.outline)
+        return_freed_memory()
 
     @property
     def outline(self) -> PolicyOutline:
@@ -155,6 +156,7 @@ class PolicyAdapter(Policy):
             self._threads.shutdown()
         del self._inference
         self.checkpoint = replace(self.checkpoint, model=nn.Module())  # its training record is still of use
+        return_freed_memory()
 
     def _to_environment(self, chunks: NDArray[np.float32]) -> Chunks:
         import torch
