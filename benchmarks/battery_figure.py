@@ -116,7 +116,7 @@ def _legend(names: Sequence[str]) -> Iterator[str]:
     x = _LEFT
     for look in (LOOKS[name] for name in names):
         yield f'<circle cx="{x + 5}" cy="48" r="4" fill="{look.colour}"/><text x="{x + 15}" y="52">{look.label}</text>'
-        x += 140
+        x += 40 + 6 * len(look.label)  # wide enough for the font
     yield f'<path class="expert" d="M{x} 48h26"/>'
     yield f'<text x="{x + 33}" y="52">scripted expert, which knows the true state</text>'
 
