@@ -1,4 +1,4 @@
-"""Writes a report of runs: one self-contained HTML page, Markdown, or JSON.
+"""Writes a report of runs: one self-contained HTML page, Markdown, JSON, or the eval_info.json of LeRobot.
 
 python -m eval.report runs/a runs/b --output report.html
 """
@@ -21,6 +21,7 @@ from eval.battery.reading import read_battery
 from eval.report.battery_page import render_battery_page
 from eval.report.contents import Report
 from eval.report.findings import build_report
+from eval.report.lerobot import render_lerobot
 from eval.report.page import render_page
 from eval.report.text import REPORT_VERSION, render_json, render_markdown
 from eval.runs.log_file import EPISODES_FILE
@@ -32,16 +33,22 @@ from simscaleai.command_line import printable
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
 
-Format = Literal["html", "md", "json"]
+Format = Literal["html", "md", "json", "lerobot"]
 
 PROGRAM = "python -m eval.report"
 
-_RENDER: dict[Format, Callable[[Report], str]] = {"html": render_page, "md": render_markdown, "json": render_json}
+_RENDER: dict[Format, Callable[[Report], str]] = {
+    "html": render_page,
+    "md": render_markdown,
+    "json": render_json,
+    "lerobot": render_lerobot,
+}
+_OF_SUFFIX: dict[str, Format] = {".html": "html", ".md": "md", ".json": "json"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """Write a report of runs: one HTML page that opens from disk, or Markdown or JSON.
+    """Write a report of runs: one HTML page that opens from disk, Markdown, JSON, or the eval_info.json of LeRobot.
 
     Each run is compared with the first run of its environment, if both have the same episodes.
     """
@@ -49,9 +56,10 @@ class ReportConfig:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN …]")]
     """Run folders. The first run of an environment is run A of every comparison."""
     output: Path | None = None
-    """File to write. By default report.html in the first run folder; Markdown and JSON are printed."""
+    """File to write. By default report.html in the first run folder; the other formats are printed."""
     format: Format | None = None
-    """Format of the report. By default the suffix of --output; without --output, html."""
+    """Format of the report; lerobot is the eval_info.json of lerobot-eval, for one run. By default the suffix of
+    --output; without --output, html."""
 
 
 def report(config: ReportConfig) -> Path | None:
@@ -96,16 +104,15 @@ def _battery_text(folders: Sequence[Path], chosen: Format) -> str:
     if chosen == "json":
         found = {"report_version": REPORT_VERSION, "batteries": [battery_to_json(battery) for battery in batteries]}
         return json.dumps(found, indent=2, allow_nan=False) + "\n"
-    raise SimScaleError("a robustness battery has no report in Markdown; choose --format html or json")
+    raise SimScaleError("a robustness battery has a report in HTML and JSON alone; choose --format html or json")
 
 
 def _format(config: ReportConfig) -> Format:
     if config.format is not None:
         return config.format
     suffix = config.output.suffix if config.output else ".html"
-    for name in _RENDER:
-        if suffix == f".{name}":
-            return name
+    if suffix in _OF_SUFFIX:
+        return _OF_SUFFIX[suffix]
     raise SimScaleError(f"expected --output to end with .html, .md or .json, got {config.output}; or add --format")
 
 
