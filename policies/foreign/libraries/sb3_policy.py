@@ -24,6 +24,9 @@ PACKAGES = ("stable-baselines3", "torch", "gymnasium", "numpy")
 ALGORITHMS = {"sac": "SAC", "td3": "TD3", "dqn": "DQN"}
 """Module of the network in `stable_baselines3` to the class that loads it; TD3 loads DDPG, too."""
 
+NO_REPLAY_BUFFER = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
+"""Replaces the buffer for training: that of HER needs the environment, and a usual one takes gigabytes."""
+
 WHOLE = ""
 """Name of the observation of an agent that does not take a dictionary."""
 
@@ -41,7 +44,7 @@ class Agent:
         algorithm, library = _algorithm(path), importlib.import_module("stable_baselines3")
         answering.check_device(device)
         try:
-            self._model = getattr(library, algorithm).load(path, device=device)
+            self._model = getattr(library, algorithm).load(path, device=device, custom_objects=NO_REPLAY_BUFFER)
         except Exception as error:
             raise answering.Mistake(f"it cannot be loaded: {answering.reason_text(error)}") from error
         self._normalised = _load_normalisation(vec_normalize)
