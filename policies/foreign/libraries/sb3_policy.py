@@ -24,7 +24,7 @@ PACKAGES = ("stable-baselines3", "torch", "gymnasium", "numpy")
 ALGORITHMS = {"sac": "SAC", "td3": "TD3", "dqn": "DQN"}
 """Module of the network in `stable_baselines3` to the class that loads it; TD3 loads DDPG, too."""
 
-NO_REPLAY_BUFFER = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
+NO_REPLAY_BUFFER: Mapping[str, Any] = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
 """Replaces the buffer for training: that of HER needs the environment, and a usual one takes gigabytes."""
 
 WHOLE = ""
