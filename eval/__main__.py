@@ -24,6 +24,7 @@ COMMANDS = {
     "diagnose": ("eval.diagnose", "find out what is wrong between a policy and its observations"),
     "validate": ("eval.validate", "choose the best of several checkpoints"),
     "report": ("eval.report.__main__", "write a report of runs as one HTML page"),
+    "view": ("eval.view.__main__", "show all runs of a folder, live while they go on"),
     "data": ("simscaleai.data.__main__", "inspect datasets, exchange them with LeRobot"),
     "train": ("simscaleai.train", "train a model on demonstrations"),
     "envs": ("envs.__main__", "list the environments, or draw them"),

@@ -70,10 +70,11 @@ WINGS = {
     "diagnosis": ("episodes", "statistics"),
     "terminal": ("runs", "episodes", "statistics"),
     "report": ("terminal", "battery", "comparison", "runs", "episodes", "statistics"),
+    "view": ("report", "terminal", "battery", "comparison", "runs", "episodes", "statistics"),
 }
 """Wing of `eval` to the wings below it. Commands may import everything."""
 
-MAY_ALSO_IMPORT = {"eval.observers.progress": ("terminal",)}
+MAY_ALSO_IMPORT = {"eval.observers.progress": ("terminal",), "eval.view.rows": ("observers",)}
 
 MOST_FILES_IN_A_FOLDER = 12
 LONGEST_CHAIN = 7
@@ -92,6 +93,7 @@ COMMANDS = (
         "eval.compare",
         "eval.diagnose",
         "eval.report.__main__",
+        "eval.view.__main__",
     ),
     *("simscaleai.train", "simscaleai.data.__main__", "envs.__main__", "policies.__main__", "policies.serve"),
 )

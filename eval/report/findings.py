@@ -24,15 +24,20 @@ from eval.terminal.figures import errors_text, moved_object_text, overlap_text, 
 from simscaleai.errors import SimScaleError
 
 
-def build_report(folders: Sequence[Path]) -> Report:
+def build_report(folders: Sequence[Path], *, with_places: bool = True) -> Report:
     """Return the report of the runs in `folders`. Each run is compared with the first run of its environment.
+
+    Args:
+        folders: Folders of runs.
+        with_places: Whether to reset the environments of the runs for the positions at the start of episodes.
 
     Raises:
         ResultsError: If a folder holds no run, or a damaged one.
         SimScaleError: If no folder is given, or a folder is given twice.
     """
     _check_folders(folders)
-    runs = tuple(_run_report(name, read_run(folder)) for name, folder in zip(_names(folders), folders, strict=True))
+    named = zip(_names(folders), folders, strict=True)
+    runs = tuple(_run_report(name, read_run(folder), with_places=with_places) for name, folder in named)
     comparisons: list[tuple[RunReport, RunReport, Comparison]] = []
     incomparable: list[Incomparable] = []
     for a, b in _candidates(runs):
@@ -43,7 +48,7 @@ def build_report(folders: Sequence[Path]) -> Report:
     return Report(runs=runs, comparisons=tuple(_adjusted(comparisons)), incomparable=tuple(incomparable))
 
 
-def _run_report(name: str, run: Run) -> RunReport:
+def _run_report(name: str, run: Run, *, with_places: bool) -> RunReport:
     if run.record.sequential:
         run = replace(run, results=tuple(_before_first_gap(run.results)))
     planned = max(run.planned, len(run.results))
@@ -53,7 +58,7 @@ def _run_report(name: str, run: Run) -> RunReport:
         run=run,
         summary=summary,
         receipts=tuple(read_receipts(run.folder)),
-        places=starting_places(run.record.environment, run.results[:MOST_EPISODES]),
+        places=starting_places(run.record.environment, run.results[:MOST_EPISODES]) if with_places else (),
         moved=moved_object_text(summary) if _has_choice_of_objects(run, summary) else "",
         notices=tuple(_notices(run, summary)),
         limits=tuple(_limits(run, summary)),
