@@ -40,6 +40,8 @@ def their_run(python: Path, policy: Path, env: str, seeds: range, output: Path) 
         f"--seed={seeds.start}",
         f"--output_dir={output}",
     ]
+    height, width = image_size(policy)  # LeRobot would run a policy on images of another size without a word
+    words += [f"--env.observation_height={height}", f"--env.observation_width={width}"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     subprocess.run([python, "-m", "lerobot.scripts.lerobot_eval", *words], env=environment, check=True)
     (task,) = json.loads((output / "eval_info.json").read_text())["per_task"]
