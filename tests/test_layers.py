@@ -47,7 +47,18 @@ THIRD_PARTY = {
         "robosuite",
         "metaworld",
     ),
-    "simscaleai": ("numpy", "torch", "safetensors", "tqdm", "tyro", "tensorboard", "pyarrow", "PIL", "imageio_ffmpeg"),
+    "simscaleai": (
+        "numpy",
+        "torch",
+        "safetensors",
+        "tqdm",
+        "tyro",
+        "tensorboard",
+        "pyarrow",
+        "PIL",
+        "imageio_ffmpeg",
+        "h5py",
+    ),
     "policies": ("numpy",),
     "policies.learned": ("numpy", "torch"),
     "policies.foreign.openpi": ("numpy", "PIL", "msgpack", "websockets"),
@@ -79,7 +90,7 @@ MAY_ALSO_IMPORT = {"eval.observers.progress": ("terminal",), "eval.view.rows": (
 MOST_FILES_IN_A_FOLDER = 12
 LONGEST_CHAIN = 7
 
-ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "PIL", "msgpack", "websockets", "tyro"}
+ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "h5py", "PIL", "msgpack", "websockets", "tyro"}
 """Slow libraries that starting a command or listing names must not load; some commands load tyro for their flags."""
 
 COMMANDS = (

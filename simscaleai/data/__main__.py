@@ -4,6 +4,7 @@ python -m simscaleai.data info data/pick_place
 python -m simscaleai.data check data/pick_place
 python -m simscaleai.data export --format lerobot data/pick_place --output lerobot/pick_place
 python -m simscaleai.data import --format lerobot lerobot/pick_place --output data/again
+python -m simscaleai.data export --format robomimic data/pick_place --output robomimic/pick_place
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from simscaleai.command_line import parse, raise_at_interrupt, say_mistake
 from simscaleai.errors import SimScaleError
+
+if TYPE_CHECKING:
+    from simscaleai.data.exchange.foreign import ImportOptions
+
+Format = Literal["lerobot", "robomimic"]
 
 PROGRAM = "python -m simscaleai.data"
 
@@ -61,17 +67,24 @@ class Export:
     """Folder of the dataset."""
     output: Path
     """Folder to write, new or empty."""
-    format: Literal["lerobot"] = "lerobot"
-    """Format to write: LeRobotDataset v3.0."""
+    format: Format = "lerobot"
+    """Format to write: LeRobotDataset v3.0, or one HDF5 file for robomimic."""
     privileged: bool = False
-    """Also write simulator truth, such as object poses: the vector environment_state as privileged.environment_state,
-    which no trainer takes for an input."""
+    """Also write simulator truth, such as object poses. In a LeRobotDataset, environment_state becomes
+    privileged.environment_state, which no trainer takes for an input."""
 
     def run(self) -> int:
         """Write the dataset in the other format."""
+        raise_at_interrupt()
+        if self.format == "robomimic":
+            from simscaleai.data.robomimic import export_robomimic
+
+            for note in export_robomimic(self.source, self.output, privileged=self.privileged):
+                print(f"note: {note}")
+            print(f"robomimic HDF5 in {self.output}")
+            return 0
         from simscaleai.data.lerobot import export_lerobot
 
-        raise_at_interrupt()
         export_lerobot(self.source, self.output, privileged=self.privileged)
         print(f"LeRobotDataset v3.0 in {self.output}")
         return 0
@@ -82,11 +95,11 @@ class Import:
     """Convert a dataset from another format, possibly of another project, so that policies can be trained on it."""
 
     source: tyro.conf.Positional[Path]
-    """Folder of the dataset in the other format."""
+    """Folder of the dataset in the other format, or the HDF5 file of robomimic."""
     output: Path
     """Folder for the dataset, new or empty."""
-    format: Literal["lerobot"] = "lerobot"
-    """Format to read: LeRobotDataset v3.0."""
+    format: Format = "lerobot"
+    """Format to read: LeRobotDataset v3.0, or HDF5 of robomimic."""
     rename: tuple[str, ...] = ()
     """Features to rename, as SOURCE=NEW, for example state=observation.state. Vectors with one new name are joined, in
     the order given here. Parts such as observation.state.arm and observation.state.gripper are joined without it."""
@@ -95,11 +108,13 @@ class Import:
     image_size: int | None = None
     """Height and width to scale images to [px]. It is required if the cameras differ in size, or if images are not
     square, because models take square images."""
+    control_hz: int | None = None
+    """Steps per second, for files of robomimic that do not say it."""
 
     def run(self) -> int:
         """Write and check the dataset, and print notes about facts that the source lacks."""
+        from simscaleai.data.exchange.foreign import ImportOptions
         from simscaleai.data.info import dataset_text
-        from simscaleai.data.lerobot import ImportOptions, import_lerobot
 
         raise_at_interrupt()
         options = ImportOptions(
@@ -107,10 +122,21 @@ class Import:
             cameras=self.cameras,
             image_size=None if self.image_size is None else (self.image_size, self.image_size),
         )
-        for note in import_lerobot(self.source, self.output, options):
+        for note in self._convert(options):
             print(f"note: {note}")
         print(dataset_text(self.output))
         return Check(dataset=self.output).run()
+
+    def _convert(self, options: ImportOptions) -> list[str]:
+        if self.format == "robomimic":
+            from simscaleai.data.robomimic import import_robomimic
+
+            return import_robomimic(self.source, self.output, options, self.control_hz)
+        from simscaleai.data.lerobot import import_lerobot
+
+        if self.control_hz is not None:
+            raise SimScaleError("a LeRobotDataset says its steps per second; leave out --control-hz")
+        return import_lerobot(self.source, self.output, options)
 
 
 def _pairs(items: Sequence[str]) -> dict[str, str]:

@@ -11,6 +11,10 @@ VECTOR_PREFIX = "observation."
 IMAGE_PREFIX = "observation.images."
 """Beginning of the name of every array of images."""
 
+PRIVILEGED_PREFIX = "privileged."
+"""Beginning of an exported feature with simulator truth. Trainers take every feature that begins with `observation` as
+an input of the policy."""
+
 
 def vector_key(observation: str) -> str:
     """Return the name of the array that holds the vector `observation`, for example "observation.state"."""

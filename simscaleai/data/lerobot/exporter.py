@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from simscaleai.data.description import Description, read_description
-from simscaleai.data.episode_file import Arrays, DatasetError, episode_sha256
-from simscaleai.data.episode_list import StoredEpisode, read_discarded
+from simscaleai.data.episode_file import Arrays, DatasetError
+from simscaleai.data.exchange.contents import Contents
 from simscaleai.data.lerobot.images import encode_images
 from simscaleai.data.lerobot.layout import (
     DATA_FILE_MEGABYTES,
@@ -24,6 +23,7 @@ from simscaleai.data.lerobot.layout import (
     FILES_PER_CHUNK,
     FRAME_COLUMNS,
     INFO_PATH,
+    OWN_FORMAT,
     OWN_PATH,
     STATISTICS_PATH,
     TASKS_PATH,
@@ -34,14 +34,12 @@ from simscaleai.data.lerobot.layout import (
     feature_name,
     lerobot_features,
 )
-from simscaleai.data.lerobot.own_record import OwnRecord
 from simscaleai.data.lerobot.statistics import (
     FeatureStatistics,
     count_pixels,
     image_statistics,
     vector_statistics,
 )
-from simscaleai.data.reader import Dataset
 from simscaleai.files import new_folder, replace_file
 
 
@@ -63,30 +61,23 @@ def export_lerobot(source: Path, output: Path, *, privileged: bool = False) -> N
         SimScaleError: If `output` exists and is not an empty folder, or another process writes to it.
     """
     check_path(output)
-    dataset, description = Dataset(source), read_description(source)
-    dataset.check_files()
-    if not privileged:
-        description = description.without_privileged()
+    contents = Contents.open(source, privileged=privileged)
     with new_folder(output) as folder:
-        export = _Export(dataset, description, folder)
-        export.run()
-        own = OwnRecord.of(description, export.written, read_discarded(source))
-        _write_json(folder / OWN_PATH, own.to_json())
+        _Export(contents, folder).run()
+        _write_json(folder / OWN_PATH, contents.record().to_json(OWN_FORMAT))
 
 
 @dataclass
 class _Export:
     """Writes one dataset to `folder`."""
 
-    dataset: Dataset
-    description: Description
+    contents: Contents
     folder: Path
     pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     """Maps each image feature to counts (C, 256) of the pixel values in the episodes so far; see `count_pixels`."""
-    written: list[StoredEpisode] = field(default_factory=list)
-    """The episodes so far, each with the SHA-256 of a file that holds the exported arrays alone."""
 
     def __post_init__(self) -> None:
+        self.dataset, self.description = self.contents.dataset, self.contents.description
         self.features = lerobot_features(self.description)
         self.array_of = {feature_name(key, self.description.layout(key)): key for key in self.description.array_types}
         self.schema = arrow_schema(self.features)
@@ -129,11 +120,8 @@ class _Export:
         return row
 
     def _exported_arrays(self, number: int) -> Arrays:
-        """Return the arrays of the episode `number` by feature, and add the episode to `written`."""
-        stored, arrays = self.dataset.episodes[number], self.dataset.episode(number)
-        exported = {key: arrays[key] for key in self.description.array_types}
-        is_whole = exported.keys() == arrays.keys()
-        self.written.append(stored if is_whole else replace(stored, sha256=episode_sha256(exported)))
+        """Return the arrays of the episode `number` by feature."""
+        exported = self.contents.arrays(number)
         return {name: exported[key] for name, key in self.array_of.items()}
 
     def _frame_columns(self, number: int) -> Arrays:

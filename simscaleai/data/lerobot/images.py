@@ -10,20 +10,12 @@ import PIL.Image
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from simscaleai.contract import MAX_IMAGE_SIDE
+from simscaleai.data.exchange.pixels import DeepImagesError, check_size, scaled
 from simscaleai.data.lerobot.layout import IMAGE_TYPE
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow knows others, some of which run programs
 _PNG_BIT_DEPTH = 24  # offset in a PNG file of the byte that holds the bits per channel
 _FASTEST = 1  # zlib level: encodes twice as fast as the default, and files are a fifth larger
-
-
-class DeepImagesError(ValueError):
-    """Images whose pixels have more than 8 bits, such as depth images: 8 bits would flatten them."""
-
-    def __init__(self, pixels: str) -> None:
-        """Name the kind of `pixels`."""
-        super().__init__(f"its pixels are {pixels}, more than the 8 bits of a colour image")
 
 
 def encode_images(images: NDArray[np.uint8], name: str) -> pa.Array:
@@ -42,20 +34,6 @@ def decode_images(column: pa.ChunkedArray, size: tuple[int, int] | None = None) 
             pixels of more than 8 bits. Pillow raises further exceptions for damaged images.
     """
     return np.stack([_decode(row, size) for row in column.to_pylist()])
-
-
-def scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Return the colour image `pixels` (H, W, 3), scaled to `size` (height, width) if given."""
-    if size is None or pixels.shape[:2] == size:
-        return pixels
-    image = PIL.Image.fromarray(pixels).resize(size[::-1], PIL.Image.Resampling.BILINEAR)
-    return np.asarray(image, np.uint8)
-
-
-def check_size(height: int, width: int) -> None:
-    """Raise `ValueError` if an image is larger than this project allows. A small file may claim a huge image."""
-    if not 0 < max(height, width) <= MAX_IMAGE_SIDE:
-        raise ValueError(f"expected an image of at most {MAX_IMAGE_SIDE} px a side, got {height}×{width}")
 
 
 def _to_png(image: NDArray[np.uint8]) -> bytes:

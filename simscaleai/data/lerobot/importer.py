@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from simscaleai.data.episode_file import Arrays, DatasetError
+from simscaleai.data.episode_file import Arrays
+from simscaleai.data.exchange.damage import reading
+from simscaleai.data.exchange.foreign import ForeignDataset, ImportOptions
+from simscaleai.data.exchange.own_record import OwnRecord
+from simscaleai.data.exchange.restoring import parse_record, restore
 from simscaleai.data.keys import vector_key
-from simscaleai.data.lerobot.damage import reading
-from simscaleai.data.lerobot.foreign import ForeignDataset, ImportOptions
-from simscaleai.data.lerobot.layout import OWN_PATH, feature_name, is_image
-from simscaleai.data.lerobot.own_record import OwnRecord
+from simscaleai.data.lerobot.layout import OWN_FORMAT, OWN_PATH, feature_name, is_image
 from simscaleai.data.lerobot.source import Episode, LeRobotSource
 from simscaleai.data.writer import DatasetWriter
 from simscaleai.files import new_folder, read_file
-from simscaleai.json_data import DAMAGE, damage_text, parse_json
 
 __all__ = ["ImportOptions", "import_lerobot"]
 
@@ -53,21 +53,10 @@ def import_lerobot(source: Path, output: Path, options: ImportOptions | None = N
 
 def _import_own(source: LeRobotSource, folder: Path) -> None:
     """Restore a dataset that this package exported, and check that every episode file is the same."""
-    own = _read_own(source)
-    with DatasetWriter(folder, own.needs, provenance=own.provenance) as writer:
-        pairs = zip(source.episodes, own.episodes, strict=True)
-        for episode, entry in tqdm(pairs, total=len(source.episodes), unit="ep", disable=None):
-            with reading(source.folder, f"episode {episode.index}"):
-                arrays = _arrays(source, episode, own)
-            stored = writer.write_episode(arrays, entry.metadata, entry.episode_index)
-            if stored.sha256 != entry.sha256:
-                raise DatasetError(
-                    f"{source.folder} was changed after the export: episode {episode.index} is not what "
-                    f"{OWN_PATH} describes; remove that file to import it as data of unknown origin"
-                )
-        for discarded in own.discarded:
-            metadata = {key: value for key, value in discarded.items() if key != "episode_index"}
-            writer.discard_episode(metadata, discarded["episode_index"])
+    path = source.folder / OWN_PATH
+    with reading(path):
+        own = parse_record(read_file(path), OWN_FORMAT, len(source.episodes), str(path))
+    restore(source.folder, own, folder, lambda number: _arrays(source, source.episodes[number], own), OWN_PATH)
 
 
 def _arrays(source: LeRobotSource, episode: Episode, own: OwnRecord) -> Arrays:
@@ -80,17 +69,3 @@ def _arrays(source: LeRobotSource, episode: Episode, own: OwnRecord) -> Arrays:
         dtype = np.uint8 if is_image(key, array_type) else np.dtype(array_type.dtype)
         arrays[key] = source.read(episode, name).astype(dtype, copy=False).reshape(-1, *array_type.shape)
     return arrays
-
-
-def _read_own(source: LeRobotSource) -> OwnRecord:
-    path = source.folder / OWN_PATH
-    try:
-        own = OwnRecord.from_json(parse_json(read_file(path)))
-        if len(own.episodes) != len(source.episodes):
-            raise DatasetError(f"it lists {len(own.episodes)} episodes, there are {len(source.episodes)}")
-        return own
-    except (OSError, *DAMAGE) as error:
-        raise DatasetError(
-            f"{path} does not fit the dataset: {damage_text(error)}; remove it to import the dataset as "
-            "data of unknown origin"
-        ) from None

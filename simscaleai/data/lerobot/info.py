@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from simscaleai.data.episode_file import DatasetError
-from simscaleai.data.lerobot.damage import reading
+from simscaleai.data.exchange.damage import reading
+from simscaleai.data.exchange.source import SourceFeature
 from simscaleai.data.lerobot.layout import INFO_PATH, VERSION
 from simscaleai.errors import SimScaleError
 from simscaleai.files import read_file
@@ -15,18 +16,6 @@ from simscaleai.json_data import parse_json, read_checked
 
 _MOST_BYTES = 2**26
 _MOST_FPS = 10_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceFeature:
-    """What `info.json` says about one feature. Shapes are not read: the data show them."""
-
-    dtype: str
-    """ "image", "video", or NumPy's name of a type."""
-    names: Any = None
-    """Names of the entries: a list, or a dictionary of lists."""
-    is_depth_map: bool = False
-    """Whether the images hold distances, possibly in the codes of a colour image."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from simscaleai.contract import Layout
 from simscaleai.data.description import ArrayType, Description
 from simscaleai.data.episode_file import DatasetError
-from simscaleai.data.keys import IMAGE_PREFIX, VECTOR_PREFIX
+from simscaleai.data.keys import IMAGE_PREFIX, PRIVILEGED_PREFIX, VECTOR_PREFIX
 
 VERSION = "v3.0"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -23,6 +23,8 @@ STATISTICS_PATH = "meta/stats.json"
 TASKS_PATH = "meta/tasks.parquet"
 OWN_PATH = "meta/simscaleai.json"
 """File that this package adds: needs, provenance, and the metadata of each episode."""
+OWN_FORMAT = "simscaleai-lerobot"
+"""Name of the format of that file."""
 
 FILES_PER_CHUNK = 1000
 DATA_FILE_MEGABYTES = 100
@@ -39,10 +41,6 @@ FRAME_COLUMNS: dict[str, str] = {
     "task_index": "int64",
 }
 """Columns that every LeRobotDataset has, one number per frame: name to dtype."""
-
-PRIVILEGED_PREFIX = "privileged."
-"""Beginning of the features with simulator truth. Trainers take every feature that begins with `observation` as an
-input of the policy."""
 
 _FIELD = re.compile(r"\{(\w+)(?::0(\d)d)?\}")
 

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from simscaleai.contract import ImageSize
 from simscaleai.data.episode_file import DatasetError
-from simscaleai.data.lerobot.damage import reading
+from simscaleai.data.exchange.damage import reading
+from simscaleai.data.exchange.source import SourceFeature
 from simscaleai.data.lerobot.images import decode_images
-from simscaleai.data.lerobot.info import SourceFeature, read_info
-from simscaleai.data.lerobot.layout import FRAME_COLUMNS, TASKS_PATH, check_path, fill_pattern
+from simscaleai.data.lerobot.info import read_info
+from simscaleai.data.lerobot.layout import FRAME_COLUMNS, TASKS_PATH, VERSION, check_path, fill_pattern
 from simscaleai.data.lerobot.video import read_video
 from simscaleai.files import file_size
 
@@ -58,6 +59,9 @@ class LeRobotSource:
 
     What the frames say counts: their task, their times, the shape and depth of their images, the length of their lists.
     """
+
+    format = f"LeRobotDataset {VERSION}"
+    counters = frozenset(FRAME_COLUMNS)
 
     def __init__(self, folder: Path) -> None:
         """Open `folder`.

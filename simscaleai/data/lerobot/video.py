@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simscaleai.data.episode_file import DatasetError
-from simscaleai.data.lerobot.images import DeepImagesError, check_size, scaled
+from simscaleai.data.exchange.pixels import DeepImagesError, check_size, scaled
 from simscaleai.files import file_size
 
 _SECONDS_BEFORE = 1.0  # decoding starts at the last key frame before this much before the first frame

@@ -1,21 +1,19 @@
-"""Reads a LeRobotDataset of another project as demonstrations, with its own files as the only source of information."""
+"""Reads a dataset of another project as demonstrations, with its own files as the only source of information."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simscaleai.contract import Feature, ImageSize, Layout, Needs
 from simscaleai.data.episode_file import Arrays, DatasetError
-from simscaleai.data.keys import ACTION, IMAGE_PREFIX, image_key, vector_key
-from simscaleai.data.lerobot.images import DeepImagesError
-from simscaleai.data.lerobot.info import SourceFeature
-from simscaleai.data.lerobot.layout import FRAME_COLUMNS, PRIVILEGED_PREFIX, VERSION
-from simscaleai.data.lerobot.source import Episode, LeRobotSource
+from simscaleai.data.exchange.pixels import DeepImagesError
+from simscaleai.data.exchange.source import E, Source, SourceFeature
+from simscaleai.data.keys import ACTION, IMAGE_PREFIX, PRIVILEGED_PREFIX, image_key, vector_key
 
 STATE, ENVIRONMENT_STATE = "state", "environment_state"
 SUCCESS = "next.success"
@@ -37,10 +35,10 @@ class ImportOptions:
     """Height and width that images are scaled to; None keeps their size."""
 
 
-class ForeignDataset:
-    """A LeRobotDataset of another project as demonstrations: vectors, cameras, instruction and action."""
+class ForeignDataset(Generic[E]):
+    """A dataset of another project as demonstrations: vectors, cameras, instruction and action."""
 
-    def __init__(self, source: LeRobotSource, options: ImportOptions) -> None:
+    def __init__(self, source: Source[E], options: ImportOptions) -> None:
         """Choose the vectors and cameras of `source` from which a policy can learn.
 
         Raises:
@@ -81,14 +79,14 @@ class ForeignDataset:
     def provenance(self) -> dict[str, Any]:
         """Return where the data comes from."""
         return {
-            "imported": f"LeRobotDataset {VERSION}",
+            "imported": self._source.format,
             "robot_type": self._source.robot_type,
             "renamed": dict(self._options.rename),
             "image_size": None if self._options.image_size is None else list(self._options.image_size),
             "left_out": self._left_out(),
         }
 
-    def arrays(self, episode: Episode) -> Arrays:
+    def arrays(self, episode: E) -> Arrays:
         """Return the arrays of one episode under their new names, vectors as float32 (T, n)."""
         arrays: Arrays = {}
         for key in (*map(vector_key, self._layouts), ACTION):
@@ -99,7 +97,7 @@ class ForeignDataset:
             arrays[key] = self._source.read(episode, name, image_size=self._options.image_size)
         return arrays
 
-    def metadata(self, episode: Episode) -> dict[str, Any]:
+    def metadata(self, episode: E) -> dict[str, Any]:
         """Return the metadata of one episode. None means unknown."""
         success = None
         if SUCCESS in self._names_in_source:
@@ -138,10 +136,10 @@ class ForeignDataset:
             name
             for ours, names in self._names_in_source.items()
             for name in names
-            if ours not in used and name not in FRAME_COLUMNS
+            if ours not in used and name not in self._source.counters
         )
 
-    def _vector(self, episode: Episode, name: str) -> NDArray[np.float32]:
+    def _vector(self, episode: E, name: str) -> NDArray[np.float32]:
         values = self._source.read(episode, name).reshape(episode.length, -1)
         if values.dtype.kind in "iu" and max(int(values.max()), -int(values.min())) > EXACT_INTEGERS:
             raise DatasetError(
@@ -184,7 +182,7 @@ class ForeignDataset:
         for camera in self._chosen_cameras():
             (name,) = self._names_in_source[image_key(camera)]
             if self._source.features[name].is_depth_map and self._options.cameras is None:
-                self._deep[camera] = "its pixels are distances, according to meta/info.json"
+                self._deep[camera] = "its pixels are distances, according to the dataset"
                 continue
             try:
                 sizes[camera] = self._source.image_size(name)

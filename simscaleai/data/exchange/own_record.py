@@ -1,4 +1,4 @@
-"""The file that this package adds to a LeRobotDataset, so that an import can restore the same dataset."""
+"""The record that this package adds to an export, so that an import can restore the same dataset."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from simscaleai.data.episode_list import StoredEpisode, check_discarded, check_m
 from simscaleai.errors import SimScaleError
 from simscaleai.json_data import plain, read_checked
 
-OWN_FORMAT = "simscaleai-lerobot"
 OWN_FORMAT_VERSION = 2
 """Version of the format. Version 1 has a contract instead of needs, and stores the layout of each vector twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnEpisode:
-    """What LeRobot's files do not say about one episode."""
+    """What another format does not say about one episode."""
 
     episode_index: int
     sha256: str
@@ -32,7 +31,7 @@ class OwnEpisode:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnRecord:
-    """The content of `meta/simscaleai.json`."""
+    """What another format does not say about a dataset."""
 
     needs: Needs
     provenance: dict[str, Any]
@@ -62,19 +61,19 @@ class OwnRecord:
             discarded=tuple(discarded),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON data."""
-        return {"format": OWN_FORMAT, "format_version": OWN_FORMAT_VERSION, **plain(asdict(self))}
+    def to_json(self, name: str) -> dict[str, Any]:
+        """Return the record as plain JSON data; `name` is the format of the record, such as simscaleai-lerobot."""
+        return {"format": name, "format_version": OWN_FORMAT_VERSION, **plain(asdict(self))}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> OwnRecord:
-        """Rebuild a record from `to_json`, or from data of version 1.
+    def from_json(cls, data: Mapping[str, Any], name: str) -> OwnRecord:
+        """Rebuild a record from `to_json(name)`, or from data of version 1.
 
         Raises:
             SimScaleError: If the data is damaged. The exceptions in `json_data.DAMAGE` are possible, too.
         """
         version = data["format_version"]
-        if data["format"] != OWN_FORMAT or version not in range(1, OWN_FORMAT_VERSION + 1):
+        if data["format"] != name or version not in range(1, OWN_FORMAT_VERSION + 1):
             raise SimScaleError(f"it is {data['format']} version {version}")
         values = {key: value for key, value in data.items() if key not in ("format", "format_version")}
         return read_checked(cls, from_version_1(values) if "contract" in values else values)
