@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
-from envs.tabletop.names import ACTION, CAMERAS, ENVIRONMENT_STATE, STATE
+from envs.tabletop.names import ACHIEVED_GOAL, ACTION, CAMERAS, DESIRED_GOAL, ENVIRONMENT_STATE, OBSERVATION, STATE
 from envs.tabletop.registration import find_task
 from envs.tabletop.simulation import MAX_ARM_SPEED
 from envs.tabletop.task_slots import START_OPTIONS, TaskSlots, task_spec
 from simscaleai.contract import Observation
 from simscaleai.errors import SimScaleError, UnknownNameError
+
+if TYPE_CHECKING:
+    from envs.tabletop.tasks.goal_task import GoalTask
 
 MOST_PIXELS = 4096
 """Largest height and width of an image; no GL driver draws much larger ones."""
@@ -24,8 +27,7 @@ MOST_PIXELS = 4096
 Seeds = int | Sequence[int | None] | NDArray[np.integer] | None
 """What `reset` takes for seeds."""
 
-_REWARDS = ("sparse", "dense")
-_BOUNDS = {STATE: MAX_ARM_SPEED, ENVIRONMENT_STATE: 1000.0}
+_BOUNDS = {STATE: MAX_ARM_SPEED, **dict.fromkeys((ENVIRONMENT_STATE, OBSERVATION, ACHIEVED_GOAL, DESIRED_GOAL), 1000.0)}
 """Bound of the entries of each vector: a faster arm has diverged, and a falling cube stays within 1 km."""
 
 
@@ -42,11 +44,11 @@ def make_task_slots(
     num_threads: int | None = None,
 ) -> TaskSlots:
     """Make the slots behind a Gymnasium environment; see `TaskVectorEnv` for the arguments."""
-    check_choice("reward", reward, _REWARDS)
+    task_class = find_task(env_id)
+    check_choice("reward", reward, task_class.rewards)
     check_cameras(cameras)
     size = height_and_width(image_size)
-    task_class = find_task(env_id)
-    vectors = (STATE, ENVIRONMENT_STATE) if environment_state else (STATE,)
+    vectors = (*task_class.usual_vectors, *([ENVIRONMENT_STATE] if environment_state else []))
     return TaskSlots(
         env_id,
         task_class,
@@ -74,6 +76,19 @@ def observation_space(slots: TaskSlots) -> gym.Space[Observation]:
     for key, size in slots.needs.cameras.items():
         spaces[key] = gym.spaces.Box(0, 255, (*size, 3), np.uint8)
     return cast("gym.Space[Observation]", gym.spaces.Dict(spaces))
+
+
+def goal_reward(slots: TaskSlots, achieved: ArrayLike, desired: ArrayLike) -> Any:
+    """Return the reward (…) of the goals (…, 3) [m] in the goal-conditioned task of `slots`.
+
+    Raises:
+        SimScaleError: If the goals are no points, or have different shapes.
+    """
+    points = np.asarray(achieved), np.asarray(desired)
+    if points[0].shape != points[1].shape or points[0].shape[-1:] != (3,):
+        raise SimScaleError(f"expected goals of one shape (…, 3), got {points[0].shape} and {points[1].shape}")
+    task = cast("GoalTask", slots.task)
+    return task.sparse_reward(task.is_success(*points))
 
 
 class SeedStream:

@@ -14,6 +14,7 @@ from envs.tabletop.arguments import (
     action_space,
     as_actions,
     check_choice,
+    goal_reward,
     make_task_slots,
     observation_space,
     own_options,
@@ -35,9 +36,9 @@ class TaskEnv(gym.Env[Observation, NDArray[np.float32]]):
 
     The class of the task documents goal, observation and random draws: `envs.tabletop.tasks.reach.Reach`,
     `envs.tabletop.tasks.pick_place.PickPlace`, `envs.tabletop.tasks.pick_place_language.PickPlaceLanguage`,
-    `envs.tabletop.tasks.stack.Stack`. The same seed and actions give the same episode, bit for bit, as in any slot of
-    `TaskVectorEnv`. An environment can be copied (`copy.deepcopy`) and pickled. The copy continues the episode, bit for
-    bit.
+    `envs.tabletop.tasks.stack.Stack`. For goal-conditioned tasks, see `GoalTaskEnv`. The same seed and actions give
+    the same episode, bit for bit, as in any slot of `TaskVectorEnv`. An environment can be copied (`copy.deepcopy`)
+    and pickled. The copy continues the episode, bit for bit.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}  # noqa: RUF012  Gymnasium's name and type
@@ -126,3 +127,20 @@ class TaskEnv(gym.Env[Observation, NDArray[np.float32]]):
     def close(self) -> None:
         """Free the GL contexts."""
         self.task_slots.close()
+
+
+class GoalTaskEnv(TaskEnv):
+    """One slot of a goal-conditioned task, as Hindsight Experience Replay expects it.
+
+    The tasks: `envs.tabletop.tasks.reach_goal.ReachGoal`, `envs.tabletop.tasks.pick_place_goal.PickPlaceGoal`. The
+    observation has the keys "observation", "achieved_goal" and "desired_goal". The reward is "sparse", the only one
+    that follows from the goals.
+    """
+
+    def compute_reward(self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: object) -> Any:
+        """Return the reward of steps that achieve `achieved_goal` (…, 3) [m] if `desired_goal` (…, 3) [m] is desired.
+
+        Returns:
+            0 at success and -1 otherwise, float64 (…). `info` has no effect.
+        """
+        return goal_reward(self.task_slots, achieved_goal, desired_goal)

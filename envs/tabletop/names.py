@@ -12,6 +12,8 @@ REACH = "SimScale/Reach-v0"
 PICK_PLACE = "SimScale/PickPlace-v0"
 PICK_PLACE_LANGUAGE = "SimScale/PickPlaceLanguage-v0"
 STACK = "SimScale/Stack-v0"
+REACH_GOAL = "SimScale/ReachGoal-v0"
+PICK_PLACE_GOAL = "SimScale/PickPlaceGoal-v0"
 
 CONTROL_HZ = 20
 """Control steps per second, in every task."""
@@ -37,6 +39,10 @@ STATE = "state"
 
 ENVIRONMENT_STATE = "environment_state"
 """Observation key of the vector of simulator truth: poses of objects and goals."""
+
+OBSERVATION, ACHIEVED_GOAL, DESIRED_GOAL = "observation", "achieved_goal", "desired_goal"
+"""Observation keys of goal-conditioned tasks: what a learner sees beside the goals, the point that counts as achieved,
+and where it should be."""
 
 CAMERAS = ("front", "wrist")
 """Cameras of every scene. Their names are the observation keys of their images."""

@@ -25,7 +25,9 @@ _TASKS: dict[str, str] = {}
 """Import path of each task class, "module:Class", by environment id."""
 
 
-def register_task(name: str, env_id: str, task: str, max_episode_steps: int | None = None) -> None:
+def register_task(
+    name: str, env_id: str, task: str, max_episode_steps: int | None = None, *, goal_conditioned: bool = False
+) -> None:
     """Register a tabletop task as an environment of the evaluator and of Gymnasium, single and vector.
 
     Args:
@@ -34,16 +36,18 @@ def register_task(name: str, env_id: str, task: str, max_episode_steps: int | No
         task: Import path of the task class, "module:Class". The module is imported when it is first needed.
         max_episode_steps: Time limit of the task class, for the specification of Gymnasium. Then `gym.make` can set
             another limit. None: the environment applies the limit itself, and `gym.make` can only shorten it.
+        goal_conditioned: Whether the class is a `GoalTask`, so that Gymnasium's environments have `compute_reward`.
 
     Raises:
         SimScaleError: If the name or the id belongs to another environment.
     """
     register_environment(Registration(name, env_id, partial(_offer, env_id), partial(_make, env_id)))
     _TASKS[env_id] = task
+    prefix = "Goal" if goal_conditioned else ""
     gym.register(
         env_id,
-        entry_point="envs.tabletop.gym_env:TaskEnv",
-        vector_entry_point="envs.tabletop.vector_env:TaskVectorEnv",
+        entry_point=f"envs.tabletop.gym_env:{prefix}TaskEnv",
+        vector_entry_point=f"envs.tabletop.vector_env:{prefix}TaskVectorEnv",
         max_episode_steps=max_episode_steps,
         kwargs={"env_id": env_id},
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from envs.slots import Begun, Slots, Start, Transition
 from envs.tabletop.controller import CartesianController
 from envs.tabletop.digests import profile_digest, scene_digest
-from envs.tabletop.names import ACTION, CAMERAS, CONTROL_HZ, ENVIRONMENT_STATE, FILM_CAMERAS, STATE
+from envs.tabletop.names import ACTION, CAMERAS, CONTROL_HZ, FILM_CAMERAS
 from envs.tabletop.perturbations.perturbation import Perturbation, axes_of, read_perturbation
 from envs.tabletop.rendering import SceneRenderer
 from envs.tabletop.simulation import Simulation, load_scene
@@ -38,7 +38,7 @@ def task_spec(env_id: str, task_class: type[Task], max_episode_steps: int | None
     return EnvSpec(
         env_id=env_id,
         digest=scene,
-        vectors={STATE: task_class.state_layout, ENVIRONMENT_STATE: task_class.environment_layout},
+        vectors=task_class.layouts(),
         cameras=dict.fromkeys(CAMERAS),
         render_profile=render_profile,
         film_cameras=FILM_CAMERAS,
@@ -91,7 +91,7 @@ class TaskSlots:
             needs: Vectors and cameras that `observe` returns; None for nothing.
             terminate_on_success: Whether an episode ends at its first success.
             max_episode_steps: Time limit in control steps; by default the task's.
-            dense_reward: Whether to return the shaped reward, see `Task.progress`, or 1 at success and 0 otherwise.
+            dense_reward: Whether to return the shaped reward, see `Task.progress`, or `Task.sparse_reward`.
             num_threads: Threads that share the physics; see `Simulation`.
 
         Raises:
@@ -107,7 +107,7 @@ class TaskSlots:
         self.simulation = Simulation(task_class.scene, num_slots, num_threads)
         self._controller = CartesianController(self.simulation)
         self.task = task_class(self.simulation, self._controller)
-        methods = {STATE: self.task.state_vector, ENVIRONMENT_STATE: self.task.environment_vector}
+        methods = self.task.vectors()
         self._vectors = {key: methods[key] for key in self.needs.vectors}
         self._terminate_on_success, self._dense_reward = terminate_on_success, dense_reward
         self._renderers: dict[tuple[ImageSize, bool, bool], SceneRenderer] = {}
@@ -187,7 +187,7 @@ class TaskSlots:
         truncated = ~terminated & (self._elapsed[rows] >= self.spec.max_episode_steps)
         ended = terminated | truncated
         self._running[rows] = ~ended
-        reward = success.astype(np.float64)
+        reward = self.task.sparse_reward(success)
         if self._dense_reward:
             progress = self.task.progress()
             reward += np.where(faulty, 0.0, (progress - self._progress)[rows])

@@ -21,6 +21,7 @@ from envs.tabletop.arguments import (
     check_choice,
     check_mask,
     find_autoreset_mode,
+    goal_reward,
     make_task_slots,
     observation_space,
     own_options,
@@ -85,8 +86,9 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             image_size: Height and width of each image [px]; one number for both.
             environment_state: Whether to observe `environment_state`, simulator truth.
             terminate_on_success: Whether an episode ends at its first success.
-            reward: "sparse" (1 at success, else 0) or "dense" (that plus the growth of `Task.progress`, which says how
-                a success pays most; from -1 to 2).
+            reward: "sparse" (`Task.sparse_reward`: 1 at success, else 0; in goal-conditioned tasks 0 and -1) or "dense"
+                (1 at success, plus the growth of `Task.progress`, which says how a success pays most; from -1 to 2;
+                not in goal-conditioned tasks).
             max_episode_steps: Time limit in control steps; by default the task's.
             render_mode: None or "rgb_array" (`render` returns a picture of each slot in the video profile).
             autoreset_mode: When a slot is reset after its episode ended, as Gymnasium defines it.
@@ -297,3 +299,11 @@ class TaskVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     def close_extras(self, **kwargs: Any) -> None:
         """Free the GL contexts."""
         self.task_slots.close()
+
+
+class GoalTaskVectorEnv(TaskVectorEnv):
+    """N slots of a goal-conditioned task; see `GoalTaskEnv`."""
+
+    def compute_reward(self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: object) -> Any:
+        """Return the reward of steps; see `GoalTaskEnv.compute_reward`."""
+        return goal_reward(self.task_slots, achieved_goal, desired_goal)

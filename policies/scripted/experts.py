@@ -157,6 +157,8 @@ EXPERTS: dict[str, type[ReachExpert] | type[PickPlaceExpert]] = {
     "SimScale/PickPlace-v0": PickPlaceExpert,
     "SimScale/PickPlaceLanguage-v0": PickPlaceExpert,
     "SimScale/Stack-v0": StackExpert,
+    "SimScale/ReachGoal-v0": ReachExpert,
+    "SimScale/PickPlaceGoal-v0": PickPlaceExpert,
 }
 """Expert of each environment, by environment id."""
 

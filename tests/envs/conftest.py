@@ -11,6 +11,6 @@ def env_id(request):
     return request.param
 
 
-@pytest.fixture(params=[env_id for name, env_id in BUILT_IN.items() if name != "reach"])
+@pytest.fixture(params=[env_id for name, env_id in BUILT_IN.items() if not name.startswith("reach")])
 def cube_env_id(request):
     return request.param

@@ -144,7 +144,8 @@ class CubeTask(Task):
         self._between_pads = contacts[:, :, 0] & contacts[:, :, 1]
         self._in_hand = self._between_pads[target]
         self._touched = contacts[target].any(axis=1)
-        self._is_slow = row_lengths(self._velocities[target][:, :3]) < REST_SPEED
+        self._target_velocity = self._velocities[target][:, :3]
+        self._is_slow = row_lengths(self._target_velocity) < REST_SPEED
 
     def update_history(self, mask: NDArray[np.bool_]) -> None:
         """Store which milestones the target has reached, whether it was dropped, and which cubes were lifted."""

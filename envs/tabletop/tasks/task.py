@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.tabletop.controller import NUM_JOINTS, CartesianController
+from envs.tabletop.names import ENVIRONMENT_STATE, STATE
 from envs.tabletop.simulation import Simulation
 from simscaleai.contract import Feature, Layout
+
+Vectors = dict[str, Callable[[], NDArray[np.float32]]]
+"""Observation key of each vector to the method that computes it, a fresh array (N, size)."""
 
 _STREAMS = ("arm", "places", "yaws", "colours", "goal", "target", "phrasing", "grammar")
 
@@ -58,6 +62,10 @@ class Task(ABC):
     """Layout of `state`: quantities that a robot can measure."""
     environment_layout: ClassVar[Layout]
     """Layout of `environment_state`: simulator truth."""
+    usual_vectors: ClassVar[tuple[str, ...]] = (STATE,)
+    """Keys of the vectors that Gymnasium's environments of this task observe."""
+    rewards: ClassVar[tuple[str, ...]] = ("sparse", "dense")
+    """Rewards that those environments offer."""
 
     def __init__(self, simulation: Simulation, controller: CartesianController) -> None:
         """Attach the task to the slots of `simulation`."""
@@ -66,6 +74,15 @@ class Task(ABC):
         self.num_slots = simulation.num_slots
         self.instructions = np.full(self.num_slots, "", dtype=object)
         self.targets = np.full(self.num_slots, "", dtype=object)
+
+    @classmethod
+    def layouts(cls) -> dict[str, Layout]:
+        """Return the layout of each vector that the task offers, by observation key."""
+        return {STATE: cls.state_layout, ENVIRONMENT_STATE: cls.environment_layout}
+
+    def vectors(self) -> Vectors:
+        """Return the method that computes each of these vectors."""
+        return {STATE: self.state_vector, ENVIRONMENT_STATE: self.environment_vector}
 
     def reset(self, slots: NDArray[np.intp], seeds: Sequence[int], options: Sequence[Mapping[str, Any]]) -> None:
         """Begin an episode in each of `slots`.
@@ -140,6 +157,11 @@ class Task(ABC):
         Source: Ng, Harada and Russell, Policy invariance under reward transformations, ICML 1999, theorem 1.
         """
 
+    @classmethod
+    def sparse_reward(cls, success: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the reward of steps that end in `success` or not, of the same shape: 1 or 0."""
+        return success.astype(np.float64)
+
     @abstractmethod
     def distances(self) -> dict[str, NDArray[np.float64]]:
         """Return named distances [m], each (N,)."""
@@ -171,14 +193,14 @@ def join_features(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
 
 
 def distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the Euclidean distances between rows of `a` and `b`, (N, k) each."""
+    """Return the Euclidean distances between rows of `a` and `b`, (…, k) each."""
     return row_lengths(a - b)
 
 
 def row_lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the Euclidean length of each row of `rows` (N, k), summed in a fixed order."""
+    """Return the Euclidean length of each row of `rows` (…, k), summed in a fixed order."""
     squares = rows * rows
-    total = squares[:, 0]
-    for axis in range(1, squares.shape[1]):
-        total = total + squares[:, axis]
+    total = squares[..., 0]
+    for axis in range(1, squares.shape[-1]):
+        total = total + squares[..., axis]
     return np.sqrt(total)

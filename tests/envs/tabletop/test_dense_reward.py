@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from envs import environment_names
 from envs.tabletop.names import REACH
+from envs.tabletop.registration import find_task
 from envs.tabletop.vector_env import TaskVectorEnv
 from policies.scripted.experts import EXPERTS
 
 SEED = 3_000_000_200
+WITH_DENSE_REWARD = [each for each in environment_names().values() if "dense" in find_task(each).rewards]
+
+
+@pytest.fixture(params=WITH_DENSE_REWARD)
+def env_id(request):
+    return request.param
 
 
 def make(env_id, num_envs=1, **options):

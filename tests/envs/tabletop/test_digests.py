@@ -11,6 +11,8 @@ FROZEN_SCENES = {
     "SimScale/PickPlace-v0": "ea6e710571db284c",
     "SimScale/PickPlaceLanguage-v0": "7ee71fb45f0c26f3",
     "SimScale/Stack-v0": "2542d611ba9fc120",
+    "SimScale/ReachGoal-v0": "066634af7a24b6a1",
+    "SimScale/PickPlaceGoal-v0": "ea6e710571db284c",
 }
 FROZEN_PROFILE = "67bb44733decefca"
 

@@ -19,6 +19,11 @@ SEED = 3_000_000_400
 OPTIONS = {"environment_state": True, "reward": "dense", "terminate_on_success": False}
 
 
+def options_for(env_id):
+    """Return `OPTIONS` with a reward that the task offers."""
+    return OPTIONS | {"reward": find_task(env_id).rewards[-1]}
+
+
 def go_on(env, steps, expert=None, observation=None):
     """Step on with the expert, or with random actions; return everything that the environment said."""
     rng, said = np.random.default_rng(1), []
@@ -26,19 +31,24 @@ def go_on(env, steps, expert=None, observation=None):
         if expert is None:
             action = rng.uniform(-1, 1, 4).astype(np.float32)
         else:
-            action = expert.act({key: value[None] for key, value in observation.items()})[0]
+            rows = {key: value[None] for key, value in observation.items()}
+            action = expert.act({"state": env.unwrapped.task_slots.task.state_vector(), **rows})[0]
         observation, reward, terminated, truncated, info = env.step(action)
         slots = env.unwrapped.task_slots
-        said.append((slots.state(np.arange(1)), observation["state"].tobytes(), reward, terminated, truncated, info))
+        said.append((slots.state(np.arange(1)), in_bytes(observation), reward, terminated, truncated, info))
         if truncated:
             observation, info = env.reset()
-            said.append((observation["state"].tobytes(), info))
+            said.append((in_bytes(observation), info))
     return said, observation
+
+
+def in_bytes(observation):
+    return [value.tobytes() for value in observation.values()]
 
 
 def begin(env_id, steps, make=TaskEnv):
     """Return an environment in the middle of an expert's episode, the expert and the present observation."""
-    env = make(env_id, **OPTIONS)
+    env = make(env_id, **options_for(env_id))
     expert = EXPERTS[env_id](env.unwrapped.task_slots.spec)
     observation, _ = env.reset(seed=SEED)
     return env, expert, go_on(env, steps, expert, observation)[1]
@@ -49,7 +59,7 @@ def test_a_restored_state_goes_on_bit_for_bit_into_the_next_episodes(env_id, ste
     env, expert, observation = begin(env_id, steps)
     saved = pickle.loads(pickle.dumps(env.get_state()))  # noqa: S301
     expected, _ = go_on(env, 170, expert, observation)
-    other = TaskEnv(env_id, **OPTIONS)
+    other = TaskEnv(env_id, **options_for(env_id))
     for target in (env, other):
         target.reset(seed=9)
         go_on(target, 3)
@@ -85,7 +95,7 @@ def test_an_environment_that_was_never_reset_is_copied():
 
 
 def test_a_vector_environment_is_copied_in_the_middle_of_its_episodes(env_id):
-    env = TaskVectorEnv(env_id, 4, max_episode_steps=6, num_threads=2, **OPTIONS)
+    env = TaskVectorEnv(env_id, 4, max_episode_steps=6, num_threads=2, **options_for(env_id))
     env.reset(seed=SEED)
     actions = np.random.default_rng(0).uniform(-1, 1, (15, 4, 4)).astype(np.float32)
     for action in actions[:4]:

@@ -46,10 +46,9 @@ def run(env, actions):
 
 def test_the_offer_names_vectors_cameras_and_films(env_id):
     spec = find_environment(env_id).offer()
-    assert {key: layout.privileged for key, layout in spec.vectors.items()} == {
-        "state": False,
-        "environment_state": True,
-    }
+    assert not spec.vectors["state"].privileged
+    assert spec.vectors["environment_state"].privileged
+    assert set(spec.vectors) == {"state", "environment_state", *find_task(env_id).usual_vectors}
     assert spec.cameras == {"front": None, "wrist": None}
     assert spec.film_cameras == ("overview", "front", "wrist")
     assert (spec.control_hz, spec.action.names) == (20, ("delta_x", "delta_y", "delta_z", "gripper"))
