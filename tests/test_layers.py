@@ -47,6 +47,7 @@ THIRD_PARTY = {
         "robosuite",
         "metaworld",
     ),
+    "simscaleai.data.minari": ("numpy", "tqdm", "h5py", "minari", "gymnasium"),
     "simscaleai": (
         "numpy",
         "torch",
@@ -90,7 +91,7 @@ MAY_ALSO_IMPORT = {"eval.observers.progress": ("terminal",), "eval.view.rows": (
 MOST_FILES_IN_A_FOLDER = 12
 LONGEST_CHAIN = 7
 
-ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "h5py", "PIL", "msgpack", "websockets", "tyro"}
+ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "h5py", "minari", "PIL", "msgpack", "websockets", "tyro"}
 """Slow libraries that starting a command or listing names must not load; some commands load tyro for their flags."""
 
 COMMANDS = (

@@ -23,7 +23,12 @@ from simscaleai.errors import SimScaleError
 if TYPE_CHECKING:
     from simscaleai.data.exchange.foreign import ImportOptions
 
-Format = Literal["lerobot", "robomimic"]
+Format = Literal["lerobot", "minari", "robomimic"]
+_TITLES: dict[Format, str] = {
+    "lerobot": "LeRobotDataset v3.0",
+    "minari": "Minari dataset",
+    "robomimic": "robomimic HDF5",
+}
 
 PROGRAM = "python -m simscaleai.data"
 
@@ -68,7 +73,7 @@ class Export:
     output: Path
     """Folder to write, new or empty."""
     format: Format = "lerobot"
-    """Format to write: LeRobotDataset v3.0, or one HDF5 file for robomimic."""
+    """Format to write: LeRobotDataset v3.0, Minari, or one HDF5 file for robomimic."""
     privileged: bool = False
     """Also write simulator truth, such as object poses. In a LeRobotDataset, environment_state becomes
     privileged.environment_state, which no trainer takes for an input."""
@@ -76,18 +81,24 @@ class Export:
     def run(self) -> int:
         """Write the dataset in the other format."""
         raise_at_interrupt()
+        for note in self._convert():
+            print(f"note: {note}")
+        print(f"{_TITLES[self.format]} in {self.output}")
+        return 0
+
+    def _convert(self) -> list[str]:
         if self.format == "robomimic":
             from simscaleai.data.robomimic import export_robomimic
 
-            for note in export_robomimic(self.source, self.output, privileged=self.privileged):
-                print(f"note: {note}")
-            print(f"robomimic HDF5 in {self.output}")
-            return 0
+            return export_robomimic(self.source, self.output, privileged=self.privileged)
+        if self.format == "minari":
+            from simscaleai.data.minari import export_minari
+
+            return export_minari(self.source, self.output, privileged=self.privileged)
         from simscaleai.data.lerobot import export_lerobot
 
         export_lerobot(self.source, self.output, privileged=self.privileged)
-        print(f"LeRobotDataset v3.0 in {self.output}")
-        return 0
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +110,7 @@ class Import:
     output: Path
     """Folder for the dataset, new or empty."""
     format: Format = "lerobot"
-    """Format to read: LeRobotDataset v3.0, or HDF5 of robomimic."""
+    """Format to read: LeRobotDataset v3.0, Minari, or HDF5 of robomimic."""
     rename: tuple[str, ...] = ()
     """Features to rename, as SOURCE=NEW, for example state=observation.state. Vectors with one new name are joined, in
     the order given here. Parts such as observation.state.arm and observation.state.gripper are joined without it."""
@@ -109,7 +120,7 @@ class Import:
     """Height and width to scale images to [px]. It is required if the cameras differ in size, or if images are not
     square, because models take square images."""
     control_hz: int | None = None
-    """Steps per second, for files of robomimic that do not say it."""
+    """Steps per second, for data of Minari, and for files of robomimic that do not say it."""
 
     def run(self) -> int:
         """Write and check the dataset, and print notes about facts that the source lacks."""
@@ -132,6 +143,10 @@ class Import:
             from simscaleai.data.robomimic import import_robomimic
 
             return import_robomimic(self.source, self.output, options, self.control_hz)
+        if self.format == "minari":
+            from simscaleai.data.minari import import_minari
+
+            return import_minari(self.source, self.output, options, self.control_hz)
         from simscaleai.data.lerobot import import_lerobot
 
         if self.control_hz is not None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from simscaleai.data.description import Description, read_description
-from simscaleai.data.episode_file import Arrays, episode_sha256
+from simscaleai.data.episode_file import Arrays, DatasetError, episode_sha256
 from simscaleai.data.episode_list import StoredEpisode, read_discarded
 from simscaleai.data.exchange.own_record import OwnRecord
 from simscaleai.data.reader import Dataset
+
+_MOST_BYTES_OF_TEXT = 60_000  # an attribute of HDF5 has at most 64 KiB
 
 
 @dataclass
@@ -41,6 +46,24 @@ class Contents:
         is_whole = exported.keys() == arrays.keys()
         self.written.append(stored if is_whole else replace(stored, sha256=episode_sha256(exported)))
         return exported
+
+    def instruction(self, number: int) -> str:
+        """Return the instruction of the episode `number`, for an attribute of an HDF5 group.
+
+        Raises:
+            DatasetError: If HDF5 cannot hold it there.
+        """
+        text = str(self.dataset.episodes[number].metadata["instruction"])
+        if "\0" in text or len(text.encode()) > _MOST_BYTES_OF_TEXT:
+            raise DatasetError(f"HDF5 cannot hold the instruction of episode {number}: it is too long or has a NUL")
+        return text
+
+    def rewards(self, number: int) -> NDArray[np.float64]:
+        """Return 1 for the last step of a successful episode and otherwise 0, shape (T,)."""
+        episode = self.dataset.episodes[number]
+        rewards = np.zeros(episode.length)
+        rewards[-1] = bool(episode.metadata["success"])
+        return rewards
 
     def record(self) -> OwnRecord:
         """Return our record of the written episodes."""

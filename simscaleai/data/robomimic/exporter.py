@@ -65,7 +65,7 @@ def _write_demonstration(group: h5py.Group, contents: Contents, number: int, pla
         group.create_dataset(place_of[key], data=values)
     episode = contents.dataset.episodes[number]
     is_last = np.arange(episode.length) == episode.length - 1
-    group["rewards"] = (is_last & bool(episode.metadata["success"])).astype(np.float64)
+    group["rewards"] = contents.rewards(number)
     group["dones"] = is_last.astype(np.int64)
     group.attrs["num_samples"] = episode.length
-    group.attrs["instruction"] = episode.metadata["instruction"]
+    group.attrs["instruction"] = contents.instruction(number)

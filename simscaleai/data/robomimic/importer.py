@@ -11,9 +11,9 @@ from tqdm import tqdm
 from simscaleai.data.episode_file import Arrays, DatasetError
 from simscaleai.data.exchange.damage import reading
 from simscaleai.data.exchange.foreign import ForeignDataset, ImportOptions
+from simscaleai.data.exchange.hdf5 import child, dataset, numbers
 from simscaleai.data.exchange.own_record import OwnRecord
 from simscaleai.data.exchange.restoring import parse_record, restore
-from simscaleai.data.robomimic.hdf5 import child, dataset, numbers
 from simscaleai.data.robomimic.layout import FILE_NAME, RECORD, RECORD_FORMAT, places
 from simscaleai.data.robomimic.source import RobomimicSource
 from simscaleai.data.writer import DatasetWriter

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from simscaleai.contract import ImageSize
 from simscaleai.data.episode_file import DatasetError
 from simscaleai.data.exchange.damage import reading
+from simscaleai.data.exchange.hdf5 import child, dataset, numbers
 from simscaleai.data.exchange.pixels import check_size, scaled
 from simscaleai.data.exchange.source import SourceFeature
 from simscaleai.data.keys import ACTION, IMAGE_PREFIX, image_key, vector_key
-from simscaleai.data.robomimic.hdf5 import child, dataset, numbers
 from simscaleai.data.robomimic.layout import IMAGE_SUFFIX
 from simscaleai.json_data import parse_json
 

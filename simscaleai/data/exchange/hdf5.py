@@ -44,6 +44,20 @@ def dataset(group: h5py.Group, path: str) -> h5py.Dataset:
     return found
 
 
+def check_all(group: h5py.Group) -> None:
+    """Check that everything below `group` lies in the file, for a reader of others that would follow any link.
+
+    Raises:
+        ValueError: If a link leads elsewhere, or the values of a dataset lie elsewhere or nowhere.
+    """
+    for name in group:
+        found = child(group, name)
+        if isinstance(found, h5py.Group):
+            check_all(found)
+        else:
+            dataset(group, name)
+
+
 def numbers(group: h5py.Group, path: str, length: int) -> NDArray[Any]:
     """Return the numbers at `path` below `group`, whose first dimension must be `length`.
 
