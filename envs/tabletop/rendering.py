@@ -35,6 +35,20 @@ if TYPE_CHECKING:
 HIDDEN_IN_OBSERVATIONS = ("SHADOW", "REFLECTION", "SKYBOX", "HAZE", "FOG")
 """Names of the MuJoCo render flags that the observation profile switches off."""
 
+SHADOW_LAMPS = 4
+"""Lamps that share the light of each light that casts shadows, in the video profile. With the headlight and the other
+light they are six. OpenGL has eight."""
+_LAMP_RADIUS = 0.06
+"""Radius of the disc that these lamps lie on [m]. Half-shadows of the gripper become about a centimetre wide."""
+_GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+"""Angle between neighbouring lamps [rad]. It spreads any number of them evenly (Vogel, Math. Biosciences 44, 1979)."""
+
+_LIGHT_FIELDS = (
+    *("ambient", "attenuation", "castshadow", "cutoff", "diffuse", "dir", "exponent", "headlight", "id", "intensity"),
+    *("range", "specular", "texid", "type"),
+)
+"""What the lamps have of their light."""
+
 _ADVICE = (
     "install software rendering (Debian: apt-get install libegl1 libgl1), or set MUJOCO_GL=egl if EGL is installed but "
     "there is no display, or use a policy without images"
@@ -63,7 +77,7 @@ class SceneRenderer:
         import mujoco
 
         _check_process()
-        self._simulation = simulation
+        self._simulation, self._video = simulation, video
         self._data = mujoco.MjData(simulation.model)
         self._edits: Edits | None = None  # of the slot that was drawn last
         self._nominal = _drawn_model(simulation, size, video, variant)
@@ -106,6 +120,8 @@ class SceneRenderer:
                 for camera, picture in views.items():
                     view = self._cameras[camera]
                     mujoco.mjv_updateScene(self._model, data, self._options, None, view, everything, self._scene)
+                    if self._video:
+                        _soften_shadows(self._scene)
                     mujoco.mjr_render(self._rectangle, self._scene, self._resources)
                     mujoco.mjr_readPixels(picture, None, self._rectangle, self._resources)
                     picture[:] = np.flipud(picture)
@@ -201,6 +217,35 @@ def _free(context: Any, resources: mujoco.MjrContext) -> None:
         context.free()
 
 
+def _soften_shadows(scene: mujoco.MjvScene) -> None:
+    """Replace each light of `scene` that casts shadows by `SHADOW_LAMPS` lamps, whose shadows overlap at their edges.
+
+    MuJoCo's renderer draws the shadow of a point. `MjvLight.softness` and `bulbradius` do not change it.
+    """
+    for light in [scene.lights[index] for index in range(scene.nlight)]:
+        if light.castshadow:
+            for colour in (light.ambient, light.diffuse, light.specular):
+                colour /= SHADOW_LAMPS
+            places = light.pos + _lamp_offsets(light.dir.astype(np.float64))
+            for place in places[1:]:
+                lamp = scene.lights[scene.nlight]
+                for name in _LIGHT_FIELDS:
+                    setattr(lamp, name, getattr(light, name))
+                lamp.pos = place
+                scene.nlight += 1
+            light.pos = places[0]
+
+
+def _lamp_offsets(direction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return places on a disc across `direction` (3,), (SHADOW_LAMPS, 3) [m]."""
+    numbers = np.arange(SHADOW_LAMPS)
+    radius, angle = _LAMP_RADIUS * np.sqrt((numbers + 0.5) / SHADOW_LAMPS), _GOLDEN_ANGLE * numbers
+    first = np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
+    first /= np.linalg.norm(first)
+    second = np.cross(direction, first) / np.linalg.norm(direction)
+    return np.outer(radius * np.cos(angle), first) + np.outer(radius * np.sin(angle), second)
+
+
 def _fixed(number: int) -> mujoco.MjvCamera:
     """Return the camera `number` of the scene."""
     import mujoco
@@ -237,7 +282,7 @@ def _improve_quality(spec: mujoco.MjSpec, size: tuple[int, int]) -> None:
     import mujoco
 
     quality = spec.visual.quality
-    quality.shadowsize = min(2048, 1 << (4 * max(size) - 1).bit_length())
+    quality.shadowsize = min(1024, 1 << (2 * max(size) - 1).bit_length())  # their soft edges hide the pixels
     quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = 4, 40, 24, 4
     spec.add_texture(
         name="sky",

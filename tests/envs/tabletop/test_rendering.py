@@ -5,6 +5,7 @@ import pytest
 
 from envs import find_environment
 from envs.slots import Start
+from envs.tabletop import rendering
 from envs.tabletop.names import CAMERAS, FILM_CAMERAS, OVERVIEW
 
 SEED = 3_000_000_100
@@ -54,6 +55,17 @@ def test_the_overview_looks_from_elsewhere_and_shadows_fall(begin):
     observed = env.observe(np.arange(1), np.ones(1, dtype=bool))["front"][0].astype(int)
     darker = (observed - frames["front"]).min(axis=-1) > 20
     assert 0.02 < darker.mean() < 0.5
+
+
+def test_shadows_have_soft_edges_and_the_light_stays_as_bright(begin, monkeypatch):
+    env = begin("pick-place", 1)
+    soft = env.frame(0, OVERVIEW, (240, 240)).astype(int)
+    monkeypatch.setattr(rendering, "_soften_shadows", lambda scene: None)
+    hard = env.frame(0, OVERVIEW, (240, 240)).astype(int)
+    assert abs((soft - hard).mean()) < 0.2
+    lighter, darker = ((sign * (soft - hard)).min(axis=-1) > 3 for sign in (1, -1))
+    assert 0.001 < lighter.mean() < 0.05  # within the hard edge
+    assert 0.001 < darker.mean() < 0.05  # outside of it
 
 
 def test_filming_leaves_what_policies_see_as_it_is(begin):
