@@ -1,12 +1,13 @@
 """The video profile: for people, beside the observation profile and without influence on it."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from envs import find_environment
 from envs.slots import Start
 from envs.tabletop import rendering
-from envs.tabletop.names import CAMERAS, FILM_CAMERAS, OVERVIEW
+from envs.tabletop.names import CAMERAS, FILM_CAMERAS, OVERVIEW, REACH
 
 SEED = 3_000_000_100
 HUES = {"red": (-1, 20), "goal": (35, 60), "green": (110, 170), "blue": (205, 250)}
@@ -77,3 +78,16 @@ def test_filming_leaves_what_policies_see_as_it_is(begin):
     for camera in CAMERAS:
         np.testing.assert_array_equal(before[camera], after[camera])
     assert OVERVIEW not in env.spec.cameras
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*You are trying to use 'human' rendering:UserWarning")
+def test_the_wrapper_of_gymnasium_shows_the_picture_in_a_window(monkeypatch):
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = gym.make(f"envs:{REACH}", render_mode="human")
+    env.reset(seed=SEED)
+    env.step(np.ones(4))
+    shown = pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
+    np.testing.assert_array_equal(shown, env.unwrapped.render())
+    env.close()
