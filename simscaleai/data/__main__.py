@@ -110,7 +110,7 @@ class Import:
     output: Path
     """Folder for the dataset, new or empty."""
     format: Format = "lerobot"
-    """Format to read: LeRobotDataset v3.0, Minari, or HDF5 of robomimic."""
+    """Format to read: LeRobotDataset v3.0 or v2.1, Minari, or HDF5 of robomimic."""
     rename: tuple[str, ...] = ()
     """Features to rename, as SOURCE=NEW, for example state=observation.state. Vectors with one new name are joined, in
     the order given here. Parts such as observation.state.arm and observation.state.gripper are joined without it."""

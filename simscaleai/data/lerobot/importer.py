@@ -1,4 +1,4 @@
-"""Imports a LeRobotDataset v3.0: an export of this package, or a dataset of another project."""
+"""Imports a LeRobotDataset v3.0 or v2.1: an export of this package, or a dataset of another project."""
 
 from __future__ import annotations
 

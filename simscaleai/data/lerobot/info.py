@@ -9,7 +9,7 @@ from typing import Any
 from simscaleai.data.episode_file import DatasetError
 from simscaleai.data.exchange.damage import reading
 from simscaleai.data.exchange.source import SourceFeature
-from simscaleai.data.lerobot.layout import INFO_PATH, VERSION
+from simscaleai.data.lerobot.layout import INFO_PATH, OLD_VERSION, VERSION
 from simscaleai.errors import SimScaleError
 from simscaleai.files import read_file
 from simscaleai.json_data import parse_json, read_checked
@@ -22,11 +22,16 @@ _MOST_FPS = 10_000
 class SourceInfo:
     """The content of `info.json` that an import uses."""
 
+    codebase_version: str
+    """Version of the format, one of those that are read."""
     total_episodes: int
     fps: float
     """Frames per second."""
     data_path: str
-    """Pattern of the paths of the data files, with `{chunk_index}` and `{file_index}`."""
+    """Pattern of the paths of the data files, with `{chunk_index}` and `{file_index}`, or in v2.1 with
+    `{episode_chunk}` and `{episode_index}`."""
+    chunks_size: int = 1000
+    """Number of the episodes in a folder of v2.1."""
     video_path: str | None = None
     """Pattern of the paths of the videos, with `{video_key}`, too."""
     features: dict[str, SourceFeature]
@@ -37,6 +42,8 @@ class SourceInfo:
             raise DatasetError(f"expected at least 1 episode, got total_episodes {self.total_episodes}")
         if not (1 <= self.fps <= _MOST_FPS and self.fps == int(self.fps)):
             raise DatasetError(f"expected a whole number of frames per second from 1 to {_MOST_FPS}, got {self.fps}")
+        if self.chunks_size < 1:
+            raise DatasetError(f"expected chunks of at least 1 episode, got chunks_size {self.chunks_size}")
         for name in self.features:
             if not name.isprintable():
                 raise DatasetError(f"expected names of printable characters, got the feature {name!r}")
@@ -46,16 +53,16 @@ def read_info(folder: Path) -> tuple[SourceInfo, str | None]:
     """Read `info.json` of the LeRobotDataset in `folder`, and return it with the type of the robot, if it says so.
 
     Raises:
-        DatasetError: If `folder` holds no LeRobotDataset v3.0, or the file is damaged.
+        DatasetError: If `folder` holds no LeRobotDataset v3.0 or v2.1, or the file is damaged.
     """
     path = folder / INFO_PATH
     if not path.exists():
         raise DatasetError(f"{folder} is no LeRobotDataset: it has no {INFO_PATH}")
     with reading(path):
         data = parse_json(read_file(path, _MOST_BYTES))
-        if data["codebase_version"] != VERSION:
+        if data["codebase_version"] not in (VERSION, OLD_VERSION):
             raise DatasetError(
-                f"{folder} is a LeRobotDataset {data['codebase_version']}; this version reads {VERSION}; "
+                f"{folder} is a LeRobotDataset {data['codebase_version']}; {OLD_VERSION} and {VERSION} are read; "
                 "the package lerobot converts older ones"
             )
         values = {name: value for name, value in data.items() if name in SourceInfo.__dataclass_fields__}

@@ -16,6 +16,8 @@ from simscaleai.data.episode_file import DatasetError
 from simscaleai.data.keys import IMAGE_PREFIX, PRIVILEGED_PREFIX, VECTOR_PREFIX
 
 VERSION = "v3.0"
+OLD_VERSION = "v2.1"
+"""Version that is imported, but not written."""
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 INFO_PATH = "meta/info.json"

@@ -1,4 +1,4 @@
-"""Reads the files of any LeRobotDataset v3.0, episode by episode."""
+"""Reads the files of any LeRobotDataset v3.0 or v2.1, episode by episode."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from simscaleai.data.exchange.damage import reading
 from simscaleai.data.exchange.source import SourceFeature
 from simscaleai.data.lerobot.images import decode_images
 from simscaleai.data.lerobot.info import read_info
-from simscaleai.data.lerobot.layout import FRAME_COLUMNS, TASKS_PATH, VERSION, check_path, fill_pattern
+from simscaleai.data.lerobot.layout import FRAME_COLUMNS, OLD_VERSION, TASKS_PATH, check_path, fill_pattern
+from simscaleai.data.lerobot.version_2_1 import read_rows, read_tasks
 from simscaleai.data.lerobot.video import read_video
 from simscaleai.files import file_size
 
 _RATE_TOLERANCE = 0.01  # difference of the rate that the timestamps show from the stated one, relative
+_PATH_FIELDS = ("chunk_index", "file_index", "episode_chunk", "episode_index")
 _TEXT_COLUMNS = ("task", "__index_level_0__")
 
 
@@ -60,18 +62,19 @@ class LeRobotSource:
     What the frames say counts: their task, their times, the shape and depth of their images, the length of their lists.
     """
 
-    format = f"LeRobotDataset {VERSION}"
     counters = frozenset(FRAME_COLUMNS)
 
     def __init__(self, folder: Path) -> None:
         """Open `folder`.
 
         Raises:
-            DatasetError: If the folder holds no LeRobotDataset v3.0, or the dataset is damaged.
+            DatasetError: If the folder holds no LeRobotDataset v3.0 or v2.1, or the dataset is damaged.
         """
         check_path(folder)
         self.folder = folder
         self._info, self.robot_type = read_info(folder)
+        self.format = f"LeRobotDataset {self._info.codebase_version}"
+        """Name and version of the format."""
         self.features: Mapping[str, SourceFeature] = self._info.features
         """What `info.json` says about each feature."""
         self.fps = int(self._info.fps)
@@ -121,13 +124,19 @@ class LeRobotSource:
             raise ValueError(f"its frames reach until {times[-1]:.3f} s of a video, in which it ends at {end:.3f} s")
         return read_video(path, times, half_a_step, image_size)
 
+    @property
+    def _is_old(self) -> bool:
+        return self._info.codebase_version == OLD_VERSION
+
     def _path(self, pattern: str, row: Mapping[str, Any], prefix: str, **names: str) -> Path:
-        values: dict[str, int | str] = {name: int(row[f"{prefix}/{name}"]) for name in ("chunk_index", "file_index")}
+        values: dict[str, int | str] = {
+            name: int(row[f"{prefix}/{name}"]) for name in _PATH_FIELDS if f"{prefix}/{name}" in row
+        }
         return self.folder / fill_pattern(pattern, {**values, **names})
 
     def _read_episodes(self) -> Iterator[Episode]:
         with reading(self.folder / "meta"):
-            tasks, rows = _read_tasks(self.folder), self._read_rows()
+            tasks, rows = _read_tasks(self.folder, self._is_old), self._read_rows()
         count = 0
         for row in rows:
             with reading(self.folder, f"episode {row['episode_index']}"):
@@ -138,8 +147,7 @@ class LeRobotSource:
 
     def _read_rows(self) -> list[dict[str, Any]]:
         """Return the rows of the table of episodes in the order of their index."""
-        paths = sorted((self.folder / "meta" / "episodes").glob("[!.]*/[!.]*.parquet"))  # macOS adds hidden files
-        rows = [row for path in paths for row in _without_statistics(path)]
+        rows = read_rows(self.folder, self._info) if self._is_old else _read_row_files(self.folder)
         rows.sort(key=lambda row: int(row["episode_index"]))
         total = self._info.total_episodes
         if len(rows) != total or [row["episode_index"] for row in rows] != list(range(len(rows))):
@@ -175,20 +183,29 @@ class LeRobotSource:
             )
 
 
-def _read_tasks(folder: Path) -> dict[int, str]:
+def _read_tasks(folder: Path, is_old: bool) -> dict[int, str]:
+    pairs = read_tasks(folder) if is_old else _read_task_table(folder)
+    tasks = dict(pairs)
+    if len(tasks) != len(pairs) or not all(isinstance(task, str) for task in tasks.values()):
+        raise ValueError("the list of tasks must give each task_index one text")
+    return tasks
+
+
+def _read_task_table(folder: Path) -> list[tuple[int, Any]]:
     table = _read_table(folder / TASKS_PATH)
     names = [name for name in _TEXT_COLUMNS if name in table.column_names]
     (text, *_) = names or [name for name in table.column_names if name != "task_index"]
-    pairs = list(zip(table.column("task_index").to_pylist(), table.column(text).to_pylist(), strict=True))
-    tasks = dict(pairs)
-    if len(tasks) != len(pairs) or not all(isinstance(task, str) for task in tasks.values()):
-        raise ValueError(f"{TASKS_PATH} must give each task_index one text")
-    return tasks
+    return list(zip(table.column("task_index").to_pylist(), table.column(text).to_pylist(), strict=True))
+
+
+def _read_row_files(folder: Path) -> list[dict[str, Any]]:
+    paths = sorted((folder / "meta" / "episodes").glob("[!.]*/[!.]*.parquet"))  # macOS adds hidden files
+    return [row for path in paths for row in _without_statistics(path)]
 
 
 def _task(index: float, tasks: Mapping[int, str]) -> str:
     if index not in tasks:
-        raise ValueError(f"a frame has the task {index:g}, which {TASKS_PATH} does not list")
+        raise ValueError(f"a frame has the task {index:g}, which the list of tasks lacks")
     return tasks[int(index)]
 
 

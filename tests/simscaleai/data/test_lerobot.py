@@ -294,7 +294,7 @@ def nudge_action(table: pa.Table) -> pa.Table:
         (remove("meta/info.json"), "is no LeRobotDataset: it has no meta/info.json"),
         (lambda folder: (folder / "meta/info.json").write_text("{"), "info.json is damaged"),
         (lambda folder: (folder / "meta/info.json").write_bytes(b"\xff\xfe"), "info.json is damaged"),
-        (edit_json("meta/info.json", lambda info: info.update(codebase_version="v2.1")), "LeRobotDataset v2.1"),
+        (edit_json("meta/info.json", lambda info: info.update(codebase_version="v2.0")), "LeRobotDataset v2.0"),
         (edit_json("meta/info.json", lambda info: info.update(fps=29.97)), "from 1 to 10000, got 29.97"),
         (edit_json("meta/info.json", lambda info: info.pop("features")), "info.json is damaged: KeyError 'features'"),
         (edit_json("meta/info.json", lambda info: info.update(total_episodes=4)), "3 episodes, 4 according to info"),
