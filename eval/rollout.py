@@ -20,10 +20,11 @@ from envs.registration import find_environment
 from eval.episodes.loop import rollout
 from eval.episodes.plan import WHOLE, PlanError
 from eval.execution.assembly import build_policy
+from eval.execution.cluster.pool import import_ray, run_on_ray
 from eval.execution.evaluation import EvaluationJob
 from eval.execution.invocation import Invocation, Outcome, prepare
 from eval.execution.planning import PlanRequest, plan_run
-from eval.execution.worker import TIMEOUT_SECONDS, check_shape
+from eval.execution.worker import TIMEOUT_SECONDS, Executor, check_shape
 from eval.observers.progress import Progress
 from eval.probing.interventions import parse_interventions
 from eval.probing.probe_axes import read_perturbations
@@ -104,6 +105,9 @@ class RolloutConfig(EnvironmentFlags, PolicyFlags):
     the number of episodes. Changes the speed, never a result."""
     workers: int = 1
     """Processes that run episodes, each with --num-envs at the same time. Changes the speed, never a result."""
+    executor: Executor = "process"
+    """Where workers run: process, on this machine, or ray, on the cluster of RAY_ADDRESS (extra `ray`), one CPU each.
+    Changes the speed, never a result."""
     device: Device | None = None
     """Where a learned policy computes: cpu or cuda. One process then computes it for all workers. By default, each
     worker has a model of its own on one core. cpu changes the speed, never a result."""
@@ -155,6 +159,10 @@ class RolloutConfig(EnvironmentFlags, PolicyFlags):
         if self.video < 0:
             raise PlanError(f"expected --video of at least 0 episodes, got {self.video}")
         check_shape(self.workers, self.num_envs, self.timeout)
+        if self.executor == "ray":
+            if self.device is not None:
+                raise PlanError("expected --executor ray without --device: every Ray worker computes the policy itself")
+            import_ray()
 
     def _is_given(self, name: str) -> bool:
         return bool(getattr(self, name) != getattr(RolloutConfig, name))
@@ -171,6 +179,7 @@ _ONE_EPISODE: dict[str, Any] = {
         *_PLAN,
         "num_envs",
         "workers",
+        "executor",
         "timeout",
         "output",
         "resume",
@@ -213,7 +222,8 @@ def run(config: RolloutConfig) -> RunRecord:
     )
     with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
         policy = build_policy(model, config.checkpoint, job.registration.offer(), job.options, config.device)
-        with prepare(job, policy, plan, config.workers) as invocation:
+        cluster = run_on_ray if config.executor == "ray" else None
+        with prepare(job, policy, plan, config.workers, cluster) as invocation:
             raise_at_interrupt()
             name = f"{Path(model).name}-{Path(config.env).name}".replace(":", ".")
             shown = config.output or next_free_folder(name, job.home)

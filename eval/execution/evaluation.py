@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.pulse import Pulse
 from eval.execution.assembly import build_environment, build_learned, build_policy, closing
-from eval.execution.worker import WorkerJob
+from eval.execution.worker import PortableJob
 from eval.observers.film.video import VideoRecorder
 from eval.observers.receipts import ReceiptWriter
 from eval.observers.trace import TraceRecorder
 from eval.probing.interventions import Interventions
 from eval.probing.perturbations import Perturbations
 from eval.probing.probe_axes import perturbation_probes
-from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_paths, video_paths
+from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, trace_paths, video_path, video_paths
+from eval.runs.provenance import fingerprint, source_digest
+from eval.runs.receipts import receipt_path
 from policies.base import Policy
 from simscaleai.contract import EnvSpec
 from simscaleai.errors import SimScaleError
+from simscaleai.json_data import json_differences
 
 if TYPE_CHECKING:
     from envs.registration import Registration
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationJob(WorkerJob):
+class EvaluationJob(PortableJob):
     """Everything needed to evaluate any episode of a plan."""
 
     model: str
@@ -43,12 +46,13 @@ class EvaluationJob(WorkerJob):
     interventions: Interventions
     perturbations: Perturbations = field(default_factory=Perturbations)
     """Perturbations of every episode. The plan holds them, too."""
-    folder: Path
-    """Folder of the run."""
     filmed: range
     """Indices of the episodes to film and to trace."""
     identity: str
     """Identity of the policy at the start of the run; every process must build the same policy."""
+    machine: Mapping[str, Any] | None = None
+    """What the machine of a worker must have in common with that of the driver, see `conditions`; None if both are the
+    same machine."""
 
     @property
     def registration(self) -> Registration:
@@ -90,6 +94,35 @@ class EvaluationJob(WorkerJob):
             TraceRecorder(trace_paths(self.folder / TRACES_FOLDER, self.filmed), policy.needs),
         ]
 
+    def files_of(self, episode_index: int) -> list[Path]:
+        """Return the paths of the files that an episode may have; see `PortableJob`."""
+        return [
+            receipt_path(self.folder, episode_index),
+            video_path(self.folder / VIDEOS_FOLDER, episode_index),
+            trace_path(self.folder / TRACES_FOLDER, episode_index),
+        ]
+
+    def conditions(self, machine: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what all machines of a run must have in common, as plain JSON data; `machine` is a fingerprint."""
+        return {
+            "source": source_digest(),
+            "environment": self.registration.offer().digest,
+            "fingerprint": dict(machine),
+        }
+
+    def check_machine(self, env: SlotEnv) -> None:
+        """Check that this machine gives the same results as that of the driver.
+
+        Raises:
+            SimScaleError: If something differs that results depend on. The text names each difference.
+        """
+        if self.machine is None:
+            return
+        here = self.conditions(fingerprint(env.fingerprint()))
+        verbs = ("is", "on the machine of the command, here")
+        if differing := json_differences(self.machine, here, verbs=verbs):
+            raise SimScaleError("this machine could give other results: " + "; ".join(differing))
+
     def run_here(
         self,
         env: SlotEnv,
@@ -116,4 +149,5 @@ class EvaluationJob(WorkerJob):
         """Evaluate the episodes of `plan` in a worker."""
         policy = self.build_policy(self.registration.offer())
         with closing(self.build_environment(policy, self.num_envs), policy) as env:
+            self.check_machine(env)
             self.run_here(env, policy, plan, [reporter], pulse)

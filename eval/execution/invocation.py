@@ -6,7 +6,7 @@ A run that is killed and resumed takes several invocations. Its result is the sa
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.episodes.observer import Observer
-from eval.episodes.plan import WHOLE, PlanError
+from eval.episodes.plan import WHOLE, EpisodeSpec, PlanError
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
 from eval.execution.assembly import closing
@@ -59,6 +59,9 @@ if TYPE_CHECKING:
 # long time, and a run that stops early would discard many unfinished episodes.
 _SLOTS, _SLOTS_WITH_IMAGES, _SLOTS_WITH_RULE = 256, 64, 16
 
+Cluster = Callable[[EvaluationJob, Sequence[EpisodeSpec], int, Sequence[Observer]], list[EpisodeResult]]
+"""Runs a plan in workers on other machines; the arguments are those of `run_in_workers`."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -88,6 +91,8 @@ class Invocation:
     """Fingerprint of this machine. Results are bit-identical only on machines with an equal one."""
     repetition: Repetition
     """Whether the environment repeats itself."""
+    cluster: Cluster | None = None
+    """What runs the workers on other machines; None for processes of this machine."""
     folder: Path = Path()
     config: dict[str, Any] = field(default_factory=dict)
     earlier: list[EpisodeResult] = field(default_factory=list)
@@ -148,9 +153,16 @@ class Invocation:
                 self.job.run_here(self.env, self.policy, left, listeners, pulse)
             return
         try:
-            run_in_workers(self.job, left, self.workers, listeners)
+            self._run_elsewhere(left, listeners)
         finally:
             remove_partial_videos(videos)
+
+    def _run_elsewhere(self, left: Sequence[EpisodeSpec], listeners: Sequence[Observer]) -> None:
+        if self.cluster is None:
+            run_in_workers(self.job, left, self.workers, listeners)
+        else:
+            job = replace(self.job, machine=self.job.conditions(self.machine))
+            self.cluster(job, left, self.workers, listeners)
 
     def conclude(self) -> Outcome:
         """Write the final record and return it with the episodes that count."""
@@ -256,8 +268,10 @@ class Invocation:
 
 
 @contextmanager
-def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> Iterator[Invocation]:
-    """Yield an invocation with its environment built; with several workers, each of them builds its own.
+def prepare(
+    job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int, cluster: Cluster | None = None
+) -> Iterator[Invocation]:
+    """Yield an invocation with its environment built; with several workers or on Ray, each worker builds its own.
 
     With one worker, policy and environment are closed at the end of the block, with several before it.
 
@@ -265,7 +279,8 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
         job: What to run. `num_envs` is the number that the user chose, 0 for the default.
         policy: The policy, built.
         plan: The episodes.
-        workers: Number of processes.
+        workers: Number of workers.
+        cluster: What runs the workers on other machines; None for processes of this machine.
 
     Raises:
         SimScaleError: If policy, environment, interventions and plan do not fit each other, or images cannot be
@@ -283,14 +298,15 @@ def prepare(job: EvaluationJob, policy: Policy, plan: RunPlan, workers: int) -> 
     outline = getattr(policy, "outline", None) if job.device and workers > 1 else None
     job = replace(job, identity=policy.identity, num_envs=slots, outline=outline)
     # With workers, this environment only serves to check that it can be built, for its fingerprint, and for the probe.
-    with closing(job.build_environment(policy, min(slots, 2) if workers > 1 else slots), policy) as env:
+    elsewhere = workers > 1 or cluster is not None
+    with closing(job.build_environment(policy, min(slots, 2) if elsewhere else slots), policy) as env:
         machine, repetition = fingerprint(env.fingerprint(), job.device), probe_repetition(env, plan.specs)
         if cameras:
             check_filming(env, plan.specs[0], cameras, (PICTURE_SIZE, PICTURE_SIZE))
-        if workers == 1:
+        if not elsewhere:
             yield Invocation(job, policy, env, plan, workers, machine, repetition)
             return
-    yield Invocation(job, policy, None, plan, workers, machine, repetition)
+    yield Invocation(job, policy, None, plan, workers, machine, repetition, cluster)
 
 
 def _usual_slots(plan: RunPlan, most: int | None, *, with_images: bool) -> int:

@@ -40,13 +40,15 @@ from simscaleai.errors import SimScaleError
 MAX_FALSE_STARTS = 3
 """Number of workers in a row that exit before they ask for an episode, after which the set-up is considered wrong."""
 
+ONE_THREAD_EACH = dict.fromkeys(("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment variables that limit libraries to one thread."""
+
 logger = logging.getLogger(__name__)
 
 _SPARE_SEATS = 2  # for workers that begin while calls of dead ones are still computed
 _SECONDS_TO_EXIT = 5.0
 _SECONDS_BETWEEN_CHECKS = 1.0
 _SLOT_ELSEWHERE = -1
-_ONE_THREAD_EACH = dict.fromkeys(("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _CONTEXT = multiprocessing.get_context("spawn")
 
 
@@ -113,8 +115,8 @@ def inherited_by_workers() -> Iterator[None]:
     """Start processes within this block with one thread for each library, and with Ctrl-C left to the parent."""
     resource_tracker.ensure_running()  # otherwise it starts with the first process, and unblocks the signal
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    before = {name: os.environ.get(name) for name in _ONE_THREAD_EACH}
-    os.environ.update(_ONE_THREAD_EACH)
+    before = {name: os.environ.get(name) for name in ONE_THREAD_EACH}
+    os.environ.update(ONE_THREAD_EACH)
     try:
         yield
     finally:
@@ -265,7 +267,7 @@ class _Pool:
                 "worker exited (%s, exit code %s) in episode %d, seed %d", failure, code, spec.episode_index, spec.seed
             )
             if worker.solitary:
-                self._finish(_lost_episode(spec, self._job, status, failure))
+                self._finish(lost_episode(spec, self._job, status, failure))
             else:
                 self._suspects.append(spec)
 
@@ -322,7 +324,7 @@ def _unread_results(worker: _Worker) -> Iterator[EpisodeResult]:
                 yield message
 
 
-def _lost_episode(spec: EpisodeSpec, job: WorkerJob, status: Status, failure: str) -> EpisodeResult:
+def lost_episode(spec: EpisodeSpec, job: WorkerJob, status: Status, failure: str) -> EpisodeResult:
     """Return the result of an episode whose solitary worker exited or hung."""
     at_end = None if job.terminate_on_success else False
     return EpisodeResult(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec, PlanError
@@ -30,6 +30,9 @@ from simscaleai.hosting.parent import exit_with_parent
 
 if TYPE_CHECKING:
     from policies.learned.adapter import PolicyAdapter
+
+Executor = Literal["process", "ray"]
+"""Where workers run: in processes of this machine, or on a Ray cluster."""
 
 TIMEOUT_SECONDS = 600.0
 """Default time that policy or environment may take for one answer [s]. It is far above the delays of a busy machine."""
@@ -77,6 +80,18 @@ class WorkerJob(ABC):
         An episode counts as soon as `reporter` gets its result. All files of the episode must be on disk by then, so
         `reporter` must be the last observer.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortableJob(WorkerJob):
+    """A job that workers on other machines can run, too."""
+
+    folder: Path
+    """Folder of the run; on another machine, a folder from which the files of an episode are sent."""
+
+    @abstractmethod
+    def files_of(self, episode_index: int) -> list[Path]:
+        """Return the paths of the files that an episode may have in the folder of the run."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ MAY_DIFFER = (
     "accept_inexact",
     "checkpoint",
     "device",
+    "executor",
     "json",
     "num_envs",
     "output",

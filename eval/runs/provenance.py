@@ -6,6 +6,7 @@ digits, and then an episode may end differently.
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from policies.learned.devices import Device, device_entries
 PROJECT = Path(__file__).resolve().parents[2]
 """Folder that holds this project's packages."""
 
+_PACKAGES = ("envs", "eval", "policies", "simscaleai")
 _LIBRARIES = ("gymnasium", "mujoco", "numpy", "simscaleai", "torch")
 
 
@@ -42,6 +44,15 @@ def fingerprint(simulator: Mapping[str, Any], device: Device | None = None) -> d
         **simulator,
         "libraries": {name: _version(name) for name in _LIBRARIES} | dict(simulator.get("libraries") or {}),
     }
+
+
+def source_digest(project: Path = PROJECT) -> str:
+    """Return the SHA-256 of the names and contents of all Python files of this project's packages."""
+    digest = hashlib.sha256()
+    for path in sorted(path for package in _PACKAGES for path in (project / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(project).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def source_state(project: Path = PROJECT, *, besides: Path | None = None) -> Source | None:

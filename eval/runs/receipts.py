@@ -100,14 +100,18 @@ def received_digest(received: Observation, instruction: str) -> str:
     return digest.hexdigest()
 
 
+def receipt_path(folder: Path, episode_index: int) -> Path:
+    """Return the path of the hidden file of an episode in the folder of a run that goes on."""
+    return folder / f"{_PREFIX}{episode_index:06d}.json"
+
+
 def write_receipt(folder: Path, receipt: Receipt) -> None:
     """Write `receipt` as a hidden file into the folder of a run that goes on.
 
     Raises:
         WriteError: If the file cannot be written.
     """
-    path = folder / f"{_PREFIX}{receipt.episode_index:06d}.json"
-    replace_file(path, json.dumps(asdict(receipt), allow_nan=False))
+    replace_file(receipt_path(folder, receipt.episode_index), json.dumps(asdict(receipt), allow_nan=False))
 
 
 def collect_receipts(folder: Path, episodes: int | None = None) -> None:

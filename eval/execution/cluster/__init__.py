@@ -1,0 +1,1 @@
+"""Runs a plan on the machines of a Ray cluster."""

@@ -1,0 +1,116 @@
+"""A worker of a Ray cluster: an actor that builds policy and environment once, and runs the episodes that it gets.
+
+The driver calls `exchange` again and again. Each call brings new episodes and takes back what happened meanwhile. The
+worker has more episodes than slots, so that it goes on while the driver answers. The files of an episode, such as
+its receipt, travel with its result, because the machines need no common folder for results.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from tempfile import TemporaryDirectory
+from threading import Thread
+
+from eval.episodes.observer import Observer
+from eval.episodes.plan import EpisodeSpec
+from eval.episodes.pulse import Pulse
+from eval.episodes.results import EpisodeResult
+from eval.execution.worker import Breakdown, PortableJob
+from simscaleai.errors import SimScaleError
+
+_SECONDS_BETWEEN_CHECKS = 1.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One episode that has ended."""
+
+    result: EpisodeResult
+    files: Mapping[str, bytes]
+    """Path below the folder of the run to content."""
+
+
+@dataclass(frozen=True)
+class Hang:
+    """The policy or the environment has not answered within `--timeout`."""
+
+    party: int
+    """`POLICY` or `ENVIRONMENT` of `eval.episodes.pulse`."""
+
+
+News = Finished | Breakdown | Hang
+"""What a worker reports."""
+
+
+class RemoteWorker:
+    """The actor. The episodes run in one thread, its calls in others."""
+
+    def __init__(self, job: PortableJob) -> None:
+        """Start to build the policy and the environment of `job`."""
+        self._timeout = job.timeout
+        self._folder = TemporaryDirectory(prefix="simscale-", ignore_cleanup_errors=True)
+        self._given: SimpleQueue[EpisodeSpec | None] = SimpleQueue()
+        self._news: SimpleQueue[News] = SimpleQueue()
+        self._pulse = Pulse()
+        Thread(target=self._run, args=(job,), daemon=True).start()
+
+    def exchange(self, specs: Sequence[EpisodeSpec | None]) -> list[News]:
+        """Add `specs` to the episodes to run, None for no more. Return the news as soon as there are any."""
+        for spec in specs:
+            self._given.put(spec)
+        news = [self._next()]
+        while not self._news.empty():
+            news.append(self._news.get())
+        return news
+
+    def arrive(self) -> list[News]:
+        """Return no news: the call ends when the worker has a place in the cluster."""
+        return []
+
+    def close(self) -> None:
+        """Remove the files of unfinished episodes."""
+        self._folder.cleanup()
+
+    def _next(self) -> News:
+        while True:
+            with suppress(Empty):
+                return self._news.get(timeout=_SECONDS_BETWEEN_CHECKS)
+            if party := self._pulse.overdue(self._timeout):
+                return Hang(party)
+
+    def _run(self, job: PortableJob) -> None:
+        with suppress(OSError):  # another machine need not have the folder
+            os.chdir(job.home)
+        job = replace(job, folder=Path(self._folder.name))
+        try:
+            job.run(iter(self._given.get, None), _Reporter(job, self._news), self._pulse)
+        except SimScaleError as mistake:
+            self._news.put(Breakdown(f"worker on {socket.gethostname()}: {mistake}", is_mistake=True))
+        except Exception:  # otherwise the driver would wait for ever
+            self._news.put(Breakdown(traceback.format_exc(), is_mistake=False))
+
+
+class _Reporter(Observer):
+    """Puts each result, with the files of its episode, among the news."""
+
+    def __init__(self, job: PortableJob, news: SimpleQueue[News]) -> None:
+        self._job, self._news = job, news
+
+    def on_episode_end(self, slot: int, result: EpisodeResult) -> None:
+        files = dict(_moved(self._job.folder, self._job.files_of(result.episode_index)))
+        self._news.put(Finished(result, files))
+
+
+def _moved(folder: Path, paths: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of those `paths` in `folder` that exist, and remove them."""
+    for path in paths:
+        if path.exists():
+            yield path.relative_to(folder).as_posix(), path.read_bytes()
+            path.unlink()
