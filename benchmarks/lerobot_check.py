@@ -134,9 +134,7 @@ def check_import(folder: Path, dtype: str, tolerance: float) -> None:
         "action": {"dtype": "float32", "shape": (2,), "names": {"motors": ["x", "y"]}},
     }
     recorded = folder / f"recorded-{dtype}"
-    theirs = LeRobotDataset.create(
-        "local/check", 10, features, root=recorded, use_videos=dtype == "video", vcodec="h264"
-    )
+    theirs = LeRobotDataset.create("local/check", 10, features, root=recorded, use_videos=dtype == "video")
     rng, episodes = np.random.default_rng(0), []
     for number, length in enumerate((5, 8, 6)):
         episodes.append([recorded_frame(rng, number, step) for step in range(length)])

@@ -48,14 +48,22 @@ def check_all(group: h5py.Group) -> None:
     """Check that everything below `group` lies in the file, for a reader of others that would follow any link.
 
     Raises:
-        ValueError: If a link leads elsewhere, or the values of a dataset lie elsewhere or nowhere.
+        ValueError: If a link leads elsewhere, a group stands in several places, so that a reader would meet it again
+            and again, or the values of a dataset lie elsewhere or nowhere.
     """
-    for name in group:
-        found = child(group, name)
-        if isinstance(found, h5py.Group):
-            check_all(found)
-        else:
-            dataset(group, name)
+    pending, seen = [group], {h5py.h5o.get_info(group.id).addr}
+    while pending:
+        group = pending.pop()
+        for name in group:
+            found = child(group, name)
+            if not isinstance(found, h5py.Group):
+                dataset(group, name)
+                continue
+            address = h5py.h5o.get_info(found.id).addr
+            if address in seen:
+                raise ValueError(f"the group {name!r} stands in several places")
+            seen.add(address)
+            pending.append(found)
 
 
 def numbers(group: h5py.Group, path: str, length: int) -> NDArray[Any]:

@@ -146,6 +146,10 @@ def external(file: h5py.File) -> None:
     file["episode_0/actions"] = h5py.ExternalLink("other.hdf5", "values")
 
 
+def circle(file: h5py.File) -> None:
+    file["episode_0/infos/again"] = file["episode_0"]
+
+
 def truncated(folder: Path, size: int) -> None:
     path = folder / "data/main_data.hdf5"
     path.write_bytes(path.read_bytes()[:size])
@@ -163,6 +167,7 @@ HOSTILE: dict[str, Callable[[Path], Any]] = {
     "an empty file": lambda folder: truncated(folder, 0),
     "half a file": lambda folder: truncated(folder, 3000),
     "an external link": lambda folder: edited(folder, external),
+    "a circle of groups": lambda folder: edited(folder, circle),
     "no actions": lambda folder: edited(folder, lambda file: file["episode_1"].pop("actions")),
     "too few observations": lambda folder: edited(
         folder, lambda file: file["episode_1/observations/hand"].resize((2, 3))
