@@ -272,7 +272,7 @@ class _Pool:
             self._ray.kill(worker.actor)
         if not worker.has_begun:
             self._count_false_start(reason)
-        logger.warning("a worker was lost (%s); its %d episodes run again", failure, len(worker.specs))
+        logger.warning("a worker was lost (%s) with unfinished episodes %s", failure, ", ".join(map(str, worker.specs)))
         for spec in reversed(worker.specs.values()):
             if worker.solitary:
                 self._finish(Finished(lost_episode(spec, self._job, status, failure), {}))

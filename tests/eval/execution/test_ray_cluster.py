@@ -152,7 +152,7 @@ def test_a_run_goes_on_when_a_node_is_killed(start, cluster, unhurried):
     cluster.remove_node(max(cluster.worker_nodes, key=lambda node: node.node_id), allow_graceful=False)
     cluster.add_node(**NODE)
     assert run.wait(300) == 0
-    assert "episodes run again" in Path("stderr").read_text()
+    assert "a worker was lost (worker_died) with unfinished episodes" in Path("stderr").read_text()
     assert len(list(Path("pids").iterdir())) == 4  # the new node took over
     assert same("one", "ray", "episodes.jsonl")
 
@@ -194,6 +194,16 @@ def test_an_episode_that_always_kills_its_worker_is_the_only_one_lost(start, wor
     results = read_results(Path("ray", "episodes.jsonl"))
     assert [result.seed for result in results if result.status == "error"] == [UNLUCKY]
     assert len(results) == 8
+
+
+@pytest.mark.slow
+def test_a_policy_that_never_answers_is_the_same_failure_as_in_processes(start, workdir, monkeypatch):
+    (workdir / "silent.py").write_text(DEADLY.replace("os.kill(os.getpid(), signal.SIGKILL)", "signal.pause()"))
+    monkeypatch.syspath_prepend(str(workdir))
+    flags = ["--model", "silent:Policy", *FEW, "--num-envs", "3", "--timeout", "4", "--quiet"]
+    assert rollout.main([*flags, "--workers", "2", "--output", "processes"]) == 0
+    assert start(*flags, "--output", "ray").wait(300) == 0
+    assert same("processes", "ray", "episodes.jsonl")
 
 
 def test_ray_is_refused_with_a_device(capsys):
