@@ -1,6 +1,7 @@
 """Shows a folder of runs as one page, while runs go on, or writes it as files.
 
 python -m eval.view runs/
+python -m eval.view runs/ --output site/
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from eval.view.contents import Contents
 from eval.view.curves import curves_page
 from eval.view.run_index import RunIndex
 from eval.view.server import ViewServer, serve_until_interrupted
+from eval.view.site import write_site
 from simscaleai.command_line import printable
 from simscaleai.errors import SimScaleError
 
@@ -36,6 +38,8 @@ class ViewConfig:
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
     """Folder that holds run folders, at any depth."""
+    output: Path | None = None
+    """New folder for the pages as files that open from disk, instead of serving them."""
     port: int = 8765
     """Port on the loopback interface; 0 for any free one."""
 
@@ -59,6 +63,10 @@ def _report(folders: Sequence[Path]) -> str:
 
 
 def _view(config: ViewConfig) -> int:
+    if config.output is not None:
+        number = write_site(config.output, contents(config.folder).answer)
+        print(printable(f"{config.output / 'index.html'}  {number} run{'s' * (number != 1)}"))
+        return COMPLETE
     server = ViewServer(contents(config.folder).answer, config.port)
     print(printable(f"{server.url}  shows {config.folder}; Ctrl-C ends"), flush=True)
     serve_until_interrupted(server)

@@ -59,8 +59,9 @@ function refill() {
 }
 
 function countRuns(rows) {
-  const { waiting, runs } = state.data;
-  document.getElementById("count").textContent = `${rows.length === runs.length ? "" : `${rows.length.toLocaleString("en")} of `}${plural(runs.length, "run")}${waiting ? `, reading ${waiting.toLocaleString("en")} more` : ""}`;
+  const { waiting, runs, now } = state.data;
+  const written = document.documentElement.dataset.files ? `, as of ${new Date(1000 * now).toISOString().slice(0, 16).replace("T", " ")} UTC` : "";
+  document.getElementById("count").textContent = `${rows.length === runs.length ? "" : `${rows.length.toLocaleString("en")} of `}${plural(runs.length, "run")}${waiting ? `, reading ${waiting.toLocaleString("en")} more` : ""}${written}`;
 }
 
 function select(name, label, values) {
