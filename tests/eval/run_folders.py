@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from eval.episodes.results import EpisodeResult
 from eval.runs.log_file import EPISODES_FILE, write_results
-from eval.runs.record import PolicyRecord, Resolved, RunRecord, SequentialRecord
+from eval.runs.record import PolicyRecord, Resolved, RunRecord, SequentialRecord, Source, Timing
 from eval.runs.summary import summarise
 from simscaleai.contract import ActionSpec, EnvSpec, Feature, Layout
 from simscaleai.perturbation import Axis
@@ -86,6 +86,14 @@ def changed(record=RECORD, *, config=None, environment=None, policy=None, finger
         fingerprint={**record.fingerprint, **(fingerprint or {})},
         **others,
     )
+
+
+def with_summary(record, outcomes):
+    """Returns `record` as it is after a run with these outcomes."""
+    results = [episode(index, index, outcome) for index, outcome in enumerate(outcomes)]
+    source = Source(commit="ab" * 20, dirty=True)
+    timing = Timing(started="2026-01-02T03:04:05+00:00", seconds=12.5, episodes_per_second=4.0)
+    return replace(record, summary=summarise(results, len(outcomes)), timing=timing, source=source)
 
 
 def stopped(episodes, limit=100, *, decided=True, **others):

@@ -77,7 +77,7 @@ const crumbs = (...parts) => make("nav", { class: "crumbs", "aria-label": "Path"
 
 /** A table that shows the first rows that fit a filter, and more on request; `columns` are {title, cell, key, number}. */
 class Table {
-  constructor(label, columns, { sort = null, descending = false, step = 100, rowClass = () => "" } = {}) {
+  constructor(label, columns, { sort = null, descending = false, step = 50, rowClass = () => "" } = {}) {
     Object.assign(this, { columns, sort, descending, step, rowClass, rows: [], shown: step });
     this.heads = columns.map((column) => this.head(column));
     this.body = make("tbody");

@@ -105,6 +105,8 @@ async function showRun(key) {
   const [data] = await Promise.all([load(`run/${key}`), loadRuns()]);
   const row = rowOf(key);
   if (!row) throw new Error("This run cannot be shown.");
+  drawn = Date.now();
+  isOld = false;
   const episodes = episodesOf(data), live = isLive(row), curves = await curveSection(key, row);
   show(row.path, crumbs(link(state.data.root, ""), row.path), make("h1", { class: "title" }, nameOf(row.policy), make("span", { class: "muted" }, ` in ${short(row.environment)}`)),
     make("p", { class: live ? "live" : "muted", id: "progress", role: "status" }, progressText(row), when(row) ? `, started ${when(row)}` : ""), make("div", { id: "rate" }, bigRate(row), make("div", { class: "wide" }, interval(row.rate, row.interval))),
@@ -112,14 +114,25 @@ async function showRun(key) {
     make("h2", {}, "Where the figures come from"), facts([["Run", row.path], ...data.facts]), make("details", {}, make("summary", {}, "Record"), make("pre", { tabindex: 0 }, data.record)));
 }
 
-/** Shows the progress of a run that goes on; all of it again as soon as it has ended. */
+const REDRAWN = 10000; // milliseconds between two complete drawings of a run that goes on
+let drawn = 0; // when the page of a run was drawn completely
+let isOld = false; // whether it shows less than is known since
+
+/** Returns whether somebody uses the page of a run, so that it should not be drawn again. */
+function inUse() {
+  const isTyping = main.contains(document.activeElement) && document.activeElement !== main;
+  return isTyping || Boolean(document.getElementById("search")?.value) || [...main.querySelectorAll("video")].some((video) => !video.paused);
+}
+
+/** Shows the progress of a run that goes on; from time to time, and as soon as it has ended, all of it again. */
 async function updateRun(key) {
   const before = rowOf(key);
-  if (!before || before.ended) return;
+  if (!before || (before.ended && !isOld)) return;
   await loadRuns();
   const row = rowOf(key);
-  if (row && row.ended) return showRun(key);
-  if (!row || row.done === before.done) return;
+  if (!row) return;
+  isOld ||= row.ended !== before.ended || row.done !== before.done;
+  if (isOld && !inUse() && (row.ended || Date.now() - drawn > REDRAWN)) { await showRun(key); return; }
   document.getElementById("progress").textContent = progressText(row);
   document.getElementById("rate").replaceChildren(bigRate(row), make("div", { class: "wide" }, interval(row.rate, row.interval)));
 }

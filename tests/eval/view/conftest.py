@@ -2,22 +2,18 @@
 
 import shutil
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from run_folders import RECORD, changed, episode, write_run
+from run_folders import RECORD, changed, with_summary, write_run
 
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
-from eval.runs.record import Source, Timing
-from eval.runs.summary import summarise
 from eval.view.__main__ import contents
 from eval.view.server import ViewServer
 
 STEPS = 30
-STARTED = Timing(started="2026-01-02T03:04:05+00:00", seconds=12.5, episodes_per_second=4.0)
 
 
 def write_trace(path, steps=STEPS):
@@ -36,13 +32,6 @@ def write_trace(path, steps=STEPS):
         look_steps=np.array([0, 4, 8]),
         chunks=np.zeros((3, 4, 2), np.float32),
     )
-
-
-def with_summary(record, outcomes):
-    """Returns `record` as it is after a run with these outcomes."""
-    results = [episode(index, index, outcome) for index, outcome in enumerate(outcomes)]
-    source = Source(commit="ab" * 20, dirty=True)
-    return replace(record, summary=summarise(results, len(outcomes)), timing=STARTED, source=source)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from battery_folders import FALLING, write_battery, write_expert
 from chromium import CHROMIUM, Browser
-from run_folders import RECORD, episode, write_run
+from run_folders import RECORD, episode, with_summary, write_run
 
 from eval.runs.log_file import EPISODES_FILE, append_result
 from eval.runs.record import RECORD_FILE
@@ -140,6 +140,9 @@ def test_a_run_that_goes_on_is_seen_to_move(browser, runs, serve):
     browser.wait_for("document.querySelector('.rate b')?.textContent == '75.0 %'")
     append_result(folder / EPISODES_FILE, episode(4, 4, "+"))
     browser.wait_for("document.querySelector('.rate b').textContent == '80.0 %'")
+    replace(with_summary(RECORD, "++-++"), resolved=replace(RECORD.resolved, episodes=5)).write(folder)
+    browser.wait_for("document.getElementById('progress').textContent.startsWith('complete')")
+    assert browser.run(ROWS) == 5
     assert browser.problems(server.url) == []
 
 
