@@ -10,6 +10,7 @@ from eval.comparison.pairing import compare
 from eval.comparison.text import finding_rows
 from eval.episodes.results import EpisodeResult
 from eval.runs.run import Run
+from eval.view.run_page import safe
 
 
 def comparison_page(a: Run, b: Run) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def comparison_page(a: Run, b: Run) -> dict[str, Any]:
 
 
 def _pair(pair: Pair) -> list[Any]:
-    return [pair.a.task, pair.a.seed, *_outcome(pair.a), *_outcome(pair.b)]
+    return [pair.a.task, safe(pair.a.seed), *_outcome(pair.a), *_outcome(pair.b)]
 
 
 def _outcome(result: EpisodeResult) -> list[Any]:

@@ -28,6 +28,7 @@ from simscaleai.json_data import DAMAGE, damage_text
 MOST_RUNS = 20_000
 """Largest number of runs that are listed."""
 
+_MOST_ENTRIES = 50_000  # of a folder
 _DEEPEST = 6  # folders below the one that is shown
 _MOST_RECORD = 20_000_000  # [bytes]
 _MOST_EPISODES = 1_000_000_000  # [bytes]
@@ -130,9 +131,12 @@ class RunIndex:
         """Yield the folders of runs in `folder`, which lies at `path` below the root."""
         try:
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                entries = sorted(islice(listing, _MOST_ENTRIES + 1), key=lambda entry: entry.name)
         except OSError as error:
             self._left_out[path or "."] = f"cannot be read: {error.strerror}"
+            return
+        if len(entries) > _MOST_ENTRIES:
+            self._left_out[path or "."] = f"holds more than {_MOST_ENTRIES} files and folders"
             return
         if any(entry.name == RECORD_FILE for entry in entries):
             yield folder, path

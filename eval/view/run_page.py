@@ -42,13 +42,18 @@ def _episode(result: EpisodeResult, texts: dict[str | None, int]) -> list[Any]:
 
     return [
         result.episode_index,
-        result.seed,
+        safe(result.seed),
         result.status,
         number(result.failure),
         result.steps,
         result.return_,
         *map(number, (result.stage, result.instruction, result.task, result.arm)),
     ]
+
+
+def safe(number: int) -> int | str:
+    """Return `number` as a browser reads it without loss: as text if it has more digits than a float64 holds."""
+    return number if number < 2**53 else str(number)
 
 
 def _with_details(run: Run) -> list[int]:

@@ -82,6 +82,22 @@ def test_the_page_of_a_run_has_its_episodes_films_and_commands(runs, make_run):
     assert command.endswith("--seeds")
 
 
+def test_a_seed_with_more_digits_than_a_browser_counts_keeps_them(runs, make_run):
+    make_run("a", "+", first_seed=2**53 + 1)
+    shown = contents(runs)
+    assert ask(shown, f"run/{rows(shown)['a']['key']}")["episodes"][0][1] == str(2**53 + 1)
+
+
+def test_a_folder_with_too_many_entries_is_left_out(runs, make_run, monkeypatch):
+    make_run("a", "+")
+    monkeypatch.setattr("eval.view.run_index._MOST_ENTRIES", 3)
+    for number in range(4):
+        (runs / "many" / str(number)).mkdir(parents=True)
+    shown = contents(runs)
+    assert list(rows(shown)) == ["a"]
+    assert reasons(shown) == {"many": "holds more than 3 files and folders"}
+
+
 def test_the_page_of_an_episode_has_plots_events_and_looks(runs, make_run):
     make_run("a", "+-", filmed=[1])
     shown = contents(runs)
