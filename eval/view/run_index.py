@@ -210,4 +210,4 @@ def _pace(known: _Known) -> float | None:
         since = last - datetime.fromisoformat(known.row["started"] or "").timestamp()
     except ValueError:
         return None
-    return now / since if since > 0 else None
+    return now / since if now and since > 0 else None
