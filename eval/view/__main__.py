@@ -20,9 +20,9 @@ from eval.report.findings import build_report
 from eval.report.page import render_page
 from eval.runs.record import RunRecord
 from eval.terminal.command import COMPLETE, run_command
-from eval.view.comparison_page import comparison_page
 from eval.view.contents import Contents
-from eval.view.curves import curves_page
+from eval.view.pages.comparison_page import comparison_page
+from eval.view.pages.curves import curves_page
 from eval.view.run_index import RunIndex
 from eval.view.server import ViewServer, serve_until_interrupted
 from eval.view.site import write_site

@@ -11,10 +11,10 @@ from eval.report.templating import FOLDER as REPORT_TEMPLATES
 from eval.runs.media_paths import VIDEOS_FOLDER, video_path
 from eval.runs.run import Run
 from eval.view.answer import CSS, FILM, HTML, JSON, SCRIPT, Answer
-from eval.view.episode_page import episode_page
 from eval.view.folder_files import check_no_links, checked_file
+from eval.view.pages.episode_page import episode_page
+from eval.view.pages.run_page import run_page
 from eval.view.run_index import RunIndex
-from eval.view.run_page import run_page
 from simscaleai.errors import SimScaleError
 
 Data: TypeAlias = Callable[..., dict[str, Any]]

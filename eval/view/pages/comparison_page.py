@@ -10,7 +10,7 @@ from eval.comparison.pairing import compare
 from eval.comparison.text import finding_rows
 from eval.episodes.results import EpisodeResult
 from eval.runs.run import Run
-from eval.view.run_page import safe
+from eval.view.pages.run_page import safe
 
 
 def comparison_page(a: Run, b: Run) -> dict[str, Any]:
