@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,10 @@ def write_video(path: Path, shades: list[int]) -> None:
     film.close()
 
 
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three episodes in chunks of two, with a camera as video."""
-    folder, rng = tmp_path / "old", np.random.default_rng(0)
+    folder, rng = tmp_path_factory.mktemp("recorded") / "old", np.random.default_rng(0)
     (folder / "meta").mkdir(parents=True)
     vector = {"dtype": "float32", "names": None}
     features = {"observation.state": vector | {"shape": [3]}, "action": vector | {"shape": [2]}}
@@ -70,6 +71,12 @@ def old(tmp_path: Path) -> Path:
         shades = [60 * number + 10 * step for step in range(length)]
         write_video(folder / f"videos/{chunk}/{TOP}/episode_{number:06d}.mp4", shades)
     return folder
+
+
+@pytest.fixture
+def old(recorded: Path, tmp_path: Path) -> Path:
+    """A copy of the dataset, to be changed."""
+    return Path(shutil.copytree(recorded, tmp_path / "old"))
 
 
 def test_every_episode_comes_from_its_files(old: Path, tmp_path: Path) -> None:
