@@ -102,6 +102,7 @@ class InferenceServer:
         """Wait until a tile may be computed, and return its parts; all parts of a call that must be alone."""
         with self._changed:
             self._changed.wait_for(self._may_begin)
+            self._collect()  # calls that came meanwhile fill the tile
             self._is_exclusive = self._waiting[0].is_alone
             self._computing += 1
             room = self._board.rows if self._is_exclusive else self._policy.rows_at_once
