@@ -4,8 +4,9 @@
     python examples/goal_reaching.py [steps] [FILE.zip]
 
 The reward is 0 at success and -1 elsewhere. An agent without skill hardly ever sees a 0, so HER replays the episodes as
-if the point that was reached had been the goal. After 8,000 of the 20,000 steps, the agent succeeds in 50 of 100
-episodes. With FILE.zip, the agent is saved, and the commands evaluate it:
+if the point that was reached had been the goal. The agent succeeds in 50 of 100 episodes after 8,000 steps and in 34
+after 14,000, where all others come within 60 mm; its settings are not tuned. With FILE.zip, the agent is saved, and the
+commands evaluate it:
 
     python -m eval.rollout --model sb3:FILE.zip --env reach-goal --episodes 100 --output runs/her
 """
