@@ -10,11 +10,14 @@ from typing import Any
 from policies.foreign.libraries import Fit, Library
 from simscaleai.contract import EnvSpec, ImageSize, Layout, Needs
 from simscaleai.errors import MismatchError, SimScaleError
+from simscaleai.files import read_file
 
 _PLACES = ("", "pretrained_model", "checkpoints/last/pretrained_model")
 """Where a checkpoint lies below the folder that a user names."""
 
 _FILES = ("model.safetensors", "policy_preprocessor.json", "policy_postprocessor.json")
+_MOST_BYTES = 1 << 24
+"""Largest `config.json` that is read."""
 _PREFIX, _IMAGES = "observation.", "images."
 _OTHER_NAMES = {"state": "agent_pos", "image": "pixels"}
 """Input of a policy to the name that environments of Gymnasium use instead."""
@@ -46,9 +49,9 @@ def _checkpoint(folder: Path) -> Path | None:
 def _policy_type(folder: Path) -> str:
     """Return the type of the policy in `folder`; "" if there is none."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(read_file(folder / "config.json", _MOST_BYTES))
         return str(config["type"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (SimScaleError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

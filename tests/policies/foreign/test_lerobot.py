@@ -5,6 +5,7 @@ A stand-in for the package runs in this process; `python -m benchmarks.lerobot_p
 
 import importlib
 import json
+import os
 import sys
 import types
 from collections import deque
@@ -97,6 +98,12 @@ def test_the_output_folder_of_a_training_names_its_last_checkpoint(tmp_path):
 def test_a_folder_without_the_name_of_the_library(tmp_path):
     with pytest.raises(SimScaleError, match=f"say --model lerobot:{tmp_path}/act"):
         make_policy(str(write_checkpoint(tmp_path / "act")), spec=spec())
+
+
+def test_a_pipe_in_place_of_the_configuration_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(SimScaleError, match="expected a folder with a checkpoint of LeRobot"):
+        locate(str(tmp_path))
 
 
 def test_folders_that_hold_no_complete_checkpoint(tmp_path):
