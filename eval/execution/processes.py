@@ -36,12 +36,10 @@ from eval.execution.watchdog import LATER, WARN_SECONDS
 from eval.execution.worker import Breakdown, WorkerJob, work
 from policies.learned.process.supervisor import InferenceProcess
 from simscaleai.errors import SimScaleError
+from simscaleai.hosting.process import ONE_THREAD_EACH
 
 MAX_FALSE_STARTS = 3
 """Number of workers in a row that exit before they ask for an episode, after which the set-up is considered wrong."""
-
-ONE_THREAD_EACH = dict.fromkeys(("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""Environment variables that limit libraries to one thread."""
 
 logger = logging.getLogger(__name__)
 

@@ -27,10 +27,12 @@ SECONDS_TO_START = 300.0
 SECONDS_TO_ANSWER = 3600.0
 """Time for every other answer [s]: the last resort where no watchdog kills hosts earlier."""
 
+ONE_THREAD_EACH = dict.fromkeys(("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment variables that limit libraries to one thread."""
+
 _SECONDS_TO_EXIT = 5.0
 _BUFFER_BYTES = 1 << 20
 _LINES_KEPT, _LINE_LENGTH = 20, 400
-_ONE_THREAD_EACH = dict.fromkeys(("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _LIVE: weakref.WeakSet[Supervised] = weakref.WeakSet()
 
 
@@ -220,7 +222,7 @@ def _memory_file() -> IO[bytes]:
 def _start(command: list[str], files: tuple[int, ...], python_path: str | None) -> subprocess.Popen[bytes]:
     left_out = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if name not in left_out}
-    environment |= _ONE_THREAD_EACH | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    environment |= ONE_THREAD_EACH | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
     if python_path:
         environment["PYTHONPATH"] = python_path
     return subprocess.Popen(

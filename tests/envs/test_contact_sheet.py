@@ -23,6 +23,7 @@ def test_the_contact_sheet_shows_every_environment(tmp_path, capsys):
             assert np.abs(row[: len(other)].astype(int) - other[: len(row)]).mean() > 1
 
 
+@pytest.mark.slow
 def test_the_sheet_of_perturbations_has_a_row_per_axis_and_a_column_per_level(tmp_path):
     path = tmp_path / "sheet.png"
     assert envs.__main__.main(["--contact-sheet", str(path), "--perturbations-of", "reach"]) == 0

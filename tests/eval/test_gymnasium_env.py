@@ -206,7 +206,7 @@ class Bare(gym.Env):
     (["--env", "gym:Pendulun-v1", *ENV[2:]], "Gymnasium has no environment 'Pendulun-v1': Environment `Pendulun` "
      "doesn't exist. Did you mean: `Pendulum`?\n"),
     (["--env", "gym:no_package:World-v0", *ENV[2:]], "No module named 'no_package'"),
-    (["--env", "Pendulum-v1", *ENV[2:]], "stack, gym:ID, file.py:function."),
+    (["--env", "Pendulum-v1", *ENV[2:]], "gym:ID, file.py:function."),
     (["--env", "odd_world.py:OldReset", *ENV[2:]], "evaluated: expected reset() to return (observation, info) with"),
     (["--env", "odd_world.py:OldStep", *ENV[2:]], "expected step() to return (observation, reward, terminated, "),
     (["--env", "odd_world.py:Closed", *ENV[2:]], "cannot be evaluated: OSError: no licence ("),

@@ -175,6 +175,7 @@ def test_runs_are_compared_task_by_task_and_overall(capsys):
     assert report.main(["a", "b", "--format", "md"]) == 0
 
 
+@pytest.mark.slow
 def test_a_suite_is_collected_verified_and_filmed():
     assert collect.main(["--model", "random", *SUITE, "--episodes", "2", "--keep-failures", "--cameras", "--output",
                          "data", "--quiet"]) == 0  # fmt: skip

@@ -27,9 +27,10 @@ from eval.episodes.plan import EpisodeSpec
 from eval.episodes.pulse import POLICY
 from eval.episodes.results import ENVIRONMENT_TIMEOUT, POLICY_TIMEOUT, WORKER_DIED, EpisodeResult, Status
 from eval.execution.cluster.remote_worker import Finished, Hang, News, RemoteWorker
-from eval.execution.processes import MAX_FALSE_STARTS, ONE_THREAD_EACH, lost_episode
+from eval.execution.processes import MAX_FALSE_STARTS, lost_episode
 from eval.execution.worker import Breakdown, PortableJob
 from simscaleai.errors import SimScaleError
+from simscaleai.hosting.process import ONE_THREAD_EACH
 from simscaleai.files import replace_file
 
 logger = logging.getLogger(__name__)

@@ -184,7 +184,7 @@ def test_a_policy_that_changes_after_the_start_is_refused_by_the_workers(run_sha
 
 
 def test_workers_that_cannot_start_end_the_run(run_shape, monkeypatch, capsys):
-    monkeypatch.setattr("eval.execution.processes._ONE_THREAD_EACH", {"PYTHONHOME": "/nowhere"})
+    monkeypatch.setattr("eval.execution.processes.ONE_THREAD_EACH", {"PYTHONHOME": "/nowhere"})
     run_shape("zero", 2, 1, code=2)
     assert "3 workers in a row exited before their first episode" in capsys.readouterr().err
 
