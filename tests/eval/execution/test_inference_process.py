@@ -102,7 +102,17 @@ def test_the_expert_of_a_battery_computes_in_its_workers(tmp_path, make_checkpoi
 @pytest.mark.slow
 def test_a_collection_has_the_bytes_of_one_with_a_model_in_each_worker(tmp_path, make_checkpoint, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["--model", str(make_checkpoint("vla-diffusion")), "--env", "reach", "--episodes", "4", "--keep-failures"]
+    words = [
+        "--model",
+        str(make_checkpoint("vla-diffusion")),
+        "--env",
+        "reach",
+        "--episodes",
+        "4",
+        "--keep-failures",
+        "--image-size",
+        "40",
+    ]
     assert collect.main([*words, "--expert", "scripted", "--output", "plain"]) == 0
     assert collect.main([*words, "--expert", "scripted", "--output", "one", "--workers", "2", "--device", "cpu"]) == 0
     files = sorted(path.relative_to("plain") for path in Path("plain/episodes").iterdir())
