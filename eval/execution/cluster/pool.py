@@ -30,8 +30,8 @@ from eval.execution.cluster.remote_worker import Finished, Hang, News, RemoteWor
 from eval.execution.processes import MAX_FALSE_STARTS, lost_episode
 from eval.execution.worker import Breakdown, PortableJob
 from simscaleai.errors import SimScaleError
-from simscaleai.hosting.process import ONE_THREAD_EACH
 from simscaleai.files import replace_file
+from simscaleai.hosting.process import ONE_THREAD_EACH
 
 logger = logging.getLogger(__name__)
 
