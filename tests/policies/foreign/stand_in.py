@@ -27,7 +27,7 @@ class PPO:
     use_sde = False
 
     @classmethod
-    def load(cls, path, device, custom_objects):
+    def load(cls, path, device, custom_objects=None):
         agent = cls()
         with zipfile.ZipFile(path) as archive:
             data = json.loads(archive.read("data"))
