@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
@@ -30,10 +30,6 @@ del sys.path[0]
 gym_slot: Any = answering.load("gym_slot", HERE)
 hosted_source: Any = answering.load("hosted_source", HERE)
 identity: Any = answering.load("identity", HERE.parents[1] / "simscaleai" / "extensions")
-
-
-class PolicyError(Exception):
-    """A hosted policy raised an exception."""
 
 
 class Host:
@@ -59,11 +55,11 @@ class Host:
         kind = "fault"
         if isinstance(error, gym_slot.SetUpError):
             kind = "mistake"
-        elif isinstance(error, PolicyError):
+        elif isinstance(error, answering.PolicyError):
             kind = "policy"
         elif self._busy is not None:  # the next episode there begins in a new environment
             self._slots.pop(self._busy, None)
-        known = isinstance(error, (gym_slot.SetUpError, gym_slot.EpisodeError, PolicyError))
+        known = isinstance(error, (gym_slot.SetUpError, gym_slot.EpisodeError, answering.PolicyError))
         return {"error": kind, "text": str(error) if known else answering.reason_text(error), "slot": self._busy}
 
     def open(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
@@ -172,7 +168,7 @@ class Host:
     def begin(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Begin an episode of the policy in each of `slots`."""
         for slot, seed, words in zip(body["slots"], body["seeds"], body["instructions"]):
-            self._ask(self._begin, slot, seed, words)
+            answering.ask_policy(self._begin, slot, seed, words)
         return {}, {}
 
     def _begin(self, slot: int, seed: int, words: str) -> None:
@@ -183,7 +179,7 @@ class Host:
     def act(self, slots: Sequence[int]) -> None:
         """Write the action of the policy in each of `slots`, given the observation as the environment gave it."""
         for row, slot in enumerate(slots):
-            self._shared["actions"][row] = self._ask(self._act, slot)
+            self._shared["actions"][row] = answering.ask_policy(self._act, slot)
 
     def _act(self, slot: int) -> np.ndarray:
         policy = self._policies[slot]
@@ -199,14 +195,6 @@ class Host:
         if array.size != size:
             raise ValueError(f"expected an action of {size} numbers, got {array.size}")
         return array
-
-    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return method(*arguments)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise PolicyError(answering.reason_text(error)) from error
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import importlib
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
@@ -24,10 +24,6 @@ sys.path.insert(0, str(HERE.parents[1] / "simscaleai" / "hosting"))
 answering: Any = importlib.import_module("answering")
 del sys.path[0]
 streams: Any = answering.load("streams", HERE / "libraries")
-
-
-class PolicyError(Exception):
-    """The policy raised an exception."""
 
 
 class Host:
@@ -45,7 +41,7 @@ class Host:
 
     def failed(self, error: BaseException) -> dict[str, Any]:
         """Return the answer of a call that raised `error`."""
-        is_mistake, is_of_policy = isinstance(error, answering.Mistake), isinstance(error, PolicyError)
+        is_mistake, is_of_policy = isinstance(error, answering.Mistake), isinstance(error, answering.PolicyError)
         kind = "mistake" if is_mistake else "policy" if is_of_policy else "fault"
         text = str(error) if is_mistake or is_of_policy else answering.reason_text(error)
         return {"error": kind, "text": text}
@@ -69,7 +65,7 @@ class Host:
         """Begin an episode in each of `slots`."""
         for slot, seed, words in zip(body["slots"], body["seeds"], body["instructions"]):
             self._streams.begin(slot, seed)
-            self._ask(self._policy.begin, slot, words)
+            answering.ask_policy(self._policy.begin, slot, words)
         return {}, {}
 
     def act(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
@@ -77,16 +73,9 @@ class Host:
         chunks = []
         for row, slot in enumerate(body["slots"]):
             self._streams.use(slot)
-            chunks.append(self._ask(self._policy.act, slot, {key: rows[row] for key, rows in arrays.items()}))
+            observation = {key: rows[row] for key, rows in arrays.items()}
+            chunks.append(answering.ask_policy(self._policy.act, slot, observation))
         return {}, {"chunks": np.stack(chunks)}
-
-    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return method(*arguments)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise PolicyError(answering.reason_text(error)) from error
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 class Mistake(Exception):
     """What the user asks for cannot be hosted. The text is one line for the user."""
+
+
+class PolicyError(Exception):
+    """A hosted policy raised an exception. The text names the exception and its place, in one line."""
 
 
 def load(name: str, folder: Path) -> Any:
@@ -70,6 +74,20 @@ def answer_calls(host: Any, numbers: Sequence[str]) -> None:
                 wire.send(connection, answer, arrays)
         except (wire.Closed, OSError):
             os._exit(0)  # libraries of others may hang while they close
+
+
+def ask_policy(method: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what the method of a hosted policy returns.
+
+    Raises:
+        PolicyError: If it raises an exception.
+    """
+    try:
+        return method(*arguments)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too: research code calls sys.exit
+        raise PolicyError(reason_text(error)) from error
 
 
 def reason_text(error: BaseException) -> str:
