@@ -19,7 +19,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator, MutableSequence, Sequence
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import resource_tracker
@@ -126,6 +126,27 @@ def inherited_by_workers() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
+@contextmanager
+def ending_run(stop_workers: Callable[[], None], observers: Sequence[Observer]) -> Iterator[None]:
+    """Stop the workers and close the observers at the end of the block, also after an exception."""
+    try:
+        yield
+    finally:
+        with logged("stopping the workers"):
+            stop_workers()
+        for observer in observers:
+            with logged("closing an observer"):
+                observer.close()
+
+
+def in_plan_order(results: Sequence[EpisodeResult], observers: Sequence[Observer]) -> list[EpisodeResult]:
+    """Return the results of a run in the order of its plan, after every observer got them."""
+    ordered = sorted(results, key=lambda result: result.episode_index)
+    for observer in observers:
+        observer.on_run_end(ordered)
+    return ordered
+
+
 class _Pool:
     """The workers of one run, and the episodes that have not ended."""
 
@@ -145,22 +166,13 @@ class _Pool:
             return self._run()
 
     def _run(self) -> list[EpisodeResult]:
-        try:
+        with ending_run(self._stop_workers, self._observers):
             while self._is_unfinished():
                 self._start_workers()
                 self._receive_all()
                 self._end_hanging_workers()
             self._stop_workers()  # first, because no result may reach an observer after the end of the run
-            results = sorted(self._results, key=lambda result: result.episode_index)
-            for observer in self._observers:
-                observer.on_run_end(results)
-            return results
-        finally:
-            with logged("stopping the workers"):
-                self._stop_workers()
-            for observer in self._observers:
-                with logged("closing an observer"):
-                    observer.close()
+            return in_plan_order(self._results, self._observers)
 
     def _is_unfinished(self) -> bool:
         enough = any(observer.has_seen_enough for observer in self._observers)

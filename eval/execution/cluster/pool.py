@@ -21,13 +21,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from eval.episodes.faults import logged
 from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.pulse import POLICY
 from eval.episodes.results import ENVIRONMENT_TIMEOUT, POLICY_TIMEOUT, WORKER_DIED, EpisodeResult, Status
 from eval.execution.cluster.remote_worker import Finished, Hang, News, RemoteWorker
-from eval.execution.processes import MAX_FALSE_STARTS, lost_episode
+from eval.execution.processes import MAX_FALSE_STARTS, ending_run, in_plan_order, lost_episode
 from eval.execution.worker import Breakdown, PortableJob
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
@@ -175,21 +174,12 @@ class _Pool:
         self._actor_class = ray.remote(**options, runtime_env={"env_vars": ONE_THREAD_EACH})(RemoteWorker)
 
     def run(self) -> list[EpisodeResult]:
-        try:
+        with ending_run(self._stop_workers, self._observers):
             while self._is_unfinished():
                 self._start_workers()
                 self._receive_all()
             self._stop_workers()
-            results = sorted(self._results, key=lambda result: result.episode_index)
-            for observer in self._observers:
-                observer.on_run_end(results)
-            return results
-        finally:
-            with logged("stopping the workers"):
-                self._stop_workers()
-            for observer in self._observers:
-                with logged("closing an observer"):
-                    observer.close()
+            return in_plan_order(self._results, self._observers)
 
     def _is_unfinished(self) -> bool:
         enough = any(observer.has_seen_enough for observer in self._observers)
