@@ -250,6 +250,9 @@ class _Pool:
             worker.pulse.restart()
             return True
         is_suspected = not inference.blames(worker.seat)
+        if not is_suspected:  # a living worker would read that its call is refused, which is another failure
+            worker.process.kill()
+            worker.process.join(_SECONDS_TO_EXIT)
         with inherited_by_workers():
             inference.restart()
         for other in self._workers.values() if is_suspected else ():

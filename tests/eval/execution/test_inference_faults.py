@@ -16,6 +16,7 @@ from envs.registration import find_environment
 from envs.slots import Start
 from eval import rollout
 from eval.runs.log_file import EPISODES_FILE, read_results
+from policies.learned.process.supervisor import InferenceProcess
 
 ROOT = Path(__file__).resolve().parents[3]
 SEED, EPISODES = 3_000_000_500, 6
@@ -140,7 +141,14 @@ def test_an_episode_that_always_kills_the_inference_process_is_the_only_one_lost
 
 
 @pytest.mark.slow
-def test_an_episode_in_which_the_model_hangs_is_the_only_one_that_fails(doing):
+def test_an_episode_in_which_the_model_hangs_is_the_only_one_that_fails(doing, monkeypatch):
+    start_process = InferenceProcess.start
+
+    def start_late(self):  # workers have time to react to what the end of the process before left behind
+        time.sleep(0.5)
+        start_process(self)
+
+    monkeypatch.setattr(InferenceProcess, "start", start_late)
     folder = run(doing("time.sleep(3600)"), *ONE_PROCESS, "--timeout", "5")
     assert unlucky(folder) == ("failure", "policy_timeout")
     assert of_others(folder) == of_others(run(doing("pass")))
