@@ -5,7 +5,7 @@
 
 The model: an episode costs core-seconds of simulation (drawing and bookkeeping included) and core-seconds of the
 policy. W workers finish W / (simulation + policy) episodes a second, as long as each has a core. Nodes of a cluster
-add up like workers. So one worker predicts all other shapes.
+add up like workers. So the cost of one worker predicts all other shapes.
 
 Each figure is what the longer of two runs adds, so start-up is left out. Costs are CPU time. Both are minima over the
 rounds, since other programs only ever add to them. Development seeds. Writes benchmarks/results/throughput.csv.
@@ -21,12 +21,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from unittest.mock import patch
 
 from benchmarks.clocks import clock_on
 from benchmarks.inference_process import large_checkpoint
 from benchmarks.measurements import FIRST_SEED, silently
 from benchmarks.ray_cluster import cluster
 from benchmarks.run import circumstances, write_csv
+from eval.execution.processes import ONE_THREAD_EACH
 from eval.execution.worker import Executor
 from eval.rollout import RolloutConfig, run
 from policies.base import Policy
@@ -34,6 +36,15 @@ from policies.learned.adapter import PolicyAdapter
 from policies.scripted.experts import Expert
 
 RESULTS = Path(__file__).parent / "results" / "throughput.csv"
+
+CHECKED = 3
+"""Number of workloads for which the model is checked, from the first."""
+SHAPES: tuple[tuple[str, int, Executor], ...] = (
+    ("1 worker", 1, "process"),
+    ("2 workers", 2, "process"),
+    ("Ray, 1 node", 1, "ray"),
+    ("Ray, 2 nodes", 2, "ray"),
+)
 
 Row = tuple[str, str, float, str]
 """Workload, what was measured, the figure, its unit."""
@@ -70,7 +81,7 @@ class Cost:
 
 
 def workloads() -> list[Workload]:
-    """Return the workloads whose cost is measured. The model is checked with the first three."""
+    """Return the workloads whose cost is measured. The model is checked with the first `CHECKED`."""
     return [
         Workload("scripted", "pick-place", 256, 2048, Expert),
         Workload("bc-pick-place-image", "pick-place", 16, 128),
@@ -115,33 +126,21 @@ def _run(load: Workload, episodes: int, workers: int, executor: Executor) -> tup
             executor=executor,
             output=Path(folder, "run"),
         )
-        seconds, _ = silently(lambda: run(config))
+        with patch.dict(os.environ, ONE_THREAD_EACH):  # one worker, which is this process, gets one core, too
+            seconds, _ = silently(lambda: run(config))
         return seconds, sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e3
 
 
-def cost_rows(load: Workload, rounds: int) -> Iterator[Row]:
-    """Yield what 1,000 episodes cost."""
+def rows(load: Workload, rounds: int, *, is_checked: bool) -> Iterator[Row]:
+    """Yield what 1,000 episodes cost and, if asked for, the rate of several shapes next to what the cost predicts."""
     best = min((cost(load) for _ in range(rounds)), key=lambda each: each.simulation + each.policy)
     yield load.name, "simulation, 1,000 episodes", 1000 * best.simulation, "core-s"
     yield load.name, "policy, 1,000 episodes", 1000 * best.policy, "core-s"
     yield load.name, "folder, 1,000 episodes", best.kilobytes, "MB"
-
-
-def check_rows(load: Workload, rounds: int) -> Iterator[Row]:
-    """Yield the rate of one worker, and those of other shapes with what it predicts for them."""
-    shapes: list[tuple[str, int, Executor]] = [
-        ("1 worker", 1, "process"),
-        ("2 workers", 2, "process"),
-        ("Ray, 1 node", 1, "ray"),
-        ("Ray, 2 nodes", 2, "ray"),
-    ]
-    rates = {shape: 0.0 for shape, *_ in shapes}
-    for _ in range(rounds):
-        for shape, workers, executor in shapes:
-            rates[shape] = max(rates[shape], rate(load, workers, executor))
-    for shape, workers, _ in shapes:
-        yield load.name, shape, rates[shape], "episodes/s"
-        yield load.name, f"{shape}, of the prediction", rates[shape] / (workers * rates["1 worker"]), "×"
+    for shape, workers, executor in SHAPES if is_checked else ():
+        highest = max(rate(load, workers, executor) for _ in range(rounds))
+        yield load.name, shape, highest, "episodes/s"
+        yield load.name, f"{shape}, of the prediction", highest * (best.simulation + best.policy) / workers, "×"
 
 
 def main() -> None:
@@ -155,8 +154,7 @@ def main() -> None:
     loads = workloads()
     with cluster():
         for name, what, figure, unit in chain(
-            *(cost_rows(load, arguments.rounds) for load in loads),
-            *(check_rows(load, arguments.rounds) for load in loads[:3]),
+            *(rows(load, arguments.rounds, is_checked=load in loads[:CHECKED]) for load in loads)
         ):
             print(f"{name:40} {what:34} {figure:8.3g} {unit}", flush=True)
             line = {"workload": name, "what": what, "figure": f"{figure:.4g}", "unit": unit}
