@@ -194,8 +194,8 @@ def test_an_environment_that_calls_exit_is_a_mistake_in_one_line(point_environme
 
 @pytest.mark.parametrize("place", ["import", "__init__"])
 def test_ctrl_c_while_a_policy_loads_ends_the_command_without_a_traceback(policy, place):
-    slow = policy("slow", "os.kill(os.getpid(), signal.SIGINT); time.sleep(30)", [place])
-    done = start("eval.rollout", "--model", slow, *REACH, "--output", "r", timeout=20)
+    slow = policy("slow", "os.kill(os.getpid(), signal.SIGINT); time.sleep(200)", [place])
+    done = start("eval.rollout", "--model", slow, *REACH, "--output", "r", timeout=120)
     assert done.returncode == -signal.SIGINT
     assert done.stderr == ""
     assert not Path("r").exists()

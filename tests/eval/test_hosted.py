@@ -28,11 +28,18 @@ def run(output, *flags, env=ENV):
     return rollout([*arguments, *map(str, flags), "--quiet"])
 
 
-@pytest.mark.parametrize("trouble", [13, 14, 15], ids=["raises", "exits", "hangs"])
-def test_a_fault_that_happens_once_costs_a_retry(tmp_path, trouble):
+@pytest.mark.parametrize(
+    ("trouble", "timeout"),
+    [
+        pytest.param(13, 600, id="raises"),
+        pytest.param(14, 600, id="exits"),
+        pytest.param(15, 20, id="hangs", marks=pytest.mark.slow),  # long enough for the start of a host
+    ],
+)
+def test_a_fault_that_happens_once_costs_a_retry(tmp_path, trouble, timeout):
     (tmp_path / "marks").mkdir()
     marked = [*ENV, "--env-option", f"marks={tmp_path / 'marks'}"]
-    assert run("troubled", "--seeds", 12, 17, trouble, "--timeout", "3", env=marked) == 0
+    assert run("troubled", "--seeds", 12, 17, trouble, "--timeout", timeout, env=marked) == 0
     assert [each[:3] for each in results("troubled")] == [(seed, "success", None) for seed in (12, 17, trouble)]
     assert (tmp_path / "marks" / str(trouble)).exists()
 

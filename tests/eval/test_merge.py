@@ -161,7 +161,7 @@ def test_a_killed_shard_is_refused_and_resumes_to_the_same_bytes(workdir, monkey
     Path("hang").touch()
     first = [*flags, "--shard", "1/2", "--output", "s1"]
     process = subprocess.Popen([sys.executable, "-m", "eval.rollout", *first])
-    log, deadline = Path("s1", EPISODES_FILE), time.monotonic() + 60
+    log, deadline = Path("s1", EPISODES_FILE), time.monotonic() + 120
     while not (log.exists() and log.read_bytes().count(b"\n") == 2):
         assert process.poll() is None
         assert time.monotonic() < deadline

@@ -36,9 +36,14 @@ def serving(port=0, requests=0, end="kill", *, restarts=False):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Short times for all waits."""
-    quick = functools.partial(Server, seconds_to_open=0.1, seconds_to_reconnect=0.1, seconds_to_answer=1.0)
-    monkeypatch.setattr(policies.foreign.openpi.policy, "Server", quick)
+    """Short times for all waits for a connection. It may be called with another time for the wait for an answer."""
+
+    def limit(seconds_to_answer=60.0):
+        times = {"seconds_to_open": 0.1, "seconds_to_reconnect": 0.1, "seconds_to_answer": seconds_to_answer}
+        monkeypatch.setattr(policies.foreign.openpi.policy, "Server", functools.partial(Server, **times))
+
+    limit()
+    return limit
 
 
 def evaluate(output, model, **settings):
@@ -88,6 +93,8 @@ def test_episodes_of_a_killed_server_are_errors_that_resume_runs_again(tmp_path,
 )
 def test_what_a_server_does_is_booked_to_its_owner(tmp_path, impatient, end, status, failure):
     words = ["--env", "reach", "--seeds", "0", "1", "--num-envs", "1", "--output", str(tmp_path / "run"), "--quiet"]
+    if end == "hang":
+        impatient(seconds_to_answer=1.0)
     with serving(requests=2, end=end) as url:
         assert main(["--model", url, *words]) == (1 if status == "error" else 0)
     results = [json.loads(line) for line in (tmp_path / "run" / "episodes.jsonl").read_text().splitlines()]

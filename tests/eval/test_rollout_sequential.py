@@ -267,7 +267,7 @@ def test_a_killed_run_resumes_to_the_bytes_of_an_uninterrupted_one(against, some
     command = [sys.executable, "-m", "eval.rollout", "--model", sometimes, *flags, "--output", "killed"]
     process = subprocess.Popen(command, start_new_session=True)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while lines("killed") < at:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import types
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ def connected(port):
 
 def ask(connection, request):
     connection.send(pack(request))
-    return unpack(connection.recv(timeout=30))
+    return unpack(connection.recv(timeout=120))
 
 
 def random_observations(needs, count):
@@ -87,7 +88,7 @@ def test_a_checkpoint_serves_without_an_environment_what_it_gives_in_process():
                 rows = {key: value[None] for key, value in each.items()}
                 assert reply["actions"].tobytes() == policy.predict(rows, np.array([seed]))[0].tobytes()
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=20)
+        rest, _ = process.communicate(timeout=120)
         assert "stopped after 15 requests" in rest
         assert process.returncode == 0
 
@@ -101,7 +102,7 @@ def test_a_function_serves_in_its_environment(tmp_path):
             (seen,) = random_observations(told.needs, 1)
             assert ask(connection, {**seen, "prompt": "go"})["actions"].tolist() == [[0, 0, 0, 0]]
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
         assert process.returncode == 0
 
 
@@ -128,16 +129,20 @@ def test_our_own_client_gets_the_actions_of_the_process_in_every_slot(tmp_path, 
 
 @pytest.mark.slow
 def test_a_second_interrupt_ends_a_server_whose_policy_hangs(tmp_path):
-    (tmp_path / "hangs.py").write_text("import time\n\n\ndef act(observation):\n    time.sleep(1000)\n")
+    (tmp_path / "hangs.py").write_text(
+        "import pathlib, time\n\n\ndef act(observation):\n    pathlib.Path('asked').touch()\n    time.sleep(1000)\n"
+    )
     words = ("--model", "hangs.py:act", "--env", "reach")
     with served(*words, folder=tmp_path) as (process, port, _), connected(port) as (connection, told):
         (seen,) = random_observations(told.needs, 1)
         connection.send(pack({**seen, "prompt": "go"}))
+        while not (tmp_path / "asked").exists():
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         assert "Ctrl-C again" in process.stdout.readline()
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == -signal.SIGINT
+        assert process.wait(120) == -signal.SIGINT
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ class Server:
             ServedPolicyError: If a reply is a traceback.
             PolicyUnavailable: If the server cannot be reached, is silent, or is another one than before.
         """
-        self.is_busy, self._is_interrupted = True, False
+        self._is_interrupted = False
+        self.is_busy = True  # from here on, another thread may interrupt
         try:
             if self._connection is not None:
                 try:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from simscaleai.errors import SimScaleError
 from simscaleai.hosting.interpreters import locked_version
 from simscaleai.hosting.process import kill_busy_hosts
 from tests.envs.foreign.hosted_worlds import CHOICES, NAME, write_world
+from tests.waiting import kill_the_next_busy_host, wait_until
 
 ONE = np.arange(1)
 NO_ACTION = np.zeros((1, 1), np.float32)
@@ -101,9 +101,12 @@ def test_a_host_that_exits_is_a_fault_of_all_slots_and_the_next_episode_runs_in_
 
 def test_a_host_that_hangs_can_be_killed(hosted):
     assert not kill_busy_hosts()
-    threading.Timer(1.0, kill_busy_hosts).start()
+    hosted.reset(ONE, [Start(15)])
+    for _ in range(2):
+        hosted.step(ONE, NO_ACTION)
+    kill_the_next_busy_host()
     with pytest.raises(SlotFault, match="SIGKILL"):
-        run_into(hosted, 15)
+        hosted.step(ONE, NO_ACTION)
     run_into(hosted, 1)
 
 
@@ -125,10 +128,7 @@ sys.stdin.read()
         time.sleep(0.5)
         os.kill(host, 0)
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while is_running(host) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_running(host)
+    wait_until(lambda: not is_running(host))
 
 
 def is_running(pid):

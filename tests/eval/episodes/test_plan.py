@@ -66,7 +66,7 @@ def test_a_plan_in_a_few_words(seeds, text):
 
 
 def test_a_repeat_among_many_seeds_is_found_quickly():
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(PlanError, match=r"got \[0\] more than once"):
         plan_seeds([*range(100_000), 0])
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2

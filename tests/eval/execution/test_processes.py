@@ -153,11 +153,12 @@ def test_what_a_policy_raises_is_the_same_failure_in_workers(run_shape, doing, d
     assert [result.seed for result in in_workers if result.failure == "policy_exception"] == [UNLUCKY]
 
 
+@pytest.mark.slow
 def test_a_policy_that_does_not_answer_is_told_killed_and_fails_that_episode_only(
     run_shape, doing, caplog, monkeypatch
 ):
     monkeypatch.setattr("eval.execution.processes.WARN_SECONDS", 0.5)
-    folder = run_shape(doing("time.sleep(3600)"), 2, 3, "--timeout", "3")
+    folder = run_shape(doing("time.sleep(3600)"), 2, 3, "--timeout", "15")
     assert "the policy has not answered for 0.5 s; episodes " in caplog.text
     results = read_results(folder / "episodes.jsonl")
     assert [(result.seed, result.status) for result in results if result.failure == "policy_timeout"] == [

@@ -71,6 +71,6 @@ def test_intervals_that_are_none_are_no_overlap(intervals):
 
 def test_many_intervals_and_many_episodes_are_quick():
     training = in_intervals(*((seed, seed) for seed in range(0, 100_000, 2)))
-    began = time.monotonic()
+    began = time.thread_time()
     assert len(seed_overlap(training, plan_seeds(range(100_000))).seeds) == 50_000
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - began < 5

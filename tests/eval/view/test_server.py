@@ -13,7 +13,7 @@ from simscaleai.errors import SimScaleError
 
 def get(server, path="", **headers):
     """Returns status, headers and body of an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     connection.request("GET", f"/{path}", headers=headers)
     answer = connection.getresponse()
     content = answer.read()
@@ -24,7 +24,7 @@ def get(server, path="", **headers):
 def raw(server, data):
     """Returns what the server answers to these bytes; it may end the connection before it has got all."""
     address = ("127.0.0.1", server.server_port)
-    with suppress(OSError), socket.create_connection(address, timeout=10) as connection:
+    with suppress(OSError), socket.create_connection(address, timeout=60) as connection:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b""))

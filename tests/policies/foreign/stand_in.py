@@ -43,7 +43,7 @@ class PPO:
         if observation[0] == 14:
             os._exit(3)
         if observation[0] == 15:
-            time.sleep(60)
+            time.sleep(1000)
         action = self.gain * observation[: self.action_space.shape[0]]
         return (action if deterministic else action + np.random.normal(size=action.shape)), None
 

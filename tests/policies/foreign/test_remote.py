@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from policies.base import EnvSpec, Feature, Layout, PolicyUnavailable, check_pol
 from policies.registry import make_policy
 from simscaleai.contract import ActionSpec
 from simscaleai.errors import SimScaleError
-from simscaleai.hosting.process import kill_busy_hosts
 from tests.policies.foreign.stand_in import write_agent, write_library
+from tests.waiting import kill_the_next_busy_host, wait_until
 
 ACTION = ActionSpec(names=("x", "y"), low=(-1, -1), high=(1, 1), meaning="a displacement")
 SPEC = EnvSpec(
@@ -108,9 +107,10 @@ def test_a_slot_without_an_episode_is_no_failure_of_the_policy(make):
 
 def test_a_host_that_hangs_can_be_killed(make):
     policy = make()
-    threading.Timer(1.0, kill_busy_hosts).start()
+    policy.reset(ONE, [0], [""])
+    kill_the_next_busy_host()
     with pytest.raises(PolicyUnavailable, match="SIGKILL"):
-        asked(policy, 15)
+        policy.predict({"state": np.full((1, 3), 15, np.float32)}, ONE)
     assert asked(policy, 0.5).tolist() == [[[0.25, 0.25]]]
 
 
@@ -155,10 +155,7 @@ asked(policy, 15)
         time.sleep(0.3)
         os.kill(host, 0)
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while is_running(host) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_running(host)
+    wait_until(lambda: not is_running(host))
 
 
 def is_running(pid):

@@ -81,7 +81,7 @@ class Client:
     def ask(self, request):
         """Send a request; return the reply, a text for a text frame."""
         self.connection.send(pack(request))
-        reply = self.connection.recv(timeout=10)
+        reply = self.connection.recv(timeout=60)
         return reply if isinstance(reply, str) else unpack(reply)
 
     def close(self):
@@ -107,7 +107,7 @@ def serving(policy, rows=8, api_key=None):
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     run.client = lambda **options: run.clients.append(Client(run.port, **options)) or run.clients[-1]
     try:
         yield run
@@ -115,5 +115,5 @@ def serving(policy, rows=8, api_key=None):
         for client in run.clients:
             client.close()
         run.loop.call_soon_threadsafe(run.stop.set)
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()

@@ -15,6 +15,7 @@ from policies.serving import episodes as episodes_module
 from policies.serving.episodes import Episodes, ServerFull
 from simscaleai.contract import Needs
 from simscaleai.errors import PolicyUnavailable
+from tests.waiting import wait_until
 
 CALLS = 6
 
@@ -108,7 +109,7 @@ def refused(server, request, *, code=1011):
     client = server.client()
     text = client.ask(request)
     with pytest.raises(ConnectionClosed) as closed:
-        client.connection.recv(timeout=10)
+        client.connection.recv(timeout=60)
     assert closed.value.rcvd.code == code
     assert isinstance(text, str)
     return text
@@ -185,11 +186,13 @@ class Slow(Walker):
     """Takes its time."""
 
     def predict(self, observation, slots):
-        time.sleep(0.05)
+        time.sleep(0.02)
         return super().predict(observation, slots)
 
 
-def test_requests_of_several_clients_share_batches_in_one_thread():
+def test_requests_of_several_clients_share_batches_in_one_thread(monkeypatch):
+    """A batch waits half a second for other clients, so that a busy machine does not make them late."""
+    monkeypatch.setattr("policies.serving.batching._PATIENCE", 25.0)
     policy = Slow()
     with serving(policy) as server:
         clients = [server.client() for _ in range(8)]
@@ -204,8 +207,12 @@ def test_requests_of_several_clients_share_batches_in_one_thread():
         for thread in threads:
             thread.join()
     assert sum(policy.batches) == 48
-    assert len(policy.batches) <= 12  # six if every batch is full
+    assert len(policy.batches) <= 10  # six if every batch is full
     assert len(policy.threads) == 1
+
+
+def wait_for_the_end_of_all_episodes(server):
+    wait_until(lambda: len(server.server._service.episodes) == 0)
 
 
 def test_slots_of_clients_that_are_gone_are_used_again(server, walker):
@@ -213,8 +220,8 @@ def test_slots_of_clients_that_are_gone_are_used_again(server, walker):
         client = server.client()
         client.ask(observation(0))
         client.close()
-        time.sleep(0.02)
-    assert len(walker.memory) < 5
+        wait_for_the_end_of_all_episodes(server)
+    assert len(walker.memory) == 1
 
 
 def test_episodes_that_are_not_used_free_their_slots():
@@ -248,7 +255,7 @@ def test_a_full_server_asks_to_try_again_later(monkeypatch, walker):
             second.ask(observation(0))
         assert closed.value.rcvd.code == 1013
         first.close()
-        time.sleep(0.1)
+        wait_for_the_end_of_all_episodes(server)
         server.client().ask(observation(0))
 
 

@@ -21,7 +21,7 @@ from simscaleai.hosting import wire
 def pair():
     ours, theirs = socket.socketpair()
     for each in (ours, theirs):
-        each.settimeout(5)
+        each.settimeout(60)
     with ours, theirs:
         yield ours, theirs
 
@@ -40,7 +40,7 @@ def send_all(connection, raw):
 def received(raw):
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        theirs.settimeout(5)
+        theirs.settimeout(60)
         sender = Thread(target=send_all, args=(ours, raw))  # the buffer of the socket may be smaller than `raw`
         sender.start()
         try:

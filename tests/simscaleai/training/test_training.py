@@ -303,21 +303,39 @@ def test_a_vla_training_in_several_runs_gives_the_same_bits(
         assert all(torch.equal(tensor, theirs[key]) for key, tensor in ours.items())
 
 
+WAITING_AFTER_STEP_23 = """
+import sys, time
+from simscaleai.train import main
+from simscaleai.training.log import TrainingLog
+
+write = TrainingLog.write
+
+def write_and_wait(log, step, *metrics):
+    write(log, step, *metrics)
+    while step == 23:
+        time.sleep(1)
+
+TrainingLog.write = write_and_wait
+main(sys.argv[1:])
+"""
+
+
 @pytest.mark.slow
 def test_kill_9_and_resume_gives_the_same_bits(tmp_path: Path, images: Path) -> None:
-    def command(output: str) -> list[str]:
+    def words(output: str) -> list[str]:
         options = "--model vla --action-horizon 3 --steps 60 --batch-size 8 --checkpoint-interval 5 --threads 1"
         paths = ["--dataset", str(images), "--output", str(tmp_path / output), "--model-arguments", *SMALL_VLA]
-        return [sys.executable, "-m", "simscaleai.train", *options.split(), *paths, "--resume"]
+        return [*options.split(), *paths, "--resume"]
 
-    subprocess.run(command("whole"), check=True, capture_output=True)
+    command = [sys.executable, "-m", "simscaleai.train"]
+    subprocess.run([*command, *words("whole")], check=True, capture_output=True)
     metrics = tmp_path / "broken" / "metrics.csv"
-    process = subprocess.Popen(command("broken"), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-c", WAITING_AFTER_STEP_23, *words("broken")])
     while process.poll() is None and not (metrics.exists() and "\n23," in metrics.read_text()):
-        time.sleep(0.001)
+        time.sleep(0.01)
     process.kill()
     assert process.wait() == -9
-    subprocess.run(command("broken"), check=True, capture_output=True)
+    subprocess.run([*command, *words("broken")], check=True, capture_output=True)
     assert_same_training(tmp_path / "whole", tmp_path / "broken")
 
 

@@ -106,9 +106,9 @@ def test_a_text_of_any_length_is_drawn_as_quickly_as_a_short_one(picture, draw):
     """An episode has hundreds of frames, and each shows the instruction."""
     long = "put it on the left " * 50_000
     draw(picture, "put it")
-    began = time.monotonic()
+    began = time.thread_time()
     shown = draw(picture, long)
-    assert time.monotonic() - began < 0.2
+    assert time.thread_time() - began < 0.2
     np.testing.assert_array_equal(shown, draw(picture, long[:500]))
 
 

@@ -2,7 +2,8 @@
 
 import socket
 import time
-from threading import Timer
+from threading import Event
+from types import SimpleNamespace
 
 import pytest
 from loopback import answering, served
@@ -13,6 +14,7 @@ from policies.foreign.openpi.codec import pack, unpack
 from policies.foreign.openpi.lines import Lines
 from simscaleai.errors import SimScaleError
 from simscaleai.hosting.process import kill_busy_hosts
+from tests.waiting import kill_the_next_busy_host
 
 PING = pack({"ping": 1})
 
@@ -95,40 +97,48 @@ def test_a_connection_that_is_lost_twice_is_unavailable(connect):
         connect(port).ask([PING], may_repeat=True)
 
 
-def test_a_server_that_is_gone_is_waited_for_once(connect):
+def test_a_server_that_is_gone_is_waited_for_once(connect, monkeypatch):
+    pauses = []
+    clock = SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append)
+    monkeypatch.setattr("policies.foreign.openpi.client.time", clock)
     port = free_port()
     with served(answering(lambda request: {}), port=port):
         server = connect(port)
-    began = time.monotonic()
     with pytest.raises(PolicyUnavailable, match="refused"):
         server.ask([PING], may_repeat=True)
-    first = time.monotonic() - began
-    began = time.monotonic()
+    waited = sum(pauses)
+    assert waited > 0.1
     for _ in range(20):
         with pytest.raises(PolicyUnavailable, match="refused"):
             server.ask([PING], may_repeat=True)
-    assert time.monotonic() - began < first + 1
+    assert sum(pauses) == waited
     with served(answering(lambda request: {"back": True}), port=port):
         assert unpack(server.ask([PING], may_repeat=True)[0]) == {"back": True}
 
 
-def test_a_silent_server_is_unavailable(connect):
-    def silence(connection):
-        time.sleep(0.6)
+@pytest.fixture
+def over():
+    """Is set at the end of the test."""
+    event = Event()
+    yield event
+    event.set()
 
-    with served(silence) as port, pytest.raises(PolicyUnavailable, match=r"has not answered for 0\.2 s"):
-        connect(port, seconds_to_answer=0.2).ask([PING], may_repeat=True)
+
+def test_a_silent_server_is_unavailable(connect, over):
+    with served(lambda connection: over.wait(60)) as port:
+        with pytest.raises(PolicyUnavailable, match=r"has not answered for 0\.2 s"):
+            connect(port, seconds_to_answer=0.2).ask([PING], may_repeat=True)
+        over.set()
 
 
-def test_a_watchdog_can_end_the_wait_for_a_reply(connect):
-    with served(lambda connection: connection.recv(5) and time.sleep(0.8)) as port:
-        server = connect(port, seconds_to_answer=60)
-        Timer(0.2, kill_busy_hosts).start()
-        began = time.monotonic()
+def test_a_watchdog_can_end_the_wait_for_a_reply(connect, over):
+    with served(lambda connection: over.wait(60)) as port:
+        server = connect(port, seconds_to_answer=600)
+        kill_the_next_busy_host()
         with pytest.raises(PolicyUnavailable, match="connection was lost"):
             server.ask([PING], may_repeat=True)
-        assert time.monotonic() - began < 10
         assert not kill_busy_hosts()
+        over.set()
 
 
 def test_every_slot_has_its_connection_and_gets_its_reply(connect):
@@ -162,15 +172,16 @@ def test_an_error_on_one_of_several_connections_is_raised(connect):
         lines.close()
 
 
-def test_a_server_that_does_not_read_is_unavailable(connect):
+def test_a_server_that_does_not_read_is_unavailable(connect, over):
     def deafness(connection):
-        connection.recv_flow_control.acquire()
-        time.sleep(0.8)
-        connection.recv_flow_control.release()
+        with connection.recv_flow_control:
+            over.wait(60)
 
     large = pack({"x": bytes(30_000_000)})
-    with served(deafness) as port, pytest.raises(PolicyUnavailable):
-        connect(port, seconds_to_answer=0.3).ask([large, large], may_repeat=False)
+    with served(deafness) as port:
+        with pytest.raises(PolicyUnavailable):
+            connect(port, seconds_to_answer=0.3).ask([large, large], may_repeat=False)
+        over.set()
 
 
 def test_another_server_at_the_same_address_is_not_asked(connect):

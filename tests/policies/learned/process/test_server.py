@@ -83,7 +83,7 @@ class Asking(Thread):
             self.answer = error
 
     def result(self):
-        self.join(20)
+        self.join(60)
         assert not self.is_alive()
         return self.answer
 
@@ -95,7 +95,7 @@ def expected(places):
 
 
 def wait_for(board, state, number=1):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(board.seats_in(state)) < number:
         assert time.monotonic() < deadline
 
