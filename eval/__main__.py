@@ -19,7 +19,7 @@ COMMANDS = {
     "robustness": ("eval.robustness", "test a policy under perturbations"),
     "collect": ("eval.collect", "collect demonstrations"),
     "record": ("eval.record", "film a policy"),
-    "merge": ("eval.merge", "join the shards of a run"),
+    "merge": ("eval.merge", "join the shards of a run, battery or collection"),
     "compare": ("eval.compare", "compare two runs"),
     "diagnose": ("eval.diagnose", "find out what is wrong between a policy and its observations"),
     "validate": ("eval.validate", "choose the best of several checkpoints"),

@@ -24,20 +24,23 @@ from eval.episodes.plan import (
     DEMONSTRATION_SEEDS,
     TEST_SEEDS,
     VALIDATION_SEEDS,
+    WHOLE,
     EpisodeSpec,
     PlanError,
     over_tasks,
     plan_episodes,
-    plan_text,
 )
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
 from eval.execution.assembly import closing
+from eval.execution.cluster.pool import check_executor, run_on_ray
 from eval.execution.collection import CollectJob, Demonstrators, recorded_needs
+from eval.execution.planning import RunPlan, divided
 from eval.execution.processes import run_in_workers
 from eval.execution.repetition import probe_repetition
 from eval.execution.watchdog import Watchdog
-from eval.execution.worker import TIMEOUT_SECONDS
+from eval.execution.worker import TIMEOUT_SECONDS, Executor, check_shape
+from eval.merging.datasets import CollectedShard
 from eval.observers.dataset import DatasetIndex, finished_results, is_worth_keeping
 from eval.observers.progress import Progress
 from eval.probing.perturbations import Perturbations
@@ -76,10 +79,15 @@ class CollectConfig(EnvironmentFlags):
     seed: int = DEMONSTRATION_SEEDS.start
     """Base seed: episode i runs with seed + i. Seeds for tests (below 1,000,000) and for validation (2,000,000,000 to
     2,999,999,999) are refused."""
+    shard: str | None = None
+    """Run only one part of the episodes, for example 3/16: every 16th from the third. `eval.merge` joins all parts. For
+    several machines without a connection."""
     num_envs: int = 16
     """Episodes simulated side by side in each process. Changes the speed, never the data."""
     workers: int = 1
     """Number of processes. Changes the speed, never the data."""
+    executor: Executor = "process"
+    """Where workers run: process, on this machine, or ray, on a cluster, as in eval.rollout."""
     device: Device | None = None
     """Where --model computes if it is learned, as in eval.rollout."""
     timeout: float = TIMEOUT_SECONDS
@@ -132,10 +140,8 @@ class CollectConfig(EnvironmentFlags):
                 )
         if not 0 <= self.action_noise < inf:
             raise PlanError(f"expected a finite --action-noise of at least 0, got {self.action_noise}")
-        if self.workers < 1 or self.num_envs < 1:
-            raise PlanError(f"expected workers and num_envs of at least 1, got {self.workers} and {self.num_envs}")
-        if not self.timeout > 0:
-            raise PlanError(f"expected a --timeout above 0 s, got {self.timeout}")
+        check_shape(self.workers, self.num_envs, self.timeout)
+        check_executor(self.executor, self.device)
         return plan
 
 
@@ -155,31 +161,36 @@ def collect(config: CollectConfig) -> Collected:
     Raises:
         SimScaleError: If the configuration is wrong, or does not fit the dataset to resume.
     """
-    plan, folder = config.plan(), config.output
+    specs, folder = config.plan(), config.output
     registration = find_environment(config.environment)
     perturbations = read_perturbations(config.perturb, config.delay, registration.offer(), allow_ranges=True)
-    plan = perturbations.planned(over_tasks(plan, registration.tasks))
+    specs = perturbations.planned(over_tasks(specs, registration.tasks))
     if folder is None:
         raise PlanError("expected --output with the folder to write to, or --verify with a dataset to check")
     if config.resume and folder.is_dir():
         with locked(folder):
             remove_partial_files(folder)
     _check_output(folder, resume=config.resume)  # before time is spent on loading
-    job = _job(config, registration, folder.absolute(), len(plan))
-    plan = with_phrasings(plan, job.env_id, config.phrasings)
+    specs = with_phrasings(specs, registration.env_id, config.phrasings)
+    plan = divided(RunPlan(tuple(specs)), config.shard)
+    job = _job(config, registration, folder.absolute(), len(plan.part))
     with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
         demonstrators = job.build_demonstrators()
         _check_effects(perturbations, job, demonstrators)
         outline = getattr(demonstrators.policy, "outline", None) if job.device and config.workers > 1 else None
         job = replace(job, identities=demonstrators.identities, outline=outline)
         # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
-        slots = 1 if config.workers > 1 else job.num_envs
+        elsewhere = config.workers > 1 or config.executor == "ray"
+        slots = 1 if elsewhere else job.num_envs
         with closing(job.build_environment(demonstrators, slots), *demonstrators.policies) as env:
-            for warning in probe_repetition(env, plan).warnings():
+            for warning in probe_repetition(env, plan.specs).warnings():
                 console.warn(warning)
-            provenance = _provenance(config, demonstrators, fingerprint(env.fingerprint(), job.device))
-            if config.workers == 1:
+            machine = fingerprint(env.fingerprint(), job.device)
+            provenance = _provenance(config, demonstrators, machine, plan)
+            if not elsewhere:
                 return _collect(config, job, demonstrators, env, plan, provenance, console)
+        if config.executor == "ray":
+            job = replace(job, machine=job.conditions(machine))
         return _collect(config, job, demonstrators, None, plan, provenance, console)
 
 
@@ -194,7 +205,7 @@ def _collect(
     job: CollectJob,
     demonstrators: Demonstrators,
     env: SlotEnv | None,
-    plan: tuple[EpisodeSpec, ...],
+    plan: RunPlan,
     provenance: dict[str, Any],
     console: Console,
 ) -> Collected:
@@ -235,7 +246,9 @@ def _check_effects(perturbations: Perturbations, job: CollectJob, demonstrators:
         check_effects([axis], [acting, job.recorded] if is_recorded else [acting], spec)
 
 
-def _provenance(config: CollectConfig, demonstrators: Demonstrators, machine: dict[str, Any]) -> dict[str, Any]:
+def _provenance(
+    config: CollectConfig, demonstrators: Demonstrators, machine: dict[str, Any], plan: RunPlan
+) -> dict[str, Any]:
     """Return how the demonstrations are made, as the dataset records it."""
     return {
         "policy": config.model,
@@ -248,6 +261,7 @@ def _provenance(config: CollectConfig, demonstrators: Demonstrators, machine: di
         **({"perturb": config.perturb} if config.perturb else {}),
         **({} if config.phrasings == "task" else {"phrasings": config.phrasings}),
         **({"delay": config.delay} if config.delay else {}),
+        **CollectedShard.entry(plan.shard, len(plan.specs)),
     }
 
 
@@ -261,7 +275,7 @@ class _Collection:
     env: SlotEnv | None
     """The environment of this process; None if workers build their own."""
     writer: DatasetWriter
-    plan: tuple[EpisodeSpec, ...]
+    plan: RunPlan
     console: Console
 
     @property
@@ -273,7 +287,7 @@ class _Collection:
         earlier = finished_results(self.writer.folder)
         missing = self._missing()
         self.console.say(
-            f"{self.config.model} in {self.job.env_id}: {plan_text(self.plan)}",
+            f"{self.config.model} in {self.job.env_id}: {self.plan.text}",
             f"{shape_text(self.job.num_envs, self.config.workers)}; dataset in {self._shown}",
         )
         try:
@@ -290,21 +304,24 @@ class _Collection:
         Raises:
             DatasetError: If the dataset has an episode that is not planned.
         """
-        planned, finished = {spec.episode_index for spec in self.plan}, self.writer.finished
+        planned, finished = {spec.episode_index for spec in self.plan.part}, self.writer.finished
         if not finished <= planned:
             raise DatasetError(
                 f"{self._shown} has episode {max(finished)}; resume it with --episodes of at least {max(finished) + 1}"
             )
-        missing = [spec for spec in self.plan if spec.episode_index not in finished]
+        missing = [spec for spec in self.plan.part if spec.episode_index not in finished]
         if self.config.resume:
-            self.console.say(f"{self._shown}: {len(missing)} of {len(self.plan)} episodes are missing")
+            self.console.say(f"{self._shown}: {len(missing)} of {len(planned)} episodes are missing")
         return missing
 
     def _run(self, missing: Sequence[EpisodeSpec], earlier: Sequence[EpisodeResult]) -> list[EpisodeResult]:
         """Run the `missing` episodes, in this process or in workers, and return their results."""
-        shown = [] if self.config.quiet else [Progress(len(self.plan), earlier=earlier)]
+        shown = []
+        if not self.config.quiet:
+            shown = [Progress(len(self.plan.part), earlier=earlier, shard=self.plan.shard or WHOLE)]
         if self.env is None:
-            return run_in_workers(self.job, missing, self.config.workers, [self._index({}), *shown])
+            run = run_on_ray if self.config.executor == "ray" else run_in_workers
+            return run(self.job, missing, self.config.workers, [self._index({}), *shown])
         pulse = Pulse()
         recorder = self.job.recorder(self.demonstrators, self.env.spec.action.size, pulse)
         observers: list[Observer] = [recorder, self._index(recorder.sha256), *shown]
@@ -324,10 +341,11 @@ class _Collection:
         keep_failures = self.job.keep_failures
         ran = [result for result in results if result.status != "error"]
         discarded = sum(not is_worth_keeping(result, keep_failures=keep_failures) for result in ran)
-        collected = Collected(summarise(results, len(self.plan)), self.writer.num_episodes)
+        planned = len(self.plan.part)
+        collected = Collected(summarise(results, planned), self.writer.num_episodes)
         rows = [
             *summary_rows(collected.summary),
-            ("discarded", f"{discarded}/{len(self.plan)}   {100 * discarded / len(self.plan):.1f} %"),
+            ("discarded", f"{discarded}/{planned}   {100 * discarded / planned:.1f} %"),
             ("dataset", self._kept_text()),
         ]
         self.console.conclude(rows, lambda: self._result_json(collected))

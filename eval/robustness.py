@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import chdir
+from contextlib import chdir, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,24 @@ from typing import Any
 from envs.choices import EnvironmentFlags
 from envs.registration import Registration, find_environment
 from eval.battery.as_json import battery_to_json
-from eval.battery.comparison import compare_batteries
 from eval.battery.reading import BatteryFolder, read_battery
-from eval.battery.text import battery_comparison_rows, battery_rows, option_rows
+from eval.battery.text import folder_rows
 from eval.comparison.replay import replay_command
-from eval.episodes.plan import PlanError, plan_episodes
+from eval.episodes.plan import WHOLE, PlanError, plan_episodes
 from eval.execution.assembly import build_policy, close_policy
 from eval.execution.battery import EXPERT, QUICK_STARTS, BatteryPart, BatteryRequest, battery_parts
 from eval.execution.battery_frames import write_frames
+from eval.execution.cluster.pool import check_executor, connected, run_on_ray
 from eval.execution.evaluation import EvaluationJob
 from eval.execution.invocation import Invocation, prepare
-from eval.execution.planning import RunPlan, plan_battery
-from eval.execution.worker import TIMEOUT_SECONDS, check_shape
+from eval.execution.planning import RunPlan, divided, plan_battery
+from eval.execution.worker import TIMEOUT_SECONDS, Executor, check_shape
 from eval.observers.progress import Progress
 from eval.probing.interventions import Interventions
 from eval.record import RecordConfig
-from eval.report.battery_page import render_battery_page
+from eval.report.battery_page import write_battery_page
 from eval.runs.folder import check_output, next_free_folder
+from eval.runs.media_paths import REPORT_FILE
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
 from eval.terminal.console import Console, Row, rows_text
 from eval.terminal.flags import command_line
@@ -43,12 +44,11 @@ from policies.options import PolicyFlags, parse_options
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.contract import Needs
 from simscaleai.errors import SimScaleError
-from simscaleai.files import output_folder, replace_file
+from simscaleai.files import output_folder
 
 PROGRAM = "python -m eval.robustness"
 
 _STARTS = 100
-_PAGE = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,9 @@ class RobustnessConfig(EnvironmentFlags, PolicyFlags):
     """Also run the control with other options of the first policy, for example n_action_steps=1,2,4."""
     policy_option: tuple[str, ...] = ()
     """Options of the first policy, each NAME=VALUE, as in eval.rollout."""
+    shard: str | None = None
+    """Run only one part of the battery, for example 3/16: every 16th start from the third, in all arms. `eval.merge`
+    joins all parts. For several machines without a connection."""
     quick: bool = False
     """Get a first answer soon: the first axis of each group, levels 2 and 4, 25 starts. --axes, --levels and --episodes
     still count."""
@@ -78,6 +81,8 @@ class RobustnessConfig(EnvironmentFlags, PolicyFlags):
     """Episodes simulated at the same time, as in eval.rollout. Changes the speed, never a result."""
     workers: int = 1
     """Processes that run episodes. Changes the speed, never a result."""
+    executor: Executor = "process"
+    """Where workers run: process, on this machine, or ray, on a cluster, as in eval.rollout."""
     device: Device | None = None
     """Where learned policies compute, as in eval.rollout. The expert is computed in the workers."""
     timeout: float = TIMEOUT_SECONDS
@@ -104,6 +109,7 @@ class RobustnessConfig(EnvironmentFlags, PolicyFlags):
             PlanError: If a number is out of range, or --resume has no folder.
         """
         check_shape(self.workers, self.num_envs, self.timeout)
+        check_executor(self.executor, self.device)
         if self.resume and self.output is None:
             raise PlanError("expected --output with --resume: the folder of the battery to continue")
         parse_options(self.policy_option)
@@ -137,24 +143,34 @@ def run(config: RobustnessConfig) -> BatteryFolder:
         parts = battery_parts(config.request(), registration.offer(), needs)
         for part in parts[len(needs) :]:
             _needs(part.model, part.options, registration, None)  # raises if an option is wrong
-        plans = [RunPlan(plan_battery(part.battery, config.seeds), battery=part.battery) for part in parts]
+        plans = [_plan(part, config) for part in parts]
         raise_at_interrupt()
         name = f"robustness-{Path(config.model[0]).name}-{Path(config.env).name}".replace(":", ".")
         shown = config.output or next_free_folder(name, home)
         with output_folder(home / shown):
             check_output(home / shown, resume=config.resume, is_locked=True)  # again: another run may have begun there
             running = _Running(config, console, home, shown)
-            console.say(f"{len(config.seeds)} starts in {1 + len(parts[0].battery.arms)} arms; record in {shown}")
-            for part, plan in zip(parts, plans, strict=True):
-                running.run_part(part, plan)
+            console.say(f"{_starts_text(config)} in {1 + len(parts[0].battery.arms)} arms; record in {shown}")
+            with connected(config.workers) if config.executor == "ray" else nullcontext():
+                for part, plan in zip(parts, plans, strict=True):
+                    running.run_part(part, plan)
             try:
-                write_frames(home / shown, registration, needs[0], parts[0].battery, config.seeds[0])
+                write_frames(home / shown, registration, needs[0], parts[0].battery, plans[0].part[0].seed)
             except SimScaleError as error:
                 console.warn(f"the report lacks pictures: {error}")
             battery = read_battery(shown)  # whose path the page shows
-            replace_file(shown / _PAGE, render_battery_page([battery]).encode())
+            write_battery_page(battery)
             console.conclude(_rows(config, battery, shown), lambda: _as_json(config, battery, shown))
     return battery
+
+
+def _plan(part: BatteryPart, config: RobustnessConfig) -> RunPlan:
+    return divided(RunPlan(plan_battery(part.battery, config.seeds), battery=part.battery), config.shard)
+
+
+def _starts_text(config: RobustnessConfig) -> str:
+    starts = f"{len(config.seeds)} starts"
+    return starts if config.shard is None else f"shard {config.shard} of {starts}"
 
 
 def _needs(model: str, options: Sequence[str], registration: Registration, device: Device | None) -> Needs:
@@ -184,7 +200,8 @@ class _Running:
         with chdir("."):
             job = self._job(part)
             policy = build_policy(part.model, None, job.registration.offer(), job.options, job.device)
-            with prepare(job, policy, plan, self.config.workers) as invocation:
+            cluster = run_on_ray if self.config.executor == "ray" else None
+            with prepare(job, policy, plan, self.config.workers, cluster) as invocation:
                 folder = self.home / self.shown / part.folder
                 folder.mkdir(parents=True, exist_ok=True)
                 config = replace(self.config, model=(part.model,), policy_option=part.options)
@@ -192,11 +209,13 @@ class _Running:
 
     def _run_missing(self, invocation: Invocation, part: BatteryPart) -> None:
         invocation.begin(accept_inexact=self.config.accept_inexact)
-        planned = len(invocation.plan.specs)
+        planned, shard = len(invocation.plan.part), invocation.plan.shard or WHOLE
         missing = planned - len(invocation.earlier)
         options = f" with {' '.join(part.options)}" if part.options else ""
         self.console.say(f"{part.model}{options}: {missing} of {planned} episodes to run")
-        progress = [] if self.config.quiet else [Progress(planned, earlier=invocation.earlier, control_only=True)]
+        progress = []
+        if not self.config.quiet:
+            progress = [Progress(planned, earlier=invocation.earlier, control_only=True, shard=shard)]
         try:
             invocation.run_episodes(progress)
         except KeyboardInterrupt:
@@ -225,13 +244,10 @@ class _Running:
 
 
 def _rows(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> Iterator[Row]:
-    """Yield the findings: those about the first policy, its options, and further policies compared with it."""
-    yield from battery_rows(battery)
-    yield from option_rows(battery)
-    for other in battery.policies:
-        yield from battery_comparison_rows(compare_batteries(battery.tested.run, other.run))
+    """Yield the findings, and where they are."""
+    yield from folder_rows(battery)
     yield "record", str(shown)
-    yield "report", str(shown / _PAGE)
+    yield "report", str(shown / REPORT_FILE)
     yield from _commands(config, battery, shown).items()
 
 
@@ -255,7 +271,7 @@ def _commands(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> 
 
 
 def _as_json(config: RobustnessConfig, battery: BatteryFolder, shown: Path) -> dict[str, Any]:
-    files = {"folder": str(shown), "report": str(shown / _PAGE)}
+    files = {"folder": str(shown), "report": str(shown / REPORT_FILE)}
     return files | _commands(config, battery, shown) | battery_to_json(battery)
 
 

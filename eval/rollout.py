@@ -20,7 +20,7 @@ from envs.registration import find_environment
 from eval.episodes.loop import rollout
 from eval.episodes.plan import WHOLE, PlanError
 from eval.execution.assembly import build_policy
-from eval.execution.cluster.pool import import_ray, run_on_ray
+from eval.execution.cluster.pool import check_executor, run_on_ray
 from eval.execution.evaluation import EvaluationJob
 from eval.execution.invocation import Invocation, Outcome, prepare
 from eval.execution.planning import PlanRequest, plan_run
@@ -159,10 +159,7 @@ class RolloutConfig(EnvironmentFlags, PolicyFlags):
         if self.video < 0:
             raise PlanError(f"expected --video of at least 0 episodes, got {self.video}")
         check_shape(self.workers, self.num_envs, self.timeout)
-        if self.executor == "ray":
-            if self.device is not None:
-                raise PlanError("expected --executor ray without --device: every Ray worker computes the policy itself")
-            import_ray()
+        check_executor(self.executor, self.device)
 
     def _is_given(self, name: str) -> bool:
         return bool(getattr(self, name) != getattr(RolloutConfig, name))

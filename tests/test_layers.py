@@ -79,6 +79,7 @@ WINGS = {
     "execution": ("demonstrations", "probing", "observers", "runs", "episodes", "statistics"),
     "comparison": ("runs", "episodes", "statistics"),
     "battery": ("comparison", "runs", "episodes", "statistics"),
+    "merging": ("battery", "comparison", "runs", "episodes", "statistics"),
     "diagnosis": ("episodes", "statistics"),
     "terminal": ("runs", "episodes", "statistics"),
     "report": ("terminal", "battery", "comparison", "runs", "episodes", "statistics"),

@@ -58,6 +58,12 @@ def read_battery(folder: Path) -> BatteryFolder:
     )
 
 
+def runs_below(folder: Path) -> list[Path]:
+    """Return the folders of the runs below the battery in `folder`, relative to it, complete or not."""
+    found = [folder / EXPERT_FOLDER, *folder.glob(f"{POLICIES_FOLDER}/*"), *folder.glob(f"{OPTIONS_FOLDER}/*")]
+    return [path.relative_to(folder) for path in found if (path / RECORD_FILE).exists()]
+
+
 def _read_all(folder: Path) -> dict[str, BatteryRun]:
     """Return the runs in the folders below `folder`, by the name of their folder."""
     found = {path.name: _read_if_complete(path) for path in sorted(folder.glob("*"))}

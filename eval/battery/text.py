@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from eval.battery.battery_run import BatteryRun
 from eval.battery.cells import Cell
-from eval.battery.comparison import BatteryComparison
+from eval.battery.comparison import BatteryComparison, compare_batteries
 from eval.battery.differences import option_differences
 from eval.battery.findings import AxisFindings, PairFindings
 from eval.battery.reading import BatteryFolder
@@ -31,6 +31,14 @@ Row = tuple[str, str]
 """Name and text."""
 
 _MOST_FAILURES = 3
+
+
+def folder_rows(battery: BatteryFolder) -> Iterator[Row]:
+    """Yield the findings about the policy that is tested, its options, and further policies compared with it."""
+    yield from battery_rows(battery)
+    yield from option_rows(battery)
+    for other in battery.policies:
+        yield from battery_comparison_rows(compare_batteries(battery.tested.run, other.run))
 
 
 def battery_rows(battery: BatteryFolder, policy: BatteryRun | None = None) -> Iterator[Row]:

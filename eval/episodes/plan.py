@@ -71,19 +71,24 @@ class EpisodeSpec:
 class Shard:
     """One of several parts of a plan that run independently, for example on several machines.
 
-    Episodes are dealt out in turn: the episode with index i belongs to shard i % `of` + 1. So the shards differ by at
-    most one episode, and tasks of a suite are spread over all of them.
+    Blocks of consecutive episodes are dealt out in turn: the episode with index i belongs to shard
+    i // `block` % `of` + 1. So the shards differ by at most one block, and each of them has episodes of all tasks of a
+    suite.
     """
 
     number: int
     """Which part, from 1 to `of`."""
     of: int
     """Number of parts."""
+    block: int = 1
+    """Number of consecutive episodes that belong to the same part: in a battery, those of one start; otherwise 1."""
 
     def __post_init__(self) -> None:
         """Raise if there is no such part."""
         if not 1 <= self.number <= self.of:
             raise PlanError(f"expected a shard from 1 to the number of shards, got {self}")
+        if self.block < 1:
+            raise PlanError(f"expected blocks of at least 1 episode in a shard, got {self.block}")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
@@ -102,15 +107,21 @@ class Shard:
 
     def part_of(self, plan: Sequence[EpisodeSpec]) -> tuple[EpisodeSpec, ...]:
         """Return the episodes of `plan` that belong to this shard."""
-        return tuple(plan[self.number - 1 :: self.of])
+        return tuple(spec for index, spec in enumerate(plan) if self.has(index))
+
+    def has(self, episode_index: int) -> bool:
+        """Return whether an episode belongs to this shard."""
+        return episode_index // self.block % self.of == self.number - 1
 
     def index(self, position: int) -> int:
         """Return the `episode_index` of the episode at `position`, from 0, of this shard."""
-        return self.number - 1 + position * self.of
+        block, place = divmod(position, self.block)
+        return (self.number - 1 + block * self.of) * self.block + place
 
     def size(self, episodes: int) -> int:
         """Return how many of `episodes` planned episodes belong to this shard."""
-        return (episodes - self.number) // self.of + 1
+        rounds, left = divmod(episodes, self.of * self.block)
+        return rounds * self.block + min(max(left - (self.number - 1) * self.block, 0), self.block)
 
 
 WHOLE = Shard(number=1, of=1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envs.registration import find_environment
+from envs.registration import Registration, find_environment
 from envs.slots import SlotEnv
 from eval.demonstrations.expert_labels import ExpertLabels
 from eval.episodes.loop import rollout
@@ -17,14 +18,16 @@ from eval.episodes.plan import EpisodeSpec
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
 from eval.execution.assembly import build_environment, build_learned, build_policy, closing
-from eval.execution.worker import WorkerJob
+from eval.execution.worker import PortableJob
 from eval.observers.dataset import EpisodeRecorder
 from eval.probing.noise import DisplacementNoise
 from eval.probing.probe_axes import perturbation_probes
 from policies.base import Policy
 from policies.foreign.hosted import PREFIX as HOSTED
 from simscaleai.contract import EnvSpec, Needs
+from simscaleai.data.episode_list import episode_file_name
 from simscaleai.errors import SimScaleError, UnknownNameError
+from simscaleai.json_data import json_differences
 
 if TYPE_CHECKING:
     from policies.learned.adapter import PolicyAdapter
@@ -51,11 +54,9 @@ class Demonstrators:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectJob(WorkerJob):
-    """Everything needed to record any episode of a plan."""
+class CollectJob(PortableJob):
+    """Everything needed to record any episode of a plan. `folder` is that of the dataset."""
 
-    folder: Path
-    """Folder of the dataset."""
     env_id: str
     model: str
     checkpoint: Path | None
@@ -69,6 +70,11 @@ class CollectJob(WorkerJob):
     identities: Mapping[str, str | None] | None = None
     """`Demonstrators.identities` at the start of the collection; every process must build the same policies."""
 
+    @property
+    def registration(self) -> Registration:
+        """The environment."""
+        return find_environment(self.env_id)
+
     def build_demonstrators(self) -> Demonstrators:
         """Return the policies that act and label.
 
@@ -80,28 +86,30 @@ class CollectJob(WorkerJob):
                 f"{self.expert} can act (--model), but not label: it sees the environment as it is now, not as it was "
                 "before the step"
             )
-        spec = find_environment(self.env_id).offer()
+        spec = self.registration.offer()
         expert = None if self.expert is None else build_policy(self.expert, None, spec)
-        os.chdir(self.home)  # the expert may have changed it, and the paths of the other policy are relative to it
+        with suppress(FileNotFoundError):  # another machine need not have the folder
+            os.chdir(self.home)  # the expert may have changed it, and paths of the other policy are relative to it
         acting = self.remote() if self.remote else build_policy(self.model, self.checkpoint, spec, device=self.device)
         demonstrators = Demonstrators(acting, expert)
-        if self.identities not in (None, demonstrators.identities):
-            raise SimScaleError(
-                "the code or the weights of a policy have changed during the collection; start a new one"
-            )
+        if self.identities is not None:
+            _check_identities(self.identities, demonstrators.identities)
         return demonstrators
 
     def build_model(self) -> PolicyAdapter:
         """Build the policy that acts; see `WorkerJob`."""
-        return build_learned(self.model, self.checkpoint, find_environment(self.env_id).offer(), None, self.device)
+        return build_learned(self.model, self.checkpoint, self.registration.offer(), None, self.device)
 
     def build_environment(self, demonstrators: Demonstrators, num_slots: int) -> SlotEnv:
         """Return an environment with all observations that the policies and the dataset need."""
         readers = [demonstrators.policy.needs, self.recorded]
         if demonstrators.expert:
             readers.append(demonstrators.expert.needs)
-        registration = find_environment(self.env_id)
-        return build_environment(registration, readers, num_slots, terminate_on_success=self.terminate_on_success)
+        return build_environment(self.registration, readers, num_slots, terminate_on_success=self.terminate_on_success)
+
+    def files_of(self, episode_index: int) -> list[Path]:
+        """Return the path of the file that an episode may have; see `PortableJob`."""
+        return [self.folder / episode_file_name(episode_index)]
 
     def recorder(self, demonstrators: Demonstrators, action_size: int, pulse: Pulse | None = None) -> EpisodeRecorder:
         """Return the observer that writes the files of the episodes that are worth keeping."""
@@ -135,6 +143,8 @@ class CollectJob(WorkerJob):
         """Record the episodes of `plan` in a worker."""
         demonstrators = self.build_demonstrators()
         with closing(self.build_environment(demonstrators, self.num_envs), *demonstrators.policies) as env:
+            self.check_machine(env)
+            (self.folder / episode_file_name(0)).parent.mkdir(exist_ok=True)  # which another machine lacks
             recorder = self.recorder(demonstrators, env.spec.action.size, pulse)
             self.record(demonstrators, env, plan, [recorder, reporter], pulse)
 
@@ -161,3 +171,11 @@ def recorded_needs(spec: EnvSpec, cameras: Sequence[str] | None, image_size: int
         raise SimScaleError(f"expected an --image-size of at least 1 px, got {image_size}")
     sizes = {camera: spec.cameras[camera] or (image_size, image_size) for camera in chosen}
     return spec.needs(*spec.vectors, cameras=sizes, instruction=spec.has_instructions)
+
+
+def _check_identities(before: Mapping[str, str | None], now: Mapping[str, str | None]) -> None:
+    if differing := json_differences(before, now):
+        raise SimScaleError(
+            "the code or the weights of a policy have changed during the collection; start a new one: "
+            + "; ".join(differing)
+        )

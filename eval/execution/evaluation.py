@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer
@@ -20,12 +20,10 @@ from eval.probing.interventions import Interventions
 from eval.probing.perturbations import Perturbations
 from eval.probing.probe_axes import perturbation_probes
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, trace_paths, video_path, video_paths
-from eval.runs.provenance import fingerprint, source_digest
 from eval.runs.receipts import receipt_path
 from policies.base import Policy
 from simscaleai.contract import EnvSpec
 from simscaleai.errors import SimScaleError
-from simscaleai.json_data import json_differences
 
 if TYPE_CHECKING:
     from envs.registration import Registration
@@ -50,9 +48,6 @@ class EvaluationJob(PortableJob):
     """Indices of the episodes to film and to trace."""
     identity: str
     """Identity of the policy at the start of the run; every process must build the same policy."""
-    machine: Mapping[str, Any] | None = None
-    """What the machine of a worker must have in common with that of the driver, see `conditions`; None if both are the
-    same machine."""
 
     @property
     def registration(self) -> Registration:
@@ -101,27 +96,6 @@ class EvaluationJob(PortableJob):
             video_path(self.folder / VIDEOS_FOLDER, episode_index),
             trace_path(self.folder / TRACES_FOLDER, episode_index),
         ]
-
-    def conditions(self, machine: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what all machines of a run must have in common, as plain JSON data; `machine` is a fingerprint."""
-        return {
-            "source": source_digest(),
-            "environment": self.registration.offer().digest,
-            "fingerprint": dict(machine),
-        }
-
-    def check_machine(self, env: SlotEnv) -> None:
-        """Check that this machine gives the same results as that of the driver.
-
-        Raises:
-            SimScaleError: If something differs that results depend on. The text names each difference.
-        """
-        if self.machine is None:
-            return
-        here = self.conditions(fingerprint(env.fingerprint()))
-        verbs = ("is", "on the machine of the command, here")
-        if differing := json_differences(self.machine, here, verbs=verbs):
-            raise SimScaleError("this machine could give other results: " + "; ".join(differing))
 
     def run_here(
         self,

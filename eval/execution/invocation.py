@@ -188,7 +188,7 @@ class Invocation:
         """Return the figures of the run; of a battery, those of its control, since the same starts run in every arm."""
         if self.plan.battery is not None:
             results = [result for result in results if result.arm is None]
-            planned = sum(spec.arm is None for spec in self.plan.specs)
+            planned = sum(spec.arm is None for spec in self.plan.part)
         return summarise(results, planned, sequential=self.stopping is not None)
 
     def _remove_files(self) -> None:

@@ -81,19 +81,30 @@ def plan_run(request: PlanRequest, reference: Run | None = None, tasks: Sequence
         )
     plan = _plan_of_one_task(request, reference)
     plan = replace(plan, specs=over_tasks(plan.specs, tasks))
-    return plan if request.shard is None else replace(plan, shard=_shard(request.shard, plan))
+    return divided(plan, request.shard)
 
 
-def _shard(text: str, plan: RunPlan) -> Shard:
-    shard = Shard.parse(text)
+def divided(plan: RunPlan, shard: str | None) -> RunPlan:
+    """Return `plan`, of which only the part `shard` is run, for example 3/16; with None all of it.
+
+    The shards of a battery have all arms of their starts, so that each of them is a battery, too.
+
+    Raises:
+        PlanError: If `shard` is none, there are more shards than starts, or a rule may end the run early.
+    """
+    if shard is None:
+        return plan
     if plan.rule is not None:
         raise PlanError(
             "expected --shard without --until-width and --until-decided: they stop after the first episodes of the "
             "plan that suffice, and no shard sees the episodes of the others; give --episodes or --detect"
         )
-    if shard.of > len(plan.specs):
-        raise PlanError(f"expected at most as many shards as the {len(plan.specs)} episodes, got --shard {shard}")
-    return shard
+    block = 1 if plan.battery is None else 1 + len(plan.battery.arms)
+    part = replace(Shard.parse(shard), block=block)
+    most, name = len(plan.specs) // block, "episodes" if plan.battery is None else "starts"
+    if part.of > most:
+        raise PlanError(f"expected at most as many shards as the {most} {name}, got --shard {part}")
+    return replace(plan, shard=part)
 
 
 def _plan_of_one_task(request: PlanRequest, reference: Run | None) -> RunPlan:

@@ -11,24 +11,28 @@ import contextlib
 import os
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec, PlanError
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
+from eval.runs.provenance import fingerprint, source_digest
 from policies.base import Policy
 from policies.learned.devices import Device
 from policies.learned.rows import PolicyOutline
 from simscaleai.errors import SimScaleError
 from simscaleai.hosting.parent import exit_with_parent
+from simscaleai.json_data import json_differences
 
 if TYPE_CHECKING:
+    from envs.registration import Registration
+    from envs.slots import SlotEnv
     from policies.learned.adapter import PolicyAdapter
 
 Executor = Literal["process", "ray"]
@@ -88,10 +92,39 @@ class PortableJob(WorkerJob):
 
     folder: Path
     """Folder of the run; on another machine, a folder from which the files of an episode are sent."""
+    machine: Mapping[str, Any] | None = None
+    """What the machine of a worker must have in common with that of the driver, see `conditions`; None if both are the
+    same machine."""
+
+    @property
+    @abstractmethod
+    def registration(self) -> Registration:
+        """The environment."""
 
     @abstractmethod
     def files_of(self, episode_index: int) -> list[Path]:
         """Return the paths of the files that an episode may have in the folder of the run."""
+
+    def conditions(self, machine: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what all machines of a run must have in common, as plain JSON data; `machine` is a fingerprint."""
+        return {
+            "source": source_digest(),
+            "environment": self.registration.offer().digest,
+            "fingerprint": dict(machine),
+        }
+
+    def check_machine(self, env: SlotEnv) -> None:
+        """Check that this machine gives the same results as that of the driver.
+
+        Raises:
+            SimScaleError: If something differs that results depend on. The text names each difference.
+        """
+        if self.machine is None:
+            return
+        here = self.conditions(fingerprint(env.fingerprint()))
+        verbs = ("is", "on the machine of the command, here")
+        if differing := json_differences(self.machine, here, verbs=verbs):
+            raise SimScaleError("this machine could give other results: " + "; ".join(differing))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from eval.report.lerobot import render_lerobot
 from eval.report.page import render_page
 from eval.report.text import REPORT_VERSION, render_json, render_markdown
 from eval.runs.log_file import EPISODES_FILE
+from eval.runs.media_paths import REPORT_FILE
 from eval.runs.receipts import RECEIPTS_FILE
 from eval.runs.record import RECORD_FILE, RunRecord
 from eval.terminal.command import COMPLETE, run_command
@@ -74,7 +75,7 @@ def report(config: ReportConfig) -> Path | None:
         batteries = _are_batteries(config.runs)
         text = _battery_text(config.runs, chosen) if batteries else _RENDER[chosen](build_report(config.runs))
     text = text.encode("utf-8", errors="replace").decode()  # an escape in JSON may give a lone surrogate
-    output = config.output or (config.runs[0] / "report.html" if chosen == "html" else None)
+    output = config.output or (config.runs[0] / REPORT_FILE if chosen == "html" else None)
     if output is None:
         print(printable_lines(text), end="")
         return None

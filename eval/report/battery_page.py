@@ -26,7 +26,8 @@ from eval.comparison.conditions import NotComparableError
 from eval.comparison.replay import replay_command
 from eval.episodes.battery import CONTROL
 from eval.report.templating import environment, page_parts
-from eval.runs.media_paths import frame_path
+from eval.runs.media_paths import REPORT_FILE, frame_path
+from simscaleai.files import replace_file
 
 _MOST_FRAME_BYTES = 6_000_000
 """Largest size of all pictures of a page together; base64 adds a third."""
@@ -86,6 +87,17 @@ def render_battery_page(batteries: Sequence[BatteryFolder]) -> str:
             **page_parts(),
         )
     )
+
+
+def write_battery_page(battery: BatteryFolder) -> Path:
+    """Write the page of `battery` into its folder and return the path.
+
+    Raises:
+        WriteError: If the file cannot be written.
+    """
+    path = battery.tested.run.folder / REPORT_FILE
+    replace_file(path, render_battery_page([battery]).encode())
+    return path
 
 
 def _policies(battery: BatteryFolder) -> list[BatteryRun]:

@@ -14,6 +14,8 @@ VIDEOS_FOLDER = "videos"
 TRACES_FOLDER = "traces"
 """Folder of the traces, below the folder of a run."""
 
+REPORT_FILE = "report.html"
+"""Page of a run or battery, in its folder."""
 
 EXPERT_FOLDER = Path("expert")
 """Run of the privileged expert, below the folder of the battery."""

@@ -15,7 +15,8 @@ from run_folders import changed, episode, write_run
 
 from eval import __main__, rollout
 from eval.episodes.plan import PlanError, Shard, plan_episodes
-from eval.merge import main, merge
+from eval.merge import main
+from eval.merging.runs import merge_runs
 from eval.runs.log_file import EPISODES_FILE, read_results
 from eval.runs.reading import read_run
 from eval.runs.receipts import read_receipts
@@ -61,14 +62,19 @@ def refused(capsys, *folders, output="whole"):
 # Shards
 
 
-def test_every_episode_belongs_to_one_shard_and_the_shards_differ_by_at_most_one():
+@pytest.mark.parametrize("block", [1, 3, 7])
+@pytest.mark.parametrize("of", [1, 3, 16, 50])
+def test_every_episode_belongs_to_one_shard_and_the_shards_differ_by_at_most_a_block(of, block):
     plan = plan_episodes(50)
-    for of in (1, 3, 16, 50):
-        parts = [Shard(number=number, of=of).part_of(plan) for number in range(1, of + 1)]
-        assert sorted((spec for part in parts for spec in part), key=lambda spec: spec.episode_index) == [*plan]
-        sizes = [Shard(number=number, of=of).size(50) for number in range(1, of + 1)]
-        assert sizes == [len(part) for part in parts]
-        assert max(sizes) - min(sizes) <= 1
+    shards = [Shard(number=number, of=of, block=block) for number in range(1, of + 1)]
+    parts = [shard.part_of(plan) for shard in shards]
+    assert sorted((spec for part in parts for spec in part), key=lambda spec: spec.episode_index) == [*plan]
+    sizes = [shard.size(50) for shard in shards]
+    assert sizes == [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= block
+    for shard, part in zip(shards, parts, strict=True):
+        assert [shard.index(place) for place in range(len(part))] == [spec.episode_index for spec in part]
+        assert {shard.has(spec.episode_index) for spec in part} <= {True}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +140,7 @@ def test_films_and_traces_come_along(point_environment):
     assert rollout.main([*flags, "--output", "plain"]) == 0
     for number in (1, 2):
         assert rollout.main([*flags, "--shard", f"{number}/2", "--output", f"s{number}"]) == 0
-    merge([Path("s1"), Path("s2")], Path("whole"))
+    merge_runs([Path("s1"), Path("s2")], Path("whole"))
     for name, kind in (("videos", "mp4"), ("traces", "npz")):
         assert [path.name for path in sorted(Path("whole", name).iterdir())] == [
             f"episode_{i:06d}.{kind}" for i in range(3)
@@ -172,7 +178,7 @@ def test_a_killed_shard_is_refused_and_resumes_to_the_same_bytes(workdir, monkey
     Path("hang").unlink()
     assert "s1, shard 1/2, has 2 of 5 episodes; the first that is missing is episode 4" in refused(capsys, "s1", "s2")
     assert rollout.main([*first, "--resume"]) == 0
-    merge([Path("s1"), Path("s2")], Path("whole"))
+    merge_runs([Path("s1"), Path("s2")], Path("whole"))
     assert Path("whole", EPISODES_FILE).read_bytes() == Path("plain", EPISODES_FILE).read_bytes()
 
 
@@ -204,7 +210,7 @@ def test_shards_of_different_runs_are_refused_with_the_difference(capsys, shards
 def test_what_cannot_change_a_result_may_differ(shards):
     shutil.rmtree("s3")
     make_shard(3, config={"workers": 4, "num_envs": 2, "output": "elsewhere", "resume": True, "shard": "3/3"})
-    assert merge(shards, Path("whole")).summary.episodes == 9
+    assert merge_runs(shards, Path("whole")).summary.episodes == 9
 
 
 def test_missing_and_repeated_shards_are_named(capsys, shards):

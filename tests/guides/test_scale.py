@@ -25,3 +25,12 @@ def test_the_job_array_of_the_guide_runs_and_merges(guide, tmp_path):
     loop = re.search(r"`(for n in .*?; done)`", page.text)[1]
     assert re.search(r"^success once +400/400 ", page.run(f"{loop}\n{merge}"), re.MULTILINE)
     assert (tmp_path / "runs/whole/run.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_shards_of_a_battery_and_of_a_collection_run_and_merge(guide, tmp_path):
+    page = guide("scale")
+    told = page.run(next(each for each in page.blocks("bash") if "eval.collect" in each))
+    assert re.search(r"^dataset +data/whole: 40 episodes", told, re.MULTILINE)
+    assert (tmp_path / "runs/battery/report.html").is_file()
+    assert (tmp_path / "runs/battery/expert/run.json").is_file()

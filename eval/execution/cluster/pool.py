@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from eval.episodes.observer import Observer
-from eval.episodes.plan import EpisodeSpec
+from eval.episodes.plan import EpisodeSpec, PlanError
 from eval.episodes.pulse import POLICY
 from eval.episodes.results import ENVIRONMENT_TIMEOUT, POLICY_TIMEOUT, WORKER_DIED, EpisodeResult, Status
 from eval.execution.cluster.remote_worker import Finished, Hang, News, RemoteWorker
 from eval.execution.processes import MAX_FALSE_STARTS, ending_run, in_plan_order, lost_episode
-from eval.execution.worker import Breakdown, PortableJob
+from eval.execution.worker import Breakdown, Executor, PortableJob
+from policies.learned.devices import Device
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
 from simscaleai.hosting.process import ONE_THREAD_EACH
@@ -63,7 +64,7 @@ def run_on_ray(
     """
     if not plan:
         workers = 0
-    with _connected(workers) as ray:
+    with connected(workers) as ray:
         return _Pool(ray, job, plan, min(workers, len(plan)), observers).run()
 
 
@@ -81,9 +82,31 @@ def import_ray() -> Any:
     return ray
 
 
+def check_executor(executor: Executor, device: Device | None) -> None:
+    """Check that `executor` can be used.
+
+    Raises:
+        PlanError: If it cannot be combined with --device.
+        SimScaleError: If a library is not installed.
+    """
+    if executor == "ray":
+        if device is not None:
+            raise PlanError("expected --executor ray without --device: every Ray worker computes the policy itself")
+        import_ray()
+
+
 @contextmanager
-def _connected(workers: int) -> Iterator[Any]:
-    """Yield the library, connected to a cluster, until the end of the block."""
+def connected(workers: int) -> Iterator[Any]:
+    """Yield the library, connected to a cluster, until the end of the block.
+
+    Calls of `run_on_ray` within the block use this connection.
+
+    Args:
+        workers: Number of CPUs of a cluster that is started because there is none.
+
+    Raises:
+        SimScaleError: If ray is not installed, or the cluster cannot be reached.
+    """
     ray = import_ray()
     if ray.is_initialized():
         yield ray

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eval import rollout
+from eval import collect, robustness, rollout
 from eval.runs.log_file import read_results
 from eval.runs.provenance import source_digest
 from eval.runs.record import RunRecord
@@ -79,8 +79,8 @@ def start(workdir, cluster):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{workdir}", "RAY_ADDRESS": cluster.address}
     started = []
 
-    def begin(*arguments):
-        command = [sys.executable, "-m", "eval.rollout", "--executor", "ray", "--workers", "2", *arguments]
+    def begin(*arguments, command="rollout"):
+        command = [sys.executable, "-m", f"eval.{command}", "--executor", "ray", "--workers", "2", *arguments]
         with Path("stderr").open("w") as errors:
             process = subprocess.Popen(command, env=environment, stderr=errors)
         started.append(process)
@@ -137,6 +137,31 @@ def test_ray_writes_the_bytes_of_processes(start, make_checkpoint, name):
     assert same("processes", "ray", *films)
 
 
+def contents(folder):
+    """Returns every file below `folder` with its bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_ray_collects_the_dataset_of_processes(start):
+    flags = ["--env", "pick-place", "--episodes", "8", "--action-noise", "0.6", "--image-size", "32", "--quiet"]
+    assert collect.main([*flags, "--workers", "2", "--output", "processes"]) == 0
+    assert start(*flags, "--output", "ray", command="collect").wait(300) == 0
+    assert contents("ray") == contents("processes")
+
+
+@pytest.mark.slow
+def test_a_battery_on_ray_has_the_bytes_of_processes(start):
+    flags = ["--model", "scripted", "zero", "--env", "reach", "--episodes", "4", "--axes", "action.noise", "--quiet"]
+    flags += ["--levels", "2", "5"]
+    assert robustness.main([*flags, "--workers", "2", "--output", "processes"]) == 0
+    assert start(*flags, "--output", "ray", command="robustness").wait(300) == 0
+    logs = sorted(path.relative_to("processes") for path in Path("processes").rglob("episodes.jsonl"))
+    assert len(logs) == 3  # both policies and the expert
+    assert same("processes", "ray", *logs)
+    assert Path("ray/report.html").is_file()
+
+
 @pytest.mark.slow
 def test_a_stopping_rule_ends_a_run_on_ray_after_the_same_episodes(start):
     flags = ["--model", "scripted", "--env", "reach", "--until-width", "0.2", "--num-envs", "4", "--quiet"]
@@ -145,16 +170,43 @@ def test_a_stopping_rule_ends_a_run_on_ray_after_the_same_episodes(start):
     assert same("processes", "ray", "episodes.jsonl")
 
 
-@pytest.mark.slow
-def test_a_run_goes_on_when_a_node_is_killed(start, cluster, unhurried):
-    run = start("--model", unhurried, *MANY, "--output", "ray")
+def lose_a_node(cluster):
+    """Kills a node of a run in the folder `ray` that has begun in two workers, and adds another one."""
     wait_until(lambda: has_lines("ray", 6) and len(list(Path("pids").iterdir())) == 3)  # the command has one, too
     cluster.remove_node(max(cluster.worker_nodes, key=lambda node: node.node_id), allow_graceful=False)
     cluster.add_node(**NODE)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_when_a_node_is_killed(start, cluster, unhurried):
+    run = start("--model", unhurried, *MANY, "--output", "ray")
+    lose_a_node(cluster)
     assert run.wait(300) == 0
     assert "a worker was lost (worker_died) with unfinished episodes" in Path("stderr").read_text()
     assert len(list(Path("pids").iterdir())) == 4  # the new node took over
     assert same("one", "ray", "episodes.jsonl")
+
+
+@pytest.mark.slow
+def test_a_collection_goes_on_when_a_node_is_killed(start, cluster, unhurried):
+    flags = ["--model", unhurried, *MANY[:4], "--cameras", "--keep-failures", "--quiet"]
+    run = start(*flags, "--num-envs", "4", "--output", "ray", command="collect")
+    lose_a_node(cluster)
+    assert run.wait(300) == 0
+    assert "a worker was lost (worker_died) with unfinished episodes" in Path("stderr").read_text()
+    assert collect.main([*flags, "--num-envs", "120", "--output", "again"]) == 0
+    assert contents("ray") == contents("again")
+
+
+@pytest.mark.slow
+def test_a_battery_goes_on_when_a_node_is_killed(start, cluster, unhurried):
+    flags = ["--model", unhurried, *MANY[:2], "--episodes", "60", "--axes", "action.noise", "--levels", "5", "--quiet"]
+    run = start(*flags, "--num-envs", "4", "--output", "ray", command="robustness")
+    lose_a_node(cluster)
+    assert run.wait(300) == 0
+    assert "a worker was lost (worker_died) with unfinished episodes" in Path("stderr").read_text()
+    assert robustness.main([*flags, "--output", "again"]) == 0
+    assert same("again", "ray", "episodes.jsonl", "expert/episodes.jsonl")
 
 
 @pytest.mark.slow
@@ -171,14 +223,17 @@ def test_a_killed_command_leaves_nothing_running_and_resumes_to_the_same_bytes(s
 
 
 @pytest.mark.slow
-def test_a_node_that_could_give_other_results_is_refused_before_an_episode(start, cluster, workdir, monkeypatch):
+@pytest.mark.parametrize("command", ["rollout", "collect"])
+def test_a_node_that_could_give_other_results_is_refused_before_an_episode(
+    start, cluster, workdir, monkeypatch, command
+):
     (workdir / "other").mkdir()
     (workdir / "other" / "sitecustomize.py").write_text(OTHER_MACHINE)
     with monkeypatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{workdir / 'other'}")
         node = cluster.add_node(**NODE)
     try:
-        run = start("--model", "scripted", *FEW, "--workers", "3", "--output", "ray")
+        run = start("--model", "scripted", *FEW, "--workers", "3", "--output", "ray", command=command)
         assert run.wait(300) != 0
     finally:
         cluster.remove_node(node)
@@ -206,8 +261,10 @@ def test_a_policy_that_never_answers_is_the_same_failure_as_in_processes(start, 
     assert same("processes", "ray", "episodes.jsonl")
 
 
-def test_ray_is_refused_with_a_device(capsys):
-    assert rollout.main(["--model", "bc", *FEW, "--executor", "ray", "--device", "cpu"]) != 0
+@pytest.mark.parametrize("command", [rollout, collect, robustness])
+def test_ray_is_refused_with_a_device(capsys, command):
+    flags = [*FEW[:4], "--output", "d", "--executor", "ray", "--device", "cpu"]
+    assert command.main(["--model", "bc", *flags]) != 0
     assert "--executor ray without --device" in capsys.readouterr().err
 
 

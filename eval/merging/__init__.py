@@ -1,0 +1,1 @@
+"""Joins the shards of runs, batteries and collections."""
