@@ -10,13 +10,13 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.runs.record import Source
 from policies.learned.devices import Device, device_entries
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -24,6 +24,16 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 _PACKAGES = ("envs", "eval", "policies", "simscaleai")
 _LIBRARIES = ("gymnasium", "mujoco", "numpy", "simscaleai", "torch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The git checkout with which the run was made."""
+
+    commit: str | None
+    """Git commit."""
+    dirty: bool
+    """Whether files of the checkout differed from the commit."""
 
 
 def fingerprint(simulator: Mapping[str, Any], device: Device | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from eval.episodes.battery import Battery
 from eval.episodes.plan import Shard
 from eval.episodes.results import ResultsError
+from eval.runs.provenance import Source
 from eval.runs.versions import RECORD_FILE, SCHEMA_VERSION, converted_record
 from eval.statistics.rates import LEVEL, Interval
 from simscaleai.contract import EnvSpec, Needs
@@ -79,16 +80,6 @@ class PolicyRecord:
     """Options with their values."""
     needs: Needs
     """What the policy needs of the environment."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """The git checkout with which the run was made."""
-
-    commit: str | None
-    """Git commit."""
-    dirty: bool
-    """Whether files of the checkout differed from the commit."""
 
 
 @dataclass(frozen=True, kw_only=True)

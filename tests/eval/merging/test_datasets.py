@@ -100,7 +100,7 @@ def flip_a_bit(folder):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda: shutil.rmtree("s2"), "No such file"),
+        (lambda: shutil.rmtree("s2"), "expected shards of one kind, got the dataset s1, and s2"),
         (lambda: set_provenance("s2", "seed", 7), "provenance.seed: A has 1000000000, B has 7"),
         (lambda: set_provenance("s2", "fingerprint", {}), "fingerprint.machine: A has"),
         (lambda: set_provenance("s2", "shard", {"number": 2, "of": 3, "episodes": 7}), "shard.of: A has 2, B has 3"),
