@@ -2,7 +2,7 @@
 
     python -m benchmarks.run            # half an hour
     python -m benchmarks.run --quick    # two minutes: few episodes, few rounds
-    python -m benchmarks.run --peers peers/bin/python    # and FetchPickAndPlace in the same rounds; see fetch.py
+    python -m benchmarks.run --peers peers/bin/python    # and FetchPickAndPlace in the same rounds; see speed/fetch.py
     python -m benchmarks.run --peers peers/bin/python --only "128 x 128"    # some rows; the others stay in the table
 
 The rows are measured in turn, round after round. A figure is the median over the rounds. Writes
@@ -13,7 +13,6 @@ the same time. If it did, only shares are meaningful, because both of their part
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import platform
 import statistics
@@ -22,11 +21,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import measurements, model_speed, training_speed
-from benchmarks.fetch import fetch_figure
+from benchmarks.speed import measurements
+from benchmarks.speed.fetch import fetch_figure
+from benchmarks.tables import RESULTS, read_csv, write_csv
+from benchmarks.training import model_speed, training_speed
 from eval.runs.provenance import fingerprint, source_state
 
-RESULTS = Path(__file__).parent / "results" / "speed.csv"
+TABLE = RESULTS / "speed.csv"
 
 Line = dict[str, object]
 """Line of the CSV."""
@@ -185,16 +186,7 @@ def write(
 def other_lines(path: Path, rows: list[Row]) -> list[Line]:
     """Return the lines of the table in `path` that are not about `rows`."""
     measured = {(row.name, row.unit) for row in rows}
-    with path.open(newline="", encoding="utf-8") as file:
-        return [dict(line) for line in csv.DictReader(file) if (line["what"], line["unit"]) not in measured]
-
-
-def write_csv(path: Path, lines: list[Line]) -> None:
-    """Write `lines`, which have the same keys, as a CSV file with a header."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    return [dict(line) for line in read_csv(path) if (line["what"], line["unit"]) not in measured]
 
 
 def main() -> None:
@@ -203,7 +195,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer episodes and rounds")
     parser.add_argument("--peers", type=Path, help="Python interpreter that has gymnasium-robotics")
     parser.add_argument("--only", default="", help="measure the rows with this text in their names; keep the others")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
+    parser.add_argument("--output", type=Path, default=TABLE, help="CSV to write")
     arguments = parser.parse_args()
     conditions = circumstances(os.getloadavg()[0])  # before this process adds to the load
     if conditions["loaded"] == "yes":

@@ -10,7 +10,6 @@ python -m benchmarks.suites --only libero
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.suites import libero, metaworld, sb3, scripted
 from benchmarks.suites.plain import Row, is_equal
+from benchmarks.tables import write_csv
 from simscaleai.errors import SimScaleError
 
 FILES = {
@@ -49,21 +49,13 @@ def main() -> int:
             for row in checks[name]():
                 rows.append(row)
                 print(name, row, flush=True)
-            write_table(arguments.output / FILES[name], rows)
+            write_csv(arguments.output / FILES[name], rows)
         except SimScaleError as error:
             print(f"{name}: not checked: {error}")
         if not rows or not all(map(is_equal, rows)):
             failed.append(name)
     print(f"different or not checked: {', '.join(failed)}" if failed else "everything is equal")
     return int(bool(failed))
-
-
-def write_table(path: Path, rows: list[Row]) -> None:
-    """Write the rows of a check as CSV."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Named sizes of the VLA. `python -m benchmarks.models` measures their numbers of parameters."""
+"""Named sizes of the VLA. `python -m benchmarks.training.models` measures their numbers of parameters."""
 
 from __future__ import annotations
 

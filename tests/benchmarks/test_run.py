@@ -1,9 +1,9 @@
 """The speed table: one row can be measured anew, and the others stay."""
 
-import csv
 import sys
 
 from benchmarks import run
+from benchmarks.tables import read_csv
 
 
 def test_rows_that_are_not_measured_stay_in_the_table(tmp_path, monkeypatch):
@@ -15,8 +15,7 @@ def test_rows_that_are_not_measured_stay_in_the_table(tmp_path, monkeypatch):
     def medians(*arguments):
         monkeypatch.setattr(sys, "argv", ["run", "--quick", "--output", str(path), *arguments])
         run.main()
-        with path.open(newline="", encoding="utf-8") as file:
-            return {line["what"]: float(line["median"]) for line in csv.DictReader(file)}
+        return {line["what"]: float(line["median"]) for line in read_csv(path)}
 
     assert medians() == {"drawing": 1, "physics": 2}
     figures |= {"drawing": 3.0, "physics": 4.0}

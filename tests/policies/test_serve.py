@@ -194,7 +194,7 @@ def test_a_port_in_use_is_a_mistake(capsys):
 
 
 class WebsocketClientPolicy:
-    """Stands for openpi's client, which needs another NumPy. `benchmarks.openpi_check` runs the real one."""
+    """Stands for openpi's client, which needs another NumPy. `benchmarks.peers.openpi_check` runs the real one."""
 
     def __init__(self, host, port):
         self._opened = connect(f"ws://{host}:{port}", compression=None, max_size=None)

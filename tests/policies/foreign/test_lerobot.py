@@ -1,6 +1,6 @@
 """Checkpoints of LeRobot: what fits an environment, what is refused, and that actions are those of a plain loop.
 
-A stand-in for the package runs in this process; `python -m benchmarks.lerobot_policies` runs the package itself.
+A stand-in for the package runs in this process; `python -m benchmarks.peers.lerobot_policies` runs the package itself.
 """
 
 import importlib

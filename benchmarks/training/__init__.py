@@ -1,0 +1,1 @@
+"""How large the models are, and how fast they train and predict."""
