@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # commands and worker processes import `point_world` by name
+sys.path.insert(0, str(Path(__file__).parent / "support"))  # commands and worker processes import `point_world` by name
 
 import point_world
 from point_world import Homing, PointEnv
@@ -63,7 +63,7 @@ def point_package(tmp_path_factory, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: point-world\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[simscaleai.envs]\npoint = point_world:REGISTRATION\n")
     monkeypatch.syspath_prepend(site)
-    folders = [site, Path(__file__).parent, Path(__file__).resolve().parents[2]]
+    folders = [site, Path(point_world.__file__).parent, Path(__file__).resolve().parents[2]]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
 
 

@@ -54,7 +54,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def place(made, tmp_path, monkeypatch):
     """A copy of what was made, to damage; the working directory, also for imports."""
-    monkeypatch.syspath_prepend(str(HERE.parent / "eval"))  # the module `point_world`
+    monkeypatch.syspath_prepend(str(HERE.parent / "eval/support"))  # the module `point_world`
     folder = tmp_path / "place"
     shutil.copytree(made, folder)
     monkeypatch.chdir(folder)

@@ -491,7 +491,7 @@ def test_the_module_of_the_point_world_needs_no_simulator():
 
     code = "import sys, point_world; print(sorted({'mujoco', 'torch'} & set(sys.modules)))"
     folder = Path(point_world.__file__).parent
-    environment = {"PYTHONPATH": f"{folder}:{folder.parents[1]}"}
+    environment = {"PYTHONPATH": f"{folder}:{folder.parents[2]}"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -16,7 +16,7 @@ from envs.registration import register_environment
 from eval import collect, record, rollout, validate
 from eval.report import __main__ as report
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 REACH = ["--env", "reach", "--episodes", "2"]
 POINT = ["--env", "point", "--episodes", "2"]
 

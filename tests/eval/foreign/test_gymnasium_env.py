@@ -73,7 +73,7 @@ act.needs = {"Robot Arm.tip position (m)": None}
 
 ENV = ["--env", "odd_world.py:make", "--success", "info:solved!", "--max-episode-steps", "20"]
 SOLVER = ["--model", "odd_world.py:act", *ENV]
-ROOT = str(Path(__file__).resolve().parents[2])
+ROOT = str(Path(__file__).resolve().parents[3])
 
 
 @pytest.fixture(autouse=True)

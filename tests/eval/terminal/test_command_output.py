@@ -14,7 +14,7 @@ import pytest
 
 from eval import collect, compare, record, rollout, validate
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FEW = ["--env", "reach", "--episodes", "3", "--seed", "3000000000"]
 
 
