@@ -24,8 +24,9 @@ from eval.merging.datasets import is_dataset, merge_datasets
 from eval.merging.runs import merge_runs
 from eval.report.battery_page import write_battery_page
 from eval.runs.log_file import EPISODES_FILE
-from eval.runs.record import RECORD_FILE, RunRecord
+from eval.runs.record import RunRecord
 from eval.runs.summary import summarise
+from eval.runs.versions import RECORD_FILE
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, run_command
 from eval.terminal.console import Console, Row
 from eval.terminal.figures import summary_rows

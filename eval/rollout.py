@@ -32,7 +32,8 @@ from eval.runs.folder import check_output, next_free_folder
 from eval.runs.log_file import EPISODES_FILE
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER
 from eval.runs.reading import read_run
-from eval.runs.record import RECORD_FILE, RunRecord
+from eval.runs.record import RunRecord
+from eval.runs.versions import RECORD_FILE
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command, shape_text
 from eval.terminal.console import Console, Row, rows_text
 from eval.terminal.figures import moved_object_text, overlap_text, smallest_difference_text, summary_rows

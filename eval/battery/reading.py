@@ -10,7 +10,7 @@ from eval.battery.cells import Outcomes
 from eval.battery.findings import BatteryFindings, find
 from eval.runs.media_paths import EXPERT_FOLDER, OPTIONS_FOLDER, POLICIES_FOLDER
 from eval.runs.reading import read_run
-from eval.runs.record import RECORD_FILE
+from eval.runs.versions import RECORD_FILE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.comparison.outcome import Comparison
 from eval.comparison.replay import replay_both
-from eval.runs.record import Findings
+from eval.runs.schema.stopping import Findings
 from eval.statistics.rates import Interval
 
 

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 
 from eval.episodes.results import EpisodeResult
-from eval.runs.record import Settings
 from eval.runs.run import Run
+from eval.runs.schema.conditions import Settings
 
 _PROGRAM = ["python", "-m", "eval.rollout"]
 

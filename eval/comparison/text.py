@@ -8,7 +8,8 @@ from eval.comparison.outcome import Comparison, Pair
 from eval.comparison.replay import replay_both
 from eval.comparison.verdict import Verdict
 from eval.episodes.results import EpisodeResult
-from eval.runs.record import SequentialRecord, Summary
+from eval.runs.record import Summary
+from eval.runs.schema.stopping import SequentialRecord
 from eval.statistics.percentage import points_text, rate_text
 from eval.statistics.rates import LEVEL
 

@@ -35,19 +35,13 @@ from eval.runs.log_file import EPISODES_FILE, episodes_digest
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
 from eval.runs.provenance import fingerprint, source_state
 from eval.runs.receipts import collect_receipts
-from eval.runs.record import (
-    RECORD_FILE,
-    PolicyRecord,
-    Reference,
-    Resolved,
-    RunRecord,
-    SequentialRecord,
-    Summary,
-    Timing,
-)
+from eval.runs.record import RunRecord, Summary, Timing
 from eval.runs.run import EpisodeConditions
+from eval.runs.schema.conditions import PolicyRecord, Resolved
+from eval.runs.schema.stopping import Reference, SequentialRecord
 from eval.runs.seed_overlap import seed_overlap
 from eval.runs.summary import summarise, timed
+from eval.runs.versions import RECORD_FILE
 from policies.base import Policy
 from policies.learned.devices import TILES
 from simscaleai.errors import SimScaleError

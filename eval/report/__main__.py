@@ -27,7 +27,8 @@ from eval.report.text import REPORT_VERSION, render_json, render_markdown
 from eval.runs.log_file import EPISODES_FILE
 from eval.runs.media_paths import REPORT_FILE
 from eval.runs.receipts import RECEIPTS_FILE
-from eval.runs.record import RECORD_FILE, RunRecord
+from eval.runs.record import RunRecord
+from eval.runs.versions import RECORD_FILE
 from eval.terminal.command import COMPLETE, run_command
 from eval.terminal.console import output_to_stderr, printable_lines
 from simscaleai.command_line import printable

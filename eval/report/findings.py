@@ -15,8 +15,9 @@ from eval.report.contents import ComparisonReport, Incomparable, Notice, Report,
 from eval.report.places import MOST_EPISODES, starting_places
 from eval.runs.reading import read_run
 from eval.runs.receipts import read_receipts
-from eval.runs.record import Findings, Summary
+from eval.runs.record import Summary
 from eval.runs.run import Run
+from eval.runs.schema.stopping import Findings
 from eval.runs.summary import summarise
 from eval.statistics.multiplicity import holm
 from eval.statistics.percentage import points_text

@@ -12,7 +12,8 @@ from typing import Any
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.results import EpisodeResult, ResultsError
 from eval.runs.log_file import EPISODES_FILE, read_results
-from eval.runs.record import RECORD_FILE, RunRecord
+from eval.runs.record import RunRecord
+from eval.runs.versions import RECORD_FILE
 from simscaleai.files import check_new_folder, locked, remove_partial_files
 from simscaleai.json_data import json_differences
 

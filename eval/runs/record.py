@@ -1,6 +1,7 @@
 """The record of a run, `run.json`: everything that is needed to check, repeat or compare the run, except its episodes.
 
-The dataclasses here are the schema of the file: `RunRecord.read` checks every entry against their annotations.
+The dataclasses here and in `eval.runs.schema` are the schema of the file: `RunRecord.read` checks every entry against
+their annotations.
 """
 
 from __future__ import annotations
@@ -16,70 +17,15 @@ from eval.episodes.battery import Battery
 from eval.episodes.plan import Shard
 from eval.episodes.results import ResultsError
 from eval.runs.provenance import Source
+from eval.runs.schema.conditions import PolicyRecord, Resolved, Settings
+from eval.runs.schema.seeds import SeedOverlap
+from eval.runs.schema.stopping import SequentialRecord
 from eval.runs.versions import RECORD_FILE, SCHEMA_VERSION, converted_record
 from eval.statistics.rates import LEVEL, Interval
-from simscaleai.contract import EnvSpec, Needs
+from simscaleai.contract import EnvSpec
 from simscaleai.errors import SimScaleError
 from simscaleai.files import read_file, replace_file
 from simscaleai.json_data import DAMAGE, finite, parse_json, plain, read_checked
-
-__all__ = [
-    "RECORD_FILE",
-    "SCHEMA_VERSION",
-    "Findings",
-    "MovedObjects",
-    "PolicyRecord",
-    "Reference",
-    "Resolved",
-    "RunRecord",
-    "SeedOverlap",
-    "SeedRange",
-    "SequentialRecord",
-    "Settings",
-    "Source",
-    "Summary",
-    "TaskFigures",
-    "Timing",
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resolved:
-    """Values that follow from the configuration."""
-
-    environment: str
-    """Full id of the environment."""
-    num_envs: int
-    """Number of slots of each worker."""
-    workers: int
-    """Number of processes that run episodes."""
-    episodes: int
-    """Number of planned episodes, of all shards; an upper limit if a stopping rule may end the run."""
-    device: str | None = None
-    """Device of `--device`, where one process computes the policy; None if every worker computes it on one core."""
-    tile: int | None = None
-    """Number of rows that the model gets at once on `device`."""
-
-    def __post_init__(self) -> None:
-        """Raise if the number of episodes is negative."""
-        if self.episodes < 0:
-            raise SimScaleError(f"expected at least 0 planned episodes, got {self.episodes}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyRecord:
-    """One policy of a run."""
-
-    model: str
-    """Name of the policy, as the user gave it."""
-    checkpoint: str | None = None
-    """Folder of the weights; None if the user gave none."""
-    identity: str = ""
-    """Digest of what the policy is: its weights, its code, its server; "" if unknown."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Options with their values."""
-    needs: Needs
-    """What the policy needs of the environment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,83 +37,6 @@ class Timing:
     seconds: float | None = None
     episodes_per_second: float | None = None
     steps_per_second: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedRange:
-    """Range of the seeds that a checkpoint was trained on."""
-
-    first: int
-    """Lowest seed."""
-    last: int
-    """Highest seed."""
-    count: int
-    """Number of seeds. If it is smaller than the range, some seeds of the range were not used."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedOverlap:
-    """Seeds of the run that lie in the range of seeds that the checkpoint was trained on."""
-
-    seeds: tuple[int, ...]
-    """Seeds of the run in the range, at least one."""
-    trained_on: SeedRange
-    """Range of the seeds that the checkpoint was trained on; of its intervals, those that hold seeds of the run."""
-    is_certain: bool
-    """Whether the checkpoint was trained on all of `seeds`. Older checkpoints record a range only, without its gaps."""
-
-    def __post_init__(self) -> None:
-        """Raise if there are no seeds."""
-        if not self.seeds:
-            raise SimScaleError("expected at least 1 seed in seed_overlap, got none")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reference:
-    """The run of `--vs`, with which a run is compared."""
-
-    folder: str
-    """Folder of the run, as the user gave it."""
-    episodes_sha256: str
-    """SHA-256 of its `episodes.jsonl`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Findings:
-    """Comparison of the policy of a run (B) with that of its reference (A), for the rule `until_decided`."""
-
-    verdict: str
-    """Value of an `eval.comparison.verdict.Verdict`."""
-    pairs: Mapping[str, int]
-    """Number of pairs by outcome: `both`, `only_a`, `only_b`, `neither`."""
-    difference: float
-    """Success rate of B minus success rate of A."""
-    difference_sequence_95: tuple[float, float]
-    """Interval of the difference, valid at every look."""
-    inverse_e_value: float
-    """1 / e, where e is the e-value against "A and B succeed equally often"."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequentialRecord:
-    """The stopping rule of a run and how far the run came."""
-
-    rule: str
-    """Name of the rule: `until_width` or `until_decided`."""
-    threshold: float
-    """Interval width or test level to reach."""
-    vs: Reference | None = None
-    """The run to compare with; None for `until_width`."""
-    limit: int
-    """Largest number of episodes that the run may have."""
-    episodes: int
-    """Number of episodes that count, from the start of the plan."""
-    decided: bool
-    """Whether the rule held after these episodes."""
-    saved: int
-    """Number of episodes that the rule made unnecessary."""
-    findings: Findings | None = None
-    """Comparison with the reference; None before the run is complete, and without a reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,30 +129,6 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain JSON data."""
         return dict(plain(asdict(self)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Entries of the configuration that comparisons and reports use."""
-
-    env: str
-    """Environment as the user named it."""
-    success: str | None = None
-    """Success rule that the user named; None if the environment has its own."""
-    env_option: tuple[str, ...] = ()
-    """Keyword arguments of the environment, each `NAME=VALUE`."""
-    max_episode_steps: int | None = None
-    """Time limit that the user gave; None for that of the environment."""
-    terminate_on_success: bool = True
-    """Whether a success ends the episode."""
-    intervene: tuple[str, ...] = ()
-    """Interventions on the inputs of the policy, each `kind=value`."""
-    perturb: tuple[str, ...] = ()
-    """Perturbations of every episode, each `AXIS=VALUE`."""
-    delay: int = 0
-    """Latency of the policy in control steps, besides those of `perturb`."""
-    policy_option: tuple[str, ...] = ()
-    """Options of the policy, each `NAME=VALUE`."""
 
 
 @dataclass(frozen=True, kw_only=True)

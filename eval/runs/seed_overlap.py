@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.episodes.plan import EpisodeSpec
-from eval.runs.record import SeedOverlap, SeedRange
+from eval.runs.schema.seeds import SeedOverlap, SeedRange
 from simscaleai.errors import SimScaleError
 from simscaleai.json_data import read_checked
 

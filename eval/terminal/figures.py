@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from eval.runs.record import SeedOverlap, Summary
+from eval.runs.record import Summary
+from eval.runs.schema.seeds import SeedOverlap
 from eval.statistics.percentage import points_text, rate_text
 from eval.terminal.console import Row, rows_text
 

@@ -18,8 +18,9 @@ from typing import Any, TypeAlias
 from eval.runs.log_file import EPISODES_FILE, read_results
 from eval.runs.media_paths import FRAMES_FOLDER, TRACES_FOLDER, VIDEOS_FOLDER
 from eval.runs.reading import read_run
-from eval.runs.record import RECORD_FILE, RunRecord
+from eval.runs.record import RunRecord
 from eval.runs.run import Run
+from eval.runs.versions import RECORD_FILE
 from eval.view.folder_files import checked_file
 from eval.view.rows import row_of
 from simscaleai.errors import SimScaleError

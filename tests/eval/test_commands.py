@@ -15,7 +15,8 @@ import pytest
 from envs.registration import find_environment
 from eval import __main__, collect, record, rollout
 from eval.runs.log_file import read_results
-from eval.runs.record import Resolved, RunRecord
+from eval.runs.record import RunRecord
+from eval.runs.schema.conditions import Resolved
 from simscaleai.data import Dataset
 
 ROOT = Path(__file__).resolve().parents[2]

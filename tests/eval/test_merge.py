@@ -18,9 +18,10 @@ from eval.episodes.plan import PlanError, Shard, plan_episodes
 from eval.merge import main
 from eval.merging.runs import merge_runs
 from eval.runs.log_file import EPISODES_FILE, read_results
+from eval.runs.provenance import Source
 from eval.runs.reading import read_run
 from eval.runs.receipts import read_receipts
-from eval.runs.record import RunRecord, Source
+from eval.runs.record import RunRecord
 from simscaleai.files import locked
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from eval.comparison.as_json import findings_of
 from eval.comparison.pairing import compare
 from eval.comparison.text import sequential_rows
 from eval.runs.reading import read_run
-from eval.runs.record import Reference
+from eval.runs.schema.stopping import Reference
 from eval.runs.summary import summarise
 from eval.statistics.sequential import confidence_sequence
 

@@ -15,8 +15,9 @@ from run_folders import RECORD, changed, write_run
 
 from envs.registration import find_environment
 from eval.runs.media_paths import VIDEOS_FOLDER, video_path
+from eval.runs.provenance import Source
 from eval.runs.receipts import RECEIPTS_FILE
-from eval.runs.record import Source, Timing
+from eval.runs.record import Timing
 
 PICK_PLACE = "SimScale/PickPlace-v0"
 

@@ -20,8 +20,12 @@ from eval.report import __main__ as report
 from eval.report.findings import build_report
 from eval.runs.log_file import EPISODES_FILE, read_results, write_results
 from eval.runs.media_paths import VIDEOS_FOLDER, video_path
-from eval.runs.record import RECORD_FILE, Findings, Reference, SeedOverlap, SeedRange, Source, Timing
+from eval.runs.provenance import Source
+from eval.runs.record import Timing
+from eval.runs.schema.seeds import SeedOverlap, SeedRange
+from eval.runs.schema.stopping import Findings, Reference
 from eval.runs.summary import summarise
+from eval.runs.versions import RECORD_FILE
 from eval.statistics.multiplicity import holm
 from eval.statistics.percentage import points_text
 from simscaleai.contract import Feature, Layout

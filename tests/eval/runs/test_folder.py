@@ -18,7 +18,7 @@ from eval.runs.folder import (
     next_free_folder,
 )
 from eval.runs.log_file import EPISODES_FILE, append_result
-from eval.runs.record import Reference
+from eval.runs.schema.stopping import Reference
 from simscaleai.errors import SimScaleError
 from simscaleai.files import locked
 

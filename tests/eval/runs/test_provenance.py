@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.runs.provenance import fingerprint, source_state
-from eval.runs.record import Source
+from eval.runs.provenance import Source, fingerprint, source_state
 
 
 @pytest.fixture

@@ -9,16 +9,11 @@ import pytest
 from run_folders import RECORD, changed, stopped
 
 from eval.episodes.results import ResultsError
-from eval.runs.record import (
-    Findings,
-    PolicyRecord,
-    Reference,
-    RunRecord,
-    SeedOverlap,
-    SeedRange,
-    Source,
-    Timing,
-)
+from eval.runs.provenance import Source
+from eval.runs.record import RunRecord, Timing
+from eval.runs.schema.conditions import PolicyRecord
+from eval.runs.schema.seeds import SeedOverlap, SeedRange
+from eval.runs.schema.stopping import Findings, Reference
 
 FULL = replace(
     RECORD,

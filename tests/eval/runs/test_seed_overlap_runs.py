@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from eval import rollout
-from eval.runs.record import RunRecord, SeedOverlap, SeedRange
+from eval.runs.record import RunRecord
+from eval.runs.schema.seeds import SeedOverlap, SeedRange
 
 FIRST = 3_000_000_100
 

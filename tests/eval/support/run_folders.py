@@ -4,7 +4,10 @@ from dataclasses import replace
 
 from eval.episodes.results import EpisodeResult
 from eval.runs.log_file import EPISODES_FILE, write_results
-from eval.runs.record import PolicyRecord, Resolved, RunRecord, SequentialRecord, Source, Timing
+from eval.runs.provenance import Source
+from eval.runs.record import RunRecord, Timing
+from eval.runs.schema.conditions import PolicyRecord, Resolved
+from eval.runs.schema.stopping import SequentialRecord
 from eval.runs.summary import summarise
 from simscaleai.contract import ActionSpec, EnvSpec, Feature, Layout
 from simscaleai.perturbation import Axis

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from run_folders import episode
 
-from eval.runs.record import SeedOverlap, SeedRange
+from eval.runs.schema.seeds import SeedOverlap, SeedRange
 from eval.runs.summary import summarise
 from eval.terminal.figures import format_summary, moved_object_text, overlap_text, smallest_difference_text
 

@@ -8,7 +8,7 @@ from chromium import CHROMIUM, Browser
 from run_folders import RECORD, episode, with_summary, write_run
 
 from eval.runs.log_file import EPISODES_FILE, append_result
-from eval.runs.record import RECORD_FILE
+from eval.runs.versions import RECORD_FILE
 from eval.view.__main__ import main
 
 pytestmark = [

@@ -14,7 +14,7 @@ from run_folders import RECORD, episode, write_run
 from eval.runs.log_file import EPISODES_FILE, append_result
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
 from eval.runs.receipts import RECEIPTS_FILE
-from eval.runs.record import RECORD_FILE
+from eval.runs.versions import RECORD_FILE
 from eval.view.__main__ import contents, main
 from simscaleai.errors import SimScaleError
 

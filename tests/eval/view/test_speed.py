@@ -12,7 +12,7 @@ import pytest
 from chromium import CHROMIUM, Browser
 
 from eval.runs.log_file import EPISODES_FILE
-from eval.runs.record import RECORD_FILE
+from eval.runs.versions import RECORD_FILE
 
 pytestmark = [
     pytest.mark.slow,
