@@ -34,7 +34,7 @@ from eval.observers.progress import Progress
 from eval.probing.interventions import Interventions
 from eval.record import RecordConfig
 from eval.report.battery_page import write_battery_page
-from eval.runs.folder import check_output, next_free_folder
+from eval.runs.folder import check_output, run_folder
 from eval.runs.media_paths import REPORT_FILE
 from eval.terminal.command import COMPLETE, EPISODE_ERRORS, config_to_json, run_command
 from eval.terminal.console import Console, Row, rows_text
@@ -44,7 +44,6 @@ from policies.options import PolicyFlags, parse_options
 from simscaleai.command_line import raise_at_interrupt
 from simscaleai.contract import Needs
 from simscaleai.errors import SimScaleError
-from simscaleai.files import output_folder
 
 PROGRAM = "python -m eval.robustness"
 
@@ -146,8 +145,7 @@ def run(config: RobustnessConfig) -> BatteryFolder:
         plans = [_plan(part, config) for part in parts]
         raise_at_interrupt()
         name = f"robustness-{Path(config.model[0]).name}-{Path(config.env).name}".replace(":", ".")
-        shown = config.output or next_free_folder(name, home)
-        with output_folder(home / shown):
+        with run_folder(config.output, name, home) as shown:
             check_output(home / shown, resume=config.resume, is_locked=True)  # again: another run may have begun there
             running = _Running(config, console, home, shown)
             console.say(f"{_starts_text(config)} in {1 + len(parts[0].battery.arms)} arms; record in {shown}")

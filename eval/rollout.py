@@ -28,7 +28,7 @@ from eval.execution.worker import TIMEOUT_SECONDS, Executor, check_shape
 from eval.observers.progress import Progress
 from eval.probing.interventions import parse_interventions
 from eval.probing.probe_axes import read_perturbations
-from eval.runs.folder import check_output, next_free_folder
+from eval.runs.folder import check_output, run_folder
 from eval.runs.log_file import EPISODES_FILE
 from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER
 from eval.runs.reading import read_run
@@ -41,7 +41,6 @@ from eval.terminal.flags import Points, command_line
 from policies.learned.devices import Device
 from policies.options import PolicyFlags, parse_options
 from simscaleai.command_line import raise_at_interrupt
-from simscaleai.files import output_folder
 
 if TYPE_CHECKING:
     from eval.comparison.outcome import Comparison
@@ -224,8 +223,7 @@ def run(config: RolloutConfig) -> RunRecord:
         with prepare(job, policy, plan, config.workers, cluster) as invocation:
             raise_at_interrupt()
             name = f"{Path(model).name}-{Path(config.env).name}".replace(":", ".")
-            shown = config.output or next_free_folder(name, job.home)
-            with output_folder(job.home / shown):
+            with run_folder(config.output, name, job.home) as shown:
                 # Again, because another run may have begun there in the meantime.
                 check_output(job.home / shown, resume=config.resume, is_locked=True)
                 invocation = invocation.in_folder(job.home / shown, config_to_json(config))

@@ -29,7 +29,7 @@ from eval.episodes.results import ResultsError
 from eval.execution.assembly import build_policy, close_policy
 from eval.execution.planning import DEFAULT_EPISODES
 from eval.rollout import RolloutConfig, run
-from eval.runs.folder import check_output, check_same_conditions, next_free_folder
+from eval.runs.folder import check_output, check_same_conditions, run_folder
 from eval.runs.reading import Run, read_run
 from eval.runs.seed_overlap import seed_overlap
 from eval.statistics.percentage import points_text
@@ -39,7 +39,7 @@ from eval.terminal.console import Console, rows_text
 from eval.terminal.flags import command_line
 from policies.base import Policy
 from simscaleai.command_line import raise_at_interrupt
-from simscaleai.files import check_new_folder, locked, output_folder, read_file, remove_partial_files, replace_file
+from simscaleai.files import check_new_folder, locked, read_file, remove_partial_files, replace_file
 from simscaleai.json_data import DAMAGE, damage_text, parse_json
 
 VALIDATION_FILE = "validation.json"
@@ -170,8 +170,7 @@ def validate(config: ValidateConfig) -> Validation:
     with Console(config.quiet, config.json) as console:
         conditions = _conditions(config)
         raise_at_interrupt()
-        folder = config.output or next_free_folder(f"validation-{Path(config.env).name}")
-        with output_folder(folder):
+        with run_folder(config.output, f"validation-{Path(config.env).name}") as folder:
             _begin(folder, conditions, resume=config.resume)
             try:
                 validation = _run_all(config, folder, conditions["identities"], console)

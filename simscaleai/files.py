@@ -7,7 +7,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
@@ -120,7 +120,31 @@ def output_folder(path: Path) -> Iterator[None]:
         OSError: If the folder cannot be created.
     """
     _check_no_file(path)
-    created = _make_folders(path)
+    with _locked_unless_empty(path, _make_folders(path)):
+        yield
+
+
+@contextmanager
+def first_free_folder(paths: Iterable[Path]) -> Iterator[Path]:
+    """Do the same with the first of `paths` at which there is nothing yet, and yield it; all have the same parent.
+
+    Raises:
+        OSError: If the folder cannot be created.
+    """
+    for path in paths:
+        created = _make_folders(path.parent)
+        try:
+            path.mkdir()  # of several processes, one succeeds
+        except FileExistsError:
+            continue
+        with _locked_unless_empty(path, [path, *created]):
+            yield path
+        return
+
+
+@contextmanager
+def _locked_unless_empty(path: Path, created: list[Path]) -> Iterator[None]:
+    """Hold the lock of the folder `path`. At the end, remove those of `created` that are still empty."""
     with locked(path):
         try:
             yield

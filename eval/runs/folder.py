@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from eval.episodes.results import EpisodeResult, ResultsError
 from eval.runs.log_file import EPISODES_FILE, read_results
 from eval.runs.record import RunRecord
 from eval.runs.versions import RECORD_FILE
-from simscaleai.files import check_new_folder, locked, remove_partial_files
+from simscaleai.files import check_new_folder, first_free_folder, locked, output_folder, remove_partial_files
 from simscaleai.json_data import json_differences
 
 MAY_DIFFER = (
@@ -72,20 +72,28 @@ def check_output(folder: Path | None, *, resume: bool, is_locked: bool = False) 
         raise ResultsError(f"expected a folder to write to, {folder} is not writable; choose another --output")
 
 
-def next_free_folder(name: str, home: Path = Path()) -> Path:
-    """Create the next free folder `runs/<name>-<number>` in `home`, for a run without --output.
+@contextmanager
+def run_folder(output: Path | None, name: str, home: Path = Path()) -> Iterator[Path]:
+    """Create the folder of a run in `home`, and hold its lock. At the end, remove what is new and still empty.
 
-    Returns:
-        Its path relative to `home`.
+    Args:
+        output: The folder; None for the next free folder `runs/<name>-<number>`.
+        name: Name of the run.
+        home: Working directory of the user.
+
+    Yields:
+        The path of the folder, relative to `home` or as the user gave it.
+
+    Raises:
+        SimScaleError: If `output` is a file, or another process holds the lock.
+        OSError: If the folder cannot be created.
     """
-    for number in count(1):
-        folder = _RUNS / f"{name}-{number:03d}"
-        try:
-            (home / folder).mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("unreachable: the numbers do not end")
+    if output is not None:
+        with output_folder(home / output):
+            yield output
+    else:
+        with first_free_folder(home / _RUNS / f"{name}-{number:03d}" for number in count(1)) as folder:
+            yield folder.relative_to(home)
 
 
 def earlier_record(folder: Path) -> RunRecord | None:

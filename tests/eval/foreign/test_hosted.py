@@ -96,6 +96,9 @@ def test_a_mistake_that_only_the_run_finds_leaves_nothing_behind(tmp_path, worke
     wrong = ["--env", "hosted_world:World", "--success", "info:won", "--max-episode-steps", "3"]
     assert run("here", "--episodes", 2, "--workers", workers, env=wrong) == 2
     assert not (tmp_path / "here").exists()
+    words = ["--model", "host:hosted_world:Half", *wrong, "--env-python", sys.executable, "--episodes", "2", "--quiet"]
+    assert rollout([*words, "--workers", str(workers)]) == 2
+    assert not (tmp_path / "runs").exists()
     (tmp_path / "here").mkdir()
     assert run("here", "--episodes", 2, "--workers", workers, "--video", 1, env=wrong) == 2
     assert list((tmp_path / "here").iterdir()) == []

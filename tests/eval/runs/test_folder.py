@@ -15,7 +15,7 @@ from eval.runs.folder import (
     check_same_run,
     earlier_record,
     earlier_results,
-    next_free_folder,
+    run_folder,
 )
 from eval.runs.log_file import EPISODES_FILE, append_result
 from eval.runs.schema.stopping import Reference
@@ -74,7 +74,20 @@ def test_what_a_run_killed_before_its_first_record_has_left_is_removed():
 
 
 def test_runs_without_an_output_get_numbered_folders():
-    assert [next_free_folder("vla-reach") for _ in range(2)] == [Path("runs/vla-reach-001"), Path("runs/vla-reach-002")]
+    with run_folder(None, "vla-reach") as first, run_folder(None, "vla-reach") as second:
+        assert [first, second] == [Path("runs/vla-reach-001"), Path("runs/vla-reach-002")]
+        (second / "run.json").touch()
+    assert list(Path("runs").iterdir()) == [second]
+    with run_folder(None, "vla-reach") as again:
+        assert again == first
+
+
+def test_a_numbered_folder_goes_if_nothing_was_written():
+    Path("home").mkdir()
+    with pytest.raises(ZeroDivisionError), run_folder(None, "vla-reach", Path("home")) as folder:
+        assert (Path("home") / folder).is_dir()
+        _ = 1 / 0
+    assert list(Path("home").iterdir()) == []
 
 
 def test_finished_episodes_are_kept_and_errors_run_again():
