@@ -120,13 +120,15 @@ def output_folder(path: Path) -> Iterator[None]:
         OSError: If the folder cannot be created.
     """
     _check_no_file(path)
-    with _locked_unless_empty(path, _make_folders(path)):
+    with _locked_output(path, _make_folders(path)):
         yield
 
 
 @contextmanager
 def first_free_folder(paths: Iterable[Path]) -> Iterator[Path]:
-    """Do the same with the first of `paths` at which there is nothing yet, and yield it; all have the same parent.
+    """Create the first of `paths` at which there is nothing yet, hold its lock, and yield it.
+
+    At the end, what is new and still empty is removed.
 
     Raises:
         OSError: If the folder cannot be created.
@@ -137,13 +139,13 @@ def first_free_folder(paths: Iterable[Path]) -> Iterator[Path]:
             path.mkdir()  # of several processes, one succeeds
         except FileExistsError:
             continue
-        with _locked_unless_empty(path, [path, *created]):
+        with _locked_output(path, [path, *created]):
             yield path
         return
 
 
 @contextmanager
-def _locked_unless_empty(path: Path, created: list[Path]) -> Iterator[None]:
+def _locked_output(path: Path, created: list[Path]) -> Iterator[None]:
     """Hold the lock of the folder `path`. At the end, remove those of `created` that are still empty."""
     with locked(path):
         try:

@@ -139,7 +139,17 @@ def imported_modules(path):
             # `from envs import slots` imports envs.slots as much as `import envs.slots` does.
             names = {f"{node.module}.{alias.name}" for alias in node.names} & own_modules().keys()
             found.update(names or {node.module})
+        elif isinstance(node, ast.Call):
+            found.update(named_in_call(node))
     return found
+
+
+def named_in_call(node):
+    """Return the module of ours that a call such as `import_module("envs")` imports, in a set."""
+    function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if function not in ("import_module", "__import__") or not node.args or not isinstance(node.args[0], ast.Constant):
+        return set()
+    return {node.args[0].value} & own_modules().keys()
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from simscaleai.data.exchange.contents import Contents
 from simscaleai.data.keys import ACTION, image_key, vector_key
 from simscaleai.data.minari.layout import DATA, RECORD_FORMAT, RECORD_PATH, dataset_id
 from simscaleai.files import new_folder, replace_file
+
+_OWN = "SimScale/"  # begins the ids of the environments of `envs`
 
 
 def export_minari(source: Path, output: Path, *, privileged: bool = False) -> list[str]:
@@ -94,10 +95,13 @@ def _environment(description: Description) -> EnvSpec | None:
     environments = list(description.needs.environments or {})
     if len(environments) != 1:
         return None
+    (env_id,) = environments
+    if env_id.startswith(_OWN):  # Gymnasium imports `envs`, which registers the id, when it makes the environment
+        named = {"id": f"envs:{env_id}"}
+        return EnvSpec(env_id, "gymnasium:make", order_enforce=False, disable_env_checker=True, kwargs=named)
     try:
-        import_module("envs")  # registers the environments of this package
-        return gymnasium.spec(environments[0])
-    except (ModuleNotFoundError, gymnasium.error.Error):
+        return gymnasium.spec(env_id)
+    except gymnasium.error.Error:
         return None
 
 

@@ -84,9 +84,8 @@ def test_runs_without_an_output_get_numbered_folders():
 
 def test_a_numbered_folder_goes_if_nothing_was_written():
     Path("home").mkdir()
-    with pytest.raises(ZeroDivisionError), run_folder(None, "vla-reach", Path("home")) as folder:
+    with run_folder(None, "vla-reach", Path("home")) as folder:
         assert (Path("home") / folder).is_dir()
-        _ = 1 / 0
     assert list(Path("home").iterdir()) == []
 
 

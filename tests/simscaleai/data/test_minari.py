@@ -63,8 +63,12 @@ def test_minari_reads_the_same_values(source: Path, exported: Path) -> None:
 
 
 def test_minari_recovers_the_environment(exported: Path) -> None:
-    spec = minari.MinariDataset(exported / "data").env_spec
-    assert spec == gym.spec("SimScale/PickPlace-v0")
+    recovered = minari.MinariDataset(exported / "data").recover_environment()
+    made = gym.make("envs:SimScale/PickPlace-v0")
+    assert str(recovered) == str(made)  # with the same wrappers
+    for _ in range(2):
+        (theirs, _), (ours, _) = recovered.reset(seed=3), made.reset(seed=3)
+        np.testing.assert_array_equal(theirs["state"], ours["state"])
 
 
 def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
