@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from simscaleai.contract import Feature, ImageSize, Layout, Needs
 from simscaleai.data.episode_file import Arrays, DatasetError
 from simscaleai.data.exchange.pixels import DeepImagesError
 from simscaleai.data.exchange.source import E, Source, SourceFeature
 from simscaleai.data.keys import ACTION, IMAGE_PREFIX, PRIVILEGED_PREFIX, image_key, vector_key
+from simscaleai.data.writer import DatasetWriter
 
 STATE, ENVIRONMENT_STATE = "state", "environment_state"
 SUCCESS = "next.success"
@@ -75,6 +78,17 @@ class ForeignDataset(Generic[E]):
             control_hz=self._source.fps,
             max_episode_steps=max(episode.length for episode in self._source.episodes),
         )
+
+    def write(self, folder: Path) -> list[str]:
+        """Write all episodes as a dataset into `folder`, and return `notes`.
+
+        Raises:
+            DatasetError: If an episode is damaged or cannot be converted.
+        """
+        with DatasetWriter(folder, self.needs(), provenance=self.provenance()) as writer:
+            for episode in tqdm(self._source.episodes, unit="ep", disable=None):
+                writer.write_episode(self.arrays(episode), self.metadata(episode), episode.index)
+        return self.notes()
 
     def provenance(self) -> dict[str, Any]:
         """Return where the data comes from."""

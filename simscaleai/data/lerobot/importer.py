@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from simscaleai.data.episode_file import Arrays
 from simscaleai.data.exchange.damage import reading
@@ -15,7 +14,6 @@ from simscaleai.data.exchange.restoring import parse_record, restore
 from simscaleai.data.keys import vector_key
 from simscaleai.data.lerobot.layout import OWN_FORMAT, OWN_PATH, feature_name, is_image
 from simscaleai.data.lerobot.source import Episode, LeRobotSource
-from simscaleai.data.writer import DatasetWriter
 from simscaleai.files import new_folder, read_file
 
 __all__ = ["ImportOptions", "import_lerobot"]
@@ -44,11 +42,7 @@ def import_lerobot(source: Path, output: Path, options: ImportOptions | None = N
         if (source / OWN_PATH).exists() and options in (None, ImportOptions()):
             _import_own(opened, folder)
             return []
-        foreign = ForeignDataset(opened, options or ImportOptions())
-        with DatasetWriter(folder, foreign.needs(), provenance=foreign.provenance()) as writer:
-            for episode in tqdm(opened.episodes, unit="ep", disable=None):
-                writer.write_episode(foreign.arrays(episode), foreign.metadata(episode), episode.index)
-        return foreign.notes()
+        return ForeignDataset(opened, options or ImportOptions()).write(folder)
 
 
 def _import_own(source: LeRobotSource, folder: Path) -> None:

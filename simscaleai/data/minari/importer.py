@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from simscaleai.data.episode_file import Arrays
 from simscaleai.data.exchange.damage import reading
@@ -18,7 +17,6 @@ from simscaleai.data.exchange.restoring import parse_record, restore
 from simscaleai.data.keys import ACTION, image_key, vector_key
 from simscaleai.data.minari.layout import RECORD_FORMAT, RECORD_PATH
 from simscaleai.data.minari.source import MinariSource, open_storage
-from simscaleai.data.writer import DatasetWriter
 from simscaleai.files import new_folder, read_file
 
 
@@ -47,12 +45,7 @@ def import_minari(
         if (source / RECORD_PATH).exists() and options in (None, ImportOptions()) and control_hz is None:
             _import_own(source, folder)
             return []
-        found = MinariSource(source, control_hz)
-        foreign = ForeignDataset(found, options or ImportOptions())
-        with DatasetWriter(folder, foreign.needs(), provenance=foreign.provenance()) as writer:
-            for episode in tqdm(found.episodes, unit="ep", disable=None):
-                writer.write_episode(foreign.arrays(episode), foreign.metadata(episode), episode.index)
-        return foreign.notes()
+        return ForeignDataset(MinariSource(source, control_hz), options or ImportOptions()).write(folder)
 
 
 def _import_own(source: Path, folder: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
 from simscaleai.data.episode_file import Arrays, DatasetError
 from simscaleai.data.exchange.damage import reading
@@ -16,7 +15,6 @@ from simscaleai.data.exchange.own_record import OwnRecord
 from simscaleai.data.exchange.restoring import parse_record, restore
 from simscaleai.data.robomimic.layout import FILE_NAME, RECORD, RECORD_FORMAT, places
 from simscaleai.data.robomimic.source import RobomimicSource
-from simscaleai.data.writer import DatasetWriter
 from simscaleai.files import file_size, new_folder
 
 _MOST_RECORD_BYTES = 2**30
@@ -48,12 +46,7 @@ def import_robomimic(
         if RECORD in list(file) and options in (None, ImportOptions()) and control_hz is None:
             _import_own(path, file, folder)
             return []
-        found = RobomimicSource(path, file, control_hz)
-        foreign = ForeignDataset(found, options or ImportOptions())
-        with DatasetWriter(folder, foreign.needs(), provenance=foreign.provenance()) as writer:
-            for episode in tqdm(found.episodes, unit="ep", disable=None):
-                writer.write_episode(foreign.arrays(episode), foreign.metadata(episode), episode.index)
-        return foreign.notes()
+        return ForeignDataset(RobomimicSource(path, file, control_hz), options or ImportOptions()).write(folder)
 
 
 def _opened(path: Path) -> h5py.File:

@@ -8,6 +8,32 @@ from typing import Any
 import pytest
 
 from simscaleai.contract import Needs
+from simscaleai.data import DatasetWriter
+
+
+@pytest.fixture
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    """Returns the bytes of each file of a folder, by its relative path."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    return read
+
+
+@pytest.fixture
+def write_source(tmp_path: Path, make_episode: Any, make_metadata: Any) -> Callable[[Needs], Path]:
+    """Writes a dataset with episodes 0, 2, 3 of 5, 7, 5 steps; 2 failed and 1 was discarded."""
+
+    def write(needs: Needs) -> Path:
+        with DatasetWriter(tmp_path / "source", needs, provenance={"policy": "me"}) as writer:
+            for index, length in {0: 5, 2: 7, 3: 5}.items():
+                arrays = make_episode(needs, seed=index, length=length)
+                writer.write_episode(arrays, make_metadata(index, success=index != 2), index)
+            writer.discard_episode(make_metadata(1, success=False), 1)
+        return tmp_path / "source"
+
+    return write
 
 
 def contract_of(needs: Needs) -> dict[str, Any]:
