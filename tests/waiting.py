@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 from simscaleai.hosting.process import kill_busy_hosts
 
@@ -20,3 +21,11 @@ def wait_until(condition, text=lambda: ""):
 def kill_the_next_busy_host():
     """Kill, from another thread, the first host or connection that has a call to answer from now on."""
     threading.Thread(target=wait_until, args=(kill_busy_hosts,), daemon=True).start()
+
+
+def is_running(pid):
+    """Return whether a process exists and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.our_runs import our_command
 from benchmarks.tables import write_csv
 from eval.runs.reading import read_run
 
@@ -46,8 +47,8 @@ def their_run(python: Path, env: str, model: str, seeds: int, output: Path) -> F
 
 def our_run(env: str, model: str, seeds: int, output: Path) -> Found:
     """Return what our run finds."""
-    words = ["--model", model, "--env", env, "--episodes", str(seeds), "--output", str(output), "--quiet"]
-    subprocess.run([sys.executable, "-m", "eval.rollout", *words], check=True)
+    command = our_command("--model", model, "--env", env, "--episodes", seeds, "--output", output)
+    subprocess.run(command, check=True)
     return {each.seed: (each.status == "success", each.steps) for each in read_run(output).results}
 
 

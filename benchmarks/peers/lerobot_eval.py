@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.our_runs import our_command
 from benchmarks.tables import write_csv
 from eval.runs.reading import read_run
 
@@ -52,8 +53,8 @@ def their_run(python: Path, policy: Path, env: str, seeds: range, output: Path) 
 def our_run(python: Path, policy: Path, env: str, seeds: range, output: Path) -> Found:
     """Return what our run finds, with the policy in LeRobot's interpreter."""
     words = ["--model", f"lerobot:{policy}", "--env", env, "--episodes", str(len(seeds)), "--seed", str(seeds.start)]
-    words += ["--policy-option", f"python={python}", "--output", str(output), "--quiet"]
-    subprocess.run([sys.executable, "-m", "eval.rollout", *words], check=True)
+    words += ["--policy-option", f"python={python}", "--output", str(output)]
+    subprocess.run(our_command(*words), check=True)
     return {each.seed: (each.status == "success", each.return_) for each in read_run(output).results}
 
 

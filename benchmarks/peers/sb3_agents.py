@@ -16,10 +16,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
+from benchmarks.our_runs import our_command, wait_for_episodes
 from benchmarks.tables import write_csv
 from eval.runs.reading import read_run
 from policies.foreign.libraries import find_library
@@ -79,22 +79,16 @@ def our_run(folder: Path, name: str, deterministic: str, seeds: int, workers: in
     """Return what our run finds; `kill` ends the host of the policy after a few episodes."""
     output = folder / f"{name}-{deterministic}-{workers}{'-killed' * kill}"
     words = ["--model", f"sb3:{folder / name}.zip", "--env", "gym:Pendulum-v1", "--success", "return>=-200"]
-    words += ["--episodes", str(seeds), "--workers", str(workers), "--output", str(output), "--quiet"]
+    words += ["--episodes", str(seeds), "--workers", str(workers), "--output", str(output)]
     words += ["--policy-option", f"deterministic={deterministic}"]
     words += [f"vec_normalize={folder / name}.pkl"] * (name == "PPO")
-    with subprocess.Popen([sys.executable, "-m", "eval.rollout", *words]) as run:
+    with subprocess.Popen(our_command(*words)) as run:
         if kill:
-            wait_for_lines(output / "episodes.jsonl", seeds // 4, run)
+            wait_for_episodes(output, seeds // 4, run)
             kill_host(run.pid)
     if run.returncode:
         raise RuntimeError(f"the run of {name} ended with exit code {run.returncode}")
     return {each.seed: (each.status == "success", each.return_) for each in read_run(output).results}
-
-
-def wait_for_lines(log: Path, count: int, run: subprocess.Popen[bytes]) -> None:
-    """Wait until the run has finished `count` episodes."""
-    while run.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= count):
-        time.sleep(0.02)
 
 
 def kill_host(parent: int) -> None:

@@ -14,9 +14,9 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from benchmarks.our_runs import our_command, wait_for_episodes
 from benchmarks.tables import write_csv
 
 
@@ -44,19 +44,8 @@ class Server:
 def rollout(model: str, arguments: argparse.Namespace, folder: Path, *more: str) -> subprocess.Popen[bytes]:
     """Start a run."""
     words = ["--model", model, "--env", arguments.env, "--episodes", str(arguments.episodes), "--num-envs", "8"]
-    command = [sys.executable, "-m", "eval.rollout", *words, "--quiet", "--output", str(folder), *more]
+    command = our_command(*words, "--output", folder, *more)
     return subprocess.Popen(command, stderr=subprocess.DEVNULL)  # one line for each error
-
-
-def wait_for_episodes(folder: Path, count: int, process: subprocess.Popen[bytes]) -> int:
-    """Wait until a run has finished `count` episodes, and return how many it has finished."""
-    path = folder / "episodes.jsonl"
-    while process.poll() is None:
-        done = path.read_bytes().count(b"\n") if path.exists() else 0
-        if done >= count:
-            return done
-        time.sleep(0.05)
-    raise SystemExit("the run ended before the server was killed; use more episodes")
 
 
 def goes_on(server: Server, arguments: argparse.Namespace, folder: Path) -> tuple[int, list[int]]:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.suites.plain import Found, Row, equal, found_in, our_command, our_run, plain_loop, suite_python
+from benchmarks.our_runs import our_command, wait_for_episodes
+from benchmarks.suites.plain import Found, Row, equal, found_in, our_run, plain_loop, suite_python
 
 SEEDS = 50
 TASKS = (
@@ -86,11 +87,9 @@ def check() -> Iterator[Row]:
 
 def killed_run(flags: list[object], output: Path) -> Found:
     """Return what a run of ours finds that was killed after a few episodes and then resumed."""
-    words = our_command([*flags, "--output", output])
+    words = our_command(*flags, "--output", output)
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-        log = output / "episodes.jsonl"
-        while run.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= 3):
-            time.sleep(0.05)
+        wait_for_episodes(output, 3, run)
         run.send_signal(signal.SIGKILL)
     subprocess.run([*words, "--resume"], check=True, capture_output=True)
     return found_in(output)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.our_runs import our_command
 from envs.foreign.suites import find_suite
 from eval.runs.reading import read_run
 from simscaleai.hosting.interpreters import installed_python
@@ -52,15 +52,10 @@ def plain_loop(python: Path, code: str, *words: object, folder: Path | None = No
     return {int(seed): (won, steps, round(total, _DIGITS)) for seed, (won, steps, total) in answer.items()}
 
 
-def our_command(words: Sequence[object]) -> list[str]:
-    """Return the command of a run of ours."""
-    return [sys.executable, "-m", "eval.rollout", *map(str, words), "--quiet"]
-
-
 def our_run(words: Sequence[object], output: Path, folder: Path | None = None) -> Found:
     """Run `words` of `eval.rollout` in `folder`, and return what the run finds."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = our_command([*words, "--output", output])
+    command = our_command(*words, "--output", output)
     subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, check=True)
     return found_in(output)
 

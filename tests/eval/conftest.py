@@ -27,6 +27,23 @@ LEARNED = {
 
 
 @pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    """The working directory of the test: an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Headless Chromium, one for all tests of a module."""
+    from chromium import Browser
+
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
 def run_point():
     """Runs a plan in the point world with so many slots; returns results, environment and policy.
 

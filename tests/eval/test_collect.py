@@ -31,11 +31,7 @@ REACH = ["--env", "reach", "--episodes", "5", "--cameras", "--action-noise", "0.
 SOME_FAIL = ["--env", "pick-place", "--episodes", "7", "--action-noise", "0.6", "--cameras"]
 """Of these, some episodes are kept and some discarded."""
 
-
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def contents(folder):

@@ -24,12 +24,6 @@ FEW = ["--env", "reach", "--episodes", "3", "--seed", "3000000000"]
 
 
 @pytest.fixture
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def policy_module(workdir, monkeypatch):
     """Makes a policy for `--model` from the body of its method predict(self, observation, slots)."""
 

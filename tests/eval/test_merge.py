@@ -28,11 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FEW = ["--model", "scripted", "--env", "reach", "--episodes", "9", "--seed", "3000000700", "--quiet"]
 POINT = ["--model", "point_world:Homing", "--env", "point", "--quiet"]
 
-
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def make_shard(number, of=3, episodes=9, *, outcomes=None, folder=None, **others):

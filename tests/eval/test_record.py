@@ -15,11 +15,7 @@ from eval.observers.film.overlay import bar_height, line_height
 
 SCRIPTED = ["--model", "scripted", "--env", "reach"]
 
-
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def test_one_video_for_each_seed(workdir, capsys):

@@ -26,10 +26,7 @@ POINT = ["--model", "point_world:Homing", "--env", "point"]
 FEW = [*POINT, "--episodes", "8", "--axes", "wind", "--levels", "0", "3", "5"]
 
 
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch, point_package):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workdir", "point_package")
 
 
 def run(folder, *flags, words=FEW):

@@ -36,16 +36,7 @@ HANGING = BASE + 7
 POINT = ["--env", "point"]
 SEEDS = [*POINT, "--seed", str(BASE)]
 
-
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _environment(point_package):
-    """The point world, also in worker processes."""
+pytestmark = pytest.mark.usefixtures("workdir", "point_package")
 
 
 @pytest.fixture

@@ -18,16 +18,7 @@ from simscaleai.errors import SimScaleError
 
 FIRST = VALIDATION_SEEDS.start
 
-
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _environment(point_package):
-    """The point world, also in worker processes."""
+pytestmark = pytest.mark.usefixtures("workdir", "point_package")
 
 
 @pytest.fixture(autouse=True)

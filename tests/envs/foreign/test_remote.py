@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from simscaleai.errors import SimScaleError
 from simscaleai.hosting.interpreters import locked_version
 from simscaleai.hosting.process import kill_busy_hosts
 from tests.envs.foreign.hosted_worlds import CHOICES, NAME, write_world
-from tests.waiting import kill_the_next_busy_host, wait_until
+from tests.waiting import is_running, kill_the_next_busy_host, wait_until
 
 ONE = np.arange(1)
 NO_ACTION = np.zeros((1, 1), np.float32)
@@ -129,13 +128,6 @@ sys.stdin.read()
         os.kill(host, 0)
         parent.send_signal(signal.SIGKILL)
     wait_until(lambda: not is_running(host))
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 FEW = ["--env", "reach", "--episodes", "6", "--seed", "3000000500"]
 HANGING = 3_000_000_504
 
-
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 @pytest.fixture

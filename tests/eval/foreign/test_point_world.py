@@ -22,16 +22,7 @@ from simscaleai.data import Dataset
 HOMING = ["--model", "point_world:Homing", "--env", "point"]
 FEW = [*HOMING, "--episodes", "6", "--seed", "3000000000"]
 
-
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _environment(point_package):
-    """The point world, also in worker processes."""
+pytestmark = pytest.mark.usefixtures("workdir", "point_package")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from battery_folders import BATTERY, FALLING, write_battery, write_expert
-from chromium import CHROMIUM, Browser
+from chromium import CHROMIUM
 from PIL import Image
 
 from eval.episodes.battery import CONTROL
@@ -16,13 +16,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

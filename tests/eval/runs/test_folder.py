@@ -22,10 +22,7 @@ from eval.runs.schema.stopping import Reference
 from simscaleai.errors import SimScaleError
 from simscaleai.files import locked
 
-
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def test_a_new_folder_is_not_created_by_the_check():

@@ -17,11 +17,7 @@ from eval import collect, compare, record, rollout, validate
 ROOT = Path(__file__).resolve().parents[3]
 FEW = ["--env", "reach", "--episodes", "3", "--seed", "3000000000"]
 
-
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def test_rollout_for_scripts_prints_one_object_that_names_the_files(capsys):

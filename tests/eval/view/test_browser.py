@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from battery_folders import FALLING, write_battery, write_expert
-from chromium import CHROMIUM, Browser
+from chromium import CHROMIUM
 from run_folders import RECORD, episode, with_summary, write_run
 
 from eval.runs.log_file import EPISODES_FILE, append_result
@@ -22,13 +22,6 @@ OUTSIDE = """[...document.querySelectorAll("h1, h2, p, dl, video, svg, button, i
     .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
     .map((element) => element.outerHTML.slice(0, 80))"""
 ROWS = "document.querySelectorAll('table.list tbody tr').length"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

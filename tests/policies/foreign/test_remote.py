@@ -20,7 +20,7 @@ from policies.registry import make_policy
 from simscaleai.contract import ActionSpec
 from simscaleai.errors import SimScaleError
 from tests.policies.foreign.stand_in import write_agent, write_library
-from tests.waiting import kill_the_next_busy_host, wait_until
+from tests.waiting import is_running, kill_the_next_busy_host, wait_until
 
 ACTION = ActionSpec(names=("x", "y"), low=(-1, -1), high=(1, 1), meaning="a displacement")
 SPEC = EnvSpec(
@@ -156,13 +156,6 @@ asked(policy, 15)
         os.kill(host, 0)
         parent.send_signal(signal.SIGKILL)
     wait_until(lambda: not is_running(host))
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_the_observation_is_found_by_key_or_by_shape(make):

@@ -69,7 +69,7 @@ def workdir(tmp_path, monkeypatch):
     (tmp_path / "lucky.py").write_text(POLICY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[2]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(root)]))
     yield tmp_path
     for name in ("pushes", "lucky"):
