@@ -19,7 +19,7 @@ from pathlib import Path
 from envs.catalogue import Entry, catalogue
 from envs.registration import find_environment, registrations, unusable_environments
 from envs.tabletop.names import ACTION, CAMERAS, CONTROL_HZ
-from simscaleai.command_line import parse, printable, raise_at_interrupt, say_mistake
+from simscaleai.command_line import exit_code, parse, printable, raise_at_interrupt
 from simscaleai.errors import SimScaleError
 
 _PROGRAM = "python -m envs"
@@ -45,26 +45,22 @@ class ListConfig:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `arguments` and return the exit code."""
+    """Run the command line `arguments` and return the exit code: 2 for a user's mistake, 130 after Ctrl-C."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        if words[:1] == ["check"]:
-            return _check(words[1:])
-        if words[:1] == ["install"]:
-            return _install(words[1:])
-        config: ListConfig = parse(ListConfig, _PROGRAM, words)
-        if config.contact_sheet is None and config.perturbations_of is None:
-            print(_listing(catalogue(), unusable_environments()))
-        elif config.contact_sheet is None:
-            raise SimScaleError("--perturbations-of needs a file to write; add --contact-sheet FILE.png")
-        else:
-            _save_sheet(config, config.contact_sheet)
-    except (SimScaleError, OSError) as mistake:
-        say_mistake(mistake)
-        return 2
-    except KeyboardInterrupt:
-        say_mistake(SimScaleError("interrupted; nothing half-installed is left"))
-        return 2
+    kinds = {"check": _check, "install": _install}
+    if words and words[0] in kinds:
+        return exit_code(lambda: kinds[words[0]](words[1:]), "interrupted; nothing half-installed is left")
+    return exit_code(lambda: _list(words))
+
+
+def _list(words: Sequence[str]) -> int:
+    config: ListConfig = parse(ListConfig, _PROGRAM, words)
+    if config.contact_sheet is None and config.perturbations_of is None:
+        print(_listing(catalogue(), unusable_environments()))
+    elif config.contact_sheet is None:
+        raise SimScaleError("--perturbations-of needs a file to write; add --contact-sheet FILE.png")
+    else:
+        _save_sheet(config, config.contact_sheet)
     return 0
 
 

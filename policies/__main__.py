@@ -14,8 +14,7 @@ from policies.catalogue import CheckpointEntry, Measurement, checkpoint_entries
 from policies.foreign.openpi.adapter import adapter_names, read_adapter
 from policies.install import InstallConfig, install_library, libraries
 from policies.registry import BUILT_IN, ENTRY_POINTS
-from simscaleai.command_line import parse, printable, raise_at_interrupt, say_mistake
-from simscaleai.errors import SimScaleError
+from simscaleai.command_line import exit_code, parse, printable, raise_at_interrupt
 from simscaleai.extensions.entry_points import entry_point_names
 from simscaleai.models.presets import list_presets
 from simscaleai.models.registry import list_models
@@ -32,29 +31,26 @@ class ListConfig:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `arguments` and return the exit code."""
+    """Run the command line `arguments` and return the exit code: 2 for a user's mistake, 130 after Ctrl-C."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        if words[:1] == ["install"]:
-            _install(words[1:])
-            return 0
-        parse(ListConfig, _PROGRAM, words)
-        print("\n".join(map(printable, _listing(checkpoint_entries()).split("\n"))))
-    except (SimScaleError, OSError) as mistake:
-        say_mistake(mistake)
-        return 2
-    except KeyboardInterrupt:
-        say_mistake(SimScaleError("interrupted; nothing half-installed is left"))
-        return 2
+    if words[:1] == ["install"]:
+        return exit_code(lambda: _install(words[1:]), "interrupted; nothing half-installed is left")
+    return exit_code(lambda: _list(words))
+
+
+def _list(words: Sequence[str]) -> int:
+    parse(ListConfig, _PROGRAM, words)
+    print("\n".join(map(printable, _listing(checkpoint_entries()).split("\n"))))
     return 0
 
 
-def _install(words: Sequence[str]) -> None:
+def _install(words: Sequence[str]) -> int:
     named = ["--name", *words] if words and not words[0].startswith("-") else words
     config: InstallConfig = parse(InstallConfig, f"{_PROGRAM} install", named)
     raise_at_interrupt()
     rows = install_library(config.name, config.python, lambda text: print(printable(text), flush=True))
     print("\n".join(printable(f"{heading:<10}{text}") for heading, text in rows))
+    return 0
 
 
 def _listing(checkpoints: Sequence[CheckpointEntry]) -> str:

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import fields
 from itertools import pairwise
@@ -116,6 +116,23 @@ def raise_at_interrupt() -> None:
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def exit_code(work: Callable[[], int], at_interrupt: str = "interrupted") -> int:
+    """Call the work of a command and return its exit code, 2 after a user's mistake, 130 after Ctrl-C.
+
+    Args:
+        work: Does the work and returns the exit code. It raises `SimScaleError` or `OSError` for a user's mistake.
+        at_interrupt: What is printed to stderr after Ctrl-C.
+    """
+    try:
+        return work()
+    except (SimScaleError, OSError) as mistake:
+        say_mistake(mistake)
+        return 2
+    except KeyboardInterrupt:
+        print(at_interrupt, file=sys.stderr)
+        return 130
 
 
 def say_mistake(mistake: BaseException) -> None:

@@ -12,8 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simscaleai.command_line import parse, raise_at_interrupt, say_mistake
-from simscaleai.errors import SimScaleError
+from simscaleai.command_line import exit_code, parse, raise_at_interrupt, say_mistake
 from simscaleai.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -22,24 +21,22 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done or time is up, 1 diverged, 2 wrong usage, 130 interrupted."""
-    try:
-        config: TrainConfig = parse(TrainConfig, "python -m simscaleai.train", arguments)
-        _limit_spinning()
-        from simscaleai.training.distributed import is_first_process
-        from simscaleai.training.trainer import DivergedError, train
+    again = "Interrupted. Repeat the command with --resume to continue from the last checkpoint."
+    return exit_code(lambda: _train(arguments), again)
 
-        raise_at_interrupt()
-        try:
-            result = train(config)
-        except DivergedError as error:
-            say_mistake(error)
-            return 1
-    except (SimScaleError, OSError) as error:
+
+def _train(arguments: Sequence[str] | None) -> int:
+    config: TrainConfig = parse(TrainConfig, "python -m simscaleai.train", arguments)
+    _limit_spinning()
+    from simscaleai.training.distributed import is_first_process
+    from simscaleai.training.trainer import DivergedError, train
+
+    raise_at_interrupt()
+    try:
+        result = train(config)
+    except DivergedError as error:
         say_mistake(error)
-        return 2
-    except KeyboardInterrupt:
-        print("Interrupted. Repeat the command with --resume to continue from the last checkpoint.", file=sys.stderr)
-        return 130
+        return 1
     if is_first_process():
         _print_result(result)
     return 0

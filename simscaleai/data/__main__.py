@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from simscaleai.command_line import parse, raise_at_interrupt, say_mistake
+from simscaleai.command_line import exit_code, parse, raise_at_interrupt
 from simscaleai.errors import SimScaleError
 
 if TYPE_CHECKING:
@@ -177,15 +177,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     It is 0 if all is done, 1 if a checked or imported dataset has a fault, 2 for wrong usage, 130 if interrupted.
     """
-    try:
+
+    def work() -> int:
         command: Info | Check | Export | Import = parse(_Command, PROGRAM, arguments, __doc__)
         return command.run()
-    except (SimScaleError, OSError) as error:
-        say_mistake(error)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":
