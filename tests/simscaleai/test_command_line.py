@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from simscaleai.command_line import exit_code
+from simscaleai.errors import SimScaleError
+
 ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
@@ -151,3 +154,19 @@ def test_a_command_that_writes_can_be_interrupted_in_an_orderly_way() -> None:
     code += "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     done = run("-c", code)
     assert done.code == 0, done.err
+
+
+def test_a_command_ends_with_its_own_code_with_2_after_a_mistake_and_with_130_after_ctrl_c(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def raising(error: BaseException) -> int:
+        raise error
+
+    assert exit_code(lambda: 1) == 1
+    assert exit_code(lambda: raising(SimScaleError("expected a number"))) == 2
+    assert exit_code(lambda: raising(FileNotFoundError(2, "No such file", "here"))) == 2
+    assert exit_code(lambda: raising(KeyboardInterrupt()), "interrupted; all is kept") == 130
+    found = capsys.readouterr()
+    expected = ["error: expected a number", "error: cannot use here (No such file); give another path"]
+    assert found.err.splitlines() == [*expected, "interrupted; all is kept"]
+    assert found.out == ""
