@@ -7,6 +7,7 @@ It draws docs/robustness.svg and replaces the tables between the marks in docs/g
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def with_tables(guide: str, made: str) -> str:
 
 def main() -> int:
     """Write the figure and the tables, and return the exit code."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     guide = with_tables(GUIDE.read_text(encoding="utf-8"), tables())
     FIGURE.write_text(figure(read_curves(_FIGURE_ENVIRONMENT)), encoding="utf-8")
     GUIDE.write_text(guide, encoding="utf-8")

@@ -7,6 +7,7 @@ The table has rows of the batteries of the command line only; give all of them.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -65,15 +66,14 @@ def _command(config: Mapping[str, Any]) -> str:
     return command_line(PROGRAM, RobustnessConfig(**given))
 
 
-def main(arguments: list[str]) -> int:
-    """Write the table of the battery folders in `arguments` and return the exit code."""
+def main() -> int:
+    """Write the table of the battery folders on the command line, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folders", type=Path, nargs="+", help="folders that eval.robustness has written")
     try:
-        found = [row for folder in arguments for row in rows(Path(folder))]
+        found = [row for folder in parser.parse_args().folders for row in rows(folder)]
     except SimScaleError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    if not found:
-        print("error: expected at least one folder of a battery, got none", file=sys.stderr)
         return 2
     write_csv(TABLE, found)
     print(f"{TABLE}: {len(found)} rows")
@@ -81,4 +81,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
