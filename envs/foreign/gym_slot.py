@@ -6,6 +6,7 @@ their paths.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
 import numpy as np
@@ -92,7 +93,7 @@ class SuccessRule:
             is_last: Whether this step is the last one of the episode.
         """
         if self.key:
-            return bool(np.asarray(info.get(self.key, False)).any())
+            return bool(np.count_nonzero(info.get(self.key, False)))
         return terminated if self.least is None else is_last and total >= self.least
 
 
@@ -112,14 +113,31 @@ class Stepped(NamedTuple):
 class GymSlot:
     """Runs episodes in one environment. It is reset only when an episode begins, never at the end of one."""
 
-    def __init__(self, env: Any, success: SuccessRule, *, terminate_on_success: bool, max_episode_steps: int) -> None:
-        """Run episodes in `env`, with a time limit in control steps."""
+    def __init__(
+        self,
+        env: Any,
+        success: SuccessRule,
+        *,
+        terminate_on_success: bool,
+        max_episode_steps: int,
+        memory: np.ndarray | None = None,
+    ) -> None:
+        """Run episodes in `env`.
+
+        Args:
+            env: The environment, with the interface of Gymnasium.
+            success: When an episode is a success.
+            terminate_on_success: Whether success ends an episode.
+            max_episode_steps: Time limit in control steps.
+            memory: Where the newest state is kept, uint8 (n,), large enough; None for memory of its own.
+        """
         self.env = env
         """The environment, with the interface of Gymnasium."""
         self.observations, self.actions = ObservationSpace(env.observation_space), ActionSpace(env.action_space)
         self._success, self._terminate_on_success, self._limit = success, terminate_on_success, max_episode_steps
-        self.observed = Observed({}, b"", {})
-        """The newest observation and reward, not to be changed."""
+        self._memory = np.empty(self.observations.most_state_bytes, dtype=np.uint8) if memory is None else memory
+        self.observed = Observed({}, {}, 0)
+        """The newest observation, not to be changed."""
 
     def reset(self, seed: int, options: dict[str, Any] | None = None) -> Mapping[str, Any]:
         """Begin an episode and return the dictionary `info` of the environment.
@@ -141,7 +159,7 @@ class GymSlot:
             SetUpError: If the episode ends and the key of the success rule was never in `info`, or the environment has
                 not the interface of Gymnasium.
         """
-        if not np.isfinite(action).all():
+        if not all(map(math.isfinite, action.tolist())):
             nothing = np.zeros(len(action), dtype=np.float32)
             return Stepped(0.0, True, False, False, nothing, INVALID_ACTION)
         executed = self.actions.clip(action)
@@ -161,11 +179,11 @@ class GymSlot:
     @property
     def state(self) -> bytes:
         """The newest observation and reward in bytes."""
-        return self.observed.state
+        return self._memory[: self.observed.state_bytes].tobytes()
 
     def image(self, camera: str) -> np.ndarray:
         """Return the newest image of `camera`, uint8 (height, width, 3), not to be changed."""
-        return image_in(self.observed.state, self.observed.places[camera])
+        return image_in(self._memory, self.observed.places[camera])
 
     def render(self) -> np.ndarray:
         """Return a picture of any size, uint8 (height, width, 3).
@@ -183,9 +201,9 @@ class GymSlot:
         return rgb_image(array).copy()
 
     def _keep(self, observation: Any, reward: float) -> None:
-        if not np.isfinite(reward):
+        if not math.isfinite(reward):
             raise EpisodeError(f"the environment gave a reward that is not finite ({reward})")
-        self.observed = self.observations.read(observation, reward)
+        self.observed = self.observations.read(observation, reward, self._memory)
 
     def _check_key(self, info: Mapping[str, Any], is_last: bool) -> None:
         key = self._success.key

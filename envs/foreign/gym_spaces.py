@@ -6,6 +6,7 @@ with the spaces of `gymnasium` and of its predecessor `gym`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ SMALLEST_IMAGE = 8
 """Smallest height and width of an array that is an image [px]."""
 
 _MOST_ITEM_BYTES = 16
+_REWARD = struct.Struct("d")
 _MOST_FLOAT32 = np.finfo(np.float32).max
 
 
@@ -34,13 +36,13 @@ class Observed(NamedTuple):
 
     vectors: dict[str, np.ndarray]
     """Vectors by key, float32 (size,)."""
-    state: bytes
-    """Observation and reward, as the environment gave them."""
     places: dict[str, tuple[int, ...]]
-    """Where the image of each camera lies in `state`: its first byte, and its shape. See `image_in`."""
+    """Where the image of each camera lies in the state: its first byte, and its shape. See `image_in`."""
+    state_bytes: int
+    """Size of the state."""
 
 
-def image_in(state: Any, place: Sequence[int]) -> np.ndarray:
+def image_in(state: np.ndarray, place: Sequence[int]) -> np.ndarray:
     """Return the image at `place` of the bytes `state`, uint8 (height, width, 3), if possible without a copy.
 
     Raises:
@@ -50,7 +52,7 @@ def image_in(state: Any, place: Sequence[int]) -> np.ndarray:
     size = shape[0] * shape[1] * shape[2]
     if min(first, *shape) < 0 or first + size > len(state):
         raise ValueError(f"expected an image within {len(state)} bytes, got the place {place}")
-    return rgb_image(np.frombuffer(state, np.uint8, size, first).reshape(shape))
+    return rgb_image(state[first : first + size].reshape(shape))
 
 
 class ObservationSpace:
@@ -92,17 +94,21 @@ class ObservationSpace:
     def most_state_bytes(self) -> int:
         """Largest size of a state."""
         sizes = (box.size * (1 if key in self.cameras else _MOST_ITEM_BYTES) for key, box in self._boxes.items())
-        return sum(sizes) + np.dtype(np.float64).itemsize
+        return sum(sizes) + _REWARD.size
 
-    def read(self, observation: Any, reward: float) -> Observed:
-        """Return copies of all parts of the observation, and of the reward.
+    def read(self, observation: Any, reward: float, state: np.ndarray) -> Observed:
+        """Copy all parts of the observation, and the reward, as the environment gave them, to `state`.
+
+        Args:
+            observation: What the environment gave.
+            reward: The reward.
+            state: Bytes to write to, uint8 (`most_state_bytes`,) or more.
 
         Raises:
             EpisodeError: If the observation is not in the space, or not finite.
         """
         vectors: dict[str, np.ndarray] = {}
         places: dict[str, tuple[int, ...]] = {}
-        parts: list[Any] = []
         end = 0
         for key, box in self._boxes.items():
             part = box.read(observation)
@@ -110,9 +116,10 @@ class ObservationSpace:
                 places[key] = (end, *part.shape)
             else:
                 vectors[key] = box.vector(part)
-            parts.append(part)
-            end += part.nbytes
-        return Observed(vectors, b"".join([*parts, np.float64(reward).tobytes()]), places)
+            begin, end = end, end + part.nbytes
+            state[begin:end] = part.reshape(-1).view(np.uint8)
+        _REWARD.pack_into(state.data, end, reward)
+        return Observed(vectors, places, end + _REWARD.size)
 
 
 class _Box:
@@ -142,7 +149,7 @@ class _Box:
         with np.errstate(over="ignore"):
             vector = part.astype(np.float32).reshape(-1)
         low, high = self._finite
-        if not ((vector >= low) & (vector <= high)).all():
+        if np.count_nonzero((vector >= low) & (vector <= high)) < self.size:  # a third of the time of all()
             self._refuse(vector)
         return vector
 
@@ -172,6 +179,8 @@ class ActionSpace:
         self._shape, self._dtype = tuple(space.shape), np.dtype(space.dtype)
         self._exact = tuple(np.asarray(bound, dtype=np.float64).reshape(-1) for bound in (space.low, space.high))
         self._bounds = tuple(bound.astype(np.float32) for bound in self._exact)
+        self._is_rounded = any((bound != exact).any() for bound, exact in zip(self._bounds, self._exact))
+        """Whether a bound lies between two numbers of float32, so that clipping in float32 is not enough."""
         self.low: list[float] = self._exact[0].tolist()
         """Smallest value of each entry."""
         self.high: list[float] = self._exact[1].tolist()
@@ -192,10 +201,11 @@ class ActionSpace:
 
     def write(self, executed: np.ndarray) -> np.ndarray:
         """Return the executed action as `step` of the environment takes it."""
-        exact = executed.astype(np.float64).clip(*self._exact)  # a bound may lie between two numbers of float32
+        if self._is_rounded:
+            executed = executed.astype(np.float64).clip(*self._exact)
         if self._dtype.kind in "iu":
-            exact = np.rint(exact)
-        return exact.astype(self._dtype).reshape(self._shape)
+            executed = np.rint(executed)
+        return executed.astype(self._dtype).reshape(self._shape)
 
 
 def _boxes(space: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -44,10 +44,10 @@ class Host:
         self._busy: int | None = None
         """Slot whose environment is called."""
 
-    def answer(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Carry out a call; an exception becomes an answer, too."""
+    def answer(self, call: Any) -> Answer | None:
+        """Carry out a message or a signal; an exception becomes an answer, too."""
         self._busy = None
-        answer: Answer = answering.carry_out(self, body, arrays)
+        answer: Answer | None = answering.carry_out(self, call)
         return answer
 
     def failed(self, error: BaseException) -> dict[str, Any]:
@@ -77,16 +77,14 @@ class Host:
 
     def share(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Map the arrays for the calls `signals`, which get the slots that they concern."""
-        os.set_inheritable(body["file"], False)
-        self._shared = answering.wire.shared_arrays(body["file"], body["layout"])
-        self._signals = body["signals"]
+        self._shared = answering.map_shared(body)
+        self._signals = [getattr(self, name) for name in body["signals"]]
         self._vectors, self._cameras, self._drawn = body["vectors"], body["cameras"], body["drawn"]
         return {}, {}
 
-    def signal(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Carry out one of the calls `signals` for as many of the shared `slots` as the number says."""
-        getattr(self, self._signals[body["code"]])(self._shared["slots"][: body["number"]].tolist())
-        return dict(body), {}
+    def signal(self, code: int, number: int) -> None:
+        """Carry out one of the calls `signals` for the first `number` of the shared `slots`."""
+        self._signals[code](self._shared["slots"][:number].tolist())
 
     def reset(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Begin an episode in each of `slots`."""
@@ -99,9 +97,11 @@ class Host:
         if slot in self._slots and self._tasks[slot] != task:
             self._slots.pop(slot).env.close()
         if slot not in self._slots:
-            env = self._source.make(task)
+            env, memory = self._source.make(task), self._shared["state"][slot]
             self._tasks[slot] = task
-            self._slots[slot] = self._source.slot(env, terminate_on_success=self._terminate, limit=self._limit)
+            self._slots[slot] = self._source.slot(
+                env, terminate_on_success=self._terminate, limit=self._limit, memory=memory
+            )
         info: Mapping[str, Any] = self._slots[slot].reset(seed, options)
         self._show(slot)
         return info
@@ -122,8 +122,7 @@ class Host:
         shared, observed = self._shared, self._slots[slot].observed
         for key in self._vectors:
             shared["vector." + key][slot] = observed.vectors[key]
-        shared["length"][slot] = len(observed.state)
-        shared["state"][slot, : len(observed.state)] = np.frombuffer(observed.state, dtype=np.uint8)
+        shared["length"][slot] = observed.state_bytes
         for camera in self._cameras:
             shared["place." + camera][slot] = observed.places[camera]
 

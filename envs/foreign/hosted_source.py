@@ -85,8 +85,10 @@ class Source:
         arguments = [] if task is None else [task]
         return Recorded(self._make(*arguments, **self.keywords))
 
-    def slot(self, env: Recorded, *, terminate_on_success: bool, limit: int | None) -> Any:
-        """Return the environment as a `GymSlot`."""
+    def slot(
+        self, env: Recorded, *, terminate_on_success: bool, limit: int | None, memory: np.ndarray | None = None
+    ) -> Any:
+        """Return the environment as a `GymSlot`, which keeps its newest state in `memory`."""
         rule = self.success or details(env).get("success_rule")
         if not rule:
             raise gym_slot.SetUpError(
@@ -97,6 +99,7 @@ class Source:
             gym_slot.SuccessRule(rule),
             terminate_on_success=terminate_on_success,
             max_episode_steps=limit or self.limit(env),
+            memory=memory,
         )
 
     def limit(self, env: Recorded) -> int:

@@ -72,7 +72,8 @@ class RemoteSlots(Actor):
 
     def observe(self, slots: Slots, with_images: NDArray[np.bool_]) -> Observation:
         """Return observations of `slots`; images of the slots that are not `with_images` are zero."""
-        observation: Observation = {key: self._shared[f"vector.{key}"][slots] for key in self._needs.vectors}
+        vectors = {key: self._shared[f"vector.{key}"] for key in self._needs.vectors}
+        observation: Observation = {key: rows.take(slots, axis=0) for key, rows in vectors.items()}
         if not self._needs.cameras:
             return observation
         looking = np.flatnonzero(with_images).tolist()
@@ -102,12 +103,12 @@ class RemoteSlots(Actor):
         n, shared = len(slots), self._shared
         shared["actions"][:n] = actions
         self._signal(slots, "step")
-        terminated, truncated, success = shared["ended"][:n].T.astype(bool)
+        ended = shared["ended"][:n].astype(bool)
         return Transition(
             reward=shared["reward"][:n].copy(),
-            terminated=terminated,
-            truncated=truncated,
-            success=success,
+            terminated=ended[:, 0],
+            truncated=ended[:, 1],
+            success=ended[:, 2],
             executed=shared["executed"][:n].copy(),
             failure=[FAILURES[each % len(FAILURES)] for each in shared["failure"][:n].tolist()],
             stage=[""] * n,
@@ -115,7 +116,7 @@ class RemoteSlots(Actor):
 
     def state(self, slots: Slots) -> list[bytes]:
         """Return the newest observation and reward of each slot as bytes."""
-        states, lengths = self._shared["state"], self._shared["length"][slots].tolist()
+        states, lengths = self._shared["state"], self._shared["length"].take(slots).tolist()
         return [states[slot, : max(length, 0)].tobytes() for slot, length in zip(slots.tolist(), lengths, strict=True)]
 
     def frame(self, slot: int, camera: str, size: tuple[int, int]) -> NDArray[np.uint8]:

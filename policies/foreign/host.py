@@ -2,7 +2,8 @@
 
 A stand-alone script for Python 3.8 and newer. It needs NumPy and what it hosts. `simscaleai.hosting.process` starts it
 with the numbers of two sockets: one for messages, and one that closes when the other process ends. Each message is a
-call, `{"call": NAME, …}`, and gets one answer; an answer with "error" says that the call failed.
+call, `{"call": NAME, …}`, and gets one answer; an answer with "error" says that the call failed. The call for actions
+is a signal, which is answered by the same signal: observations and actions lie in shared arrays.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Host:
         self._policy: Any = None
         self._streams = streams.Streams()
 
-    def answer(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Carry out a call; an exception becomes an answer, too."""
-        answer: Answer = answering.carry_out(self, body, arrays)
+    def answer(self, call: Any) -> Answer | None:
+        """Carry out a message or a signal; an exception becomes an answer, too."""
+        answer: Answer | None = answering.carry_out(self, call)
         return answer
 
     def failed(self, error: BaseException) -> dict[str, Any]:
@@ -68,14 +69,25 @@ class Host:
             answering.ask_policy(self._policy.begin, slot, words)
         return {}, {}
 
-    def act(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
-        """Return a chunk of actions for each of `slots`, shape (n, H, A). Row i of each array belongs to slot i."""
-        chunks = []
-        for row, slot in enumerate(body["slots"]):
+    def share(self, body: Mapping[str, Any], arrays: Arrays) -> Answer:
+        """Map the arrays for signals: `slots`, `chunks`, and those of `inputs`. Row i is for the slot `slots[i]`."""
+        shared = answering.map_shared(body)
+        self._slots, self._chunks = shared["slots"], shared["chunks"]
+        self._inputs = {name: shared[array] for name, array in body["inputs"].items()}
+        return {}, {}
+
+    def signal(self, code: int, number: int) -> None:
+        """Write the chunks for the first `number` of the shared `slots`; the only signal has the code 0."""
+        for row, slot in enumerate(self._slots[:number].tolist()):
             self._streams.use(slot)
-            observation = {key: rows[row] for key, rows in arrays.items()}
-            chunks.append(answering.ask_policy(self._policy.act, slot, observation))
-        return {}, {"chunks": np.stack(chunks)}
+            observation = {name: rows[row].copy() for name, rows in self._inputs.items()}  # a policy may keep it
+            self._chunks[row] = answering.ask_policy(self._chunk, slot, observation)
+
+    def _chunk(self, slot: int, observation: Arrays) -> np.ndarray:
+        chunk: np.ndarray = self._policy.act(slot, observation)
+        if chunk.shape != self._chunks.shape[1:]:
+            raise ValueError(f"expected actions of shape {self._chunks.shape[1:]}, got {chunk.shape}")
+        return chunk
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from policies.base import Chunks, EnvSpec, Observation, Policy, PolicyUnavailable, Slots
 from policies.foreign.libraries import Fit, Library
@@ -25,31 +25,58 @@ HOST = Path(__file__).with_name("host.py")
 INSTALL = "python -m policies install"
 PYTHON = "python"
 """Option that names the interpreter. It is no part of the policy: the versions of its packages are."""
+_ACT = 0
+"""Code of the signal that asks for actions."""
+
+Result = TypeVar("Result")
 
 
 class RemotePolicy(Policy):
     """A policy in a host. If the host ends or is killed, the next episode starts a new one."""
 
     def __init__(
-        self, host: HostProcess, start: Callable[[], HostProcess], fit: Fit, identity: str, options: Mapping[str, Any]
+        self,
+        host: HostProcess,
+        start: Callable[[], HostProcess],
+        fit: Fit,
+        chunk_shape: tuple[int, int],
+        identity: str,
+        options: Mapping[str, Any],
     ) -> None:
-        """Take over `host`, which has loaded the policy; `start` returns another one that has loaded it."""
+        """Take over `host`, which has loaded the policy.
+
+        Args:
+            host: The host.
+            start: Returns another host that has loaded the policy.
+            fit: How the policy fits the environment.
+            chunk_shape: Number of actions of a chunk, and numbers of an action.
+            identity: Digest of the policy.
+            options: Policy options, as recorded.
+        """
         self.needs, self.identity, self.options = fit.needs, identity, options
-        self._keys, self._start = fit.keys, start
+        self._keys, self._start, self._chunk_shape = fit.keys, start, chunk_shape
         self._host: HostProcess | None = host
+        self._shared: Observation = {}
+        self._rows = 0
+        """Number of rows of the shared arrays."""
 
     def reset(self, slots: Slots, seeds: Sequence[int], instructions: Sequence[str]) -> None:
         """Begin an episode in each of `slots`."""
         if self._host is None:
             self._restart()
-        self._call("begin", slots, seeds=list(seeds), instructions=list(instructions))
+        values = {"slots": slots.tolist(), "seeds": list(seeds), "instructions": list(instructions)}
+        self._attempt(lambda host: host.call("begin", **values))
 
     def predict(self, observation: Observation, slots: Slots) -> Chunks:
         """Return the next actions of each slot, float32 (n, H, A)."""
-        arrays = self._call("act", slots, {name: observation[key] for name, key in self._keys.items()})
-        if "chunks" not in arrays:
-            raise PolicyUnavailable("the host of the policy sent no actions")
-        return arrays["chunks"]
+        rows = len(slots)
+        if rows > self._rows:
+            self._share(rows)
+        self._shared["slots"][:rows] = slots
+        for name, key in self._keys.items():
+            self._shared[_input(name)][:rows] = observation[key]
+        self._attempt(lambda host: host.signal(_ACT, rows))
+        return self._shared["chunks"][:rows].copy()
 
     def close(self) -> None:
         """End the host."""
@@ -59,22 +86,38 @@ class RemotePolicy(Policy):
 
     def _restart(self) -> None:
         try:
-            self._host = self._start()
+            self._host, self._rows = self._start(), 0
         except (SimScaleError, HostLost) as error:  # the policy was there when the run began
             raise PolicyUnavailable(str(error)) from None
 
-    def _call(self, name: str, slots: Slots, arrays: Observation | None = None, **values: Any) -> Observation:
+    def _share(self, rows: int) -> None:
+        """Share arrays of this many rows with the host."""
+        vectors, cameras = self.needs.vectors, self.needs.cameras
+        layout: list[list[Any]] = [["slots", "int64", [rows]], ["chunks", "float32", [rows, *self._chunk_shape]]]
+        for name, key in self._keys.items():
+            form = ["float32", [rows, vectors[key].size]] if key in vectors else ["uint8", [rows, *cameras[key], 3]]
+            layout.append([_input(name), *form])
+        inputs = {name: _input(name) for name in self._keys}
+        self._shared = self._attempt(lambda host: host.share(layout, inputs=inputs))
+        self._rows = rows
+
+    def _attempt(self, call: Callable[[HostProcess], Result]) -> Result:
         """Call the host. `RuntimeError` is an exception of the policy; `PolicyUnavailable`, a fault of the host."""
         if self._host is None:
             raise PolicyUnavailable("the host of the policy has ended")
         try:
-            return self._host.call(name, arrays, slots=slots.tolist(), **values)[1]
+            return call(self._host)
         except HostLost as error:
             self._host = None
             raise PolicyUnavailable(str(error)) from None
         except HostError as error:
             kind = RuntimeError if error.kind == "policy" else PolicyUnavailable
             raise kind(str(error)) from None
+
+
+def _input(name: str) -> str:
+    """Return the name of the shared array for the input `name` of the policy."""
+    return f"input.{name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +186,8 @@ def remote_policy(library: Library, place: str, spec: EnvSpec, options: Mapping[
         chosen = with_execution(fit.options, {key: options[key] for key in EXECUTION_OPTIONS if key in options})
         _check_steps(name, chosen, answer["facts"]["horizon"])
         recorded = {key: value for key, value in own.items() if value != ""} | chosen
-        return RemotePolicy(host, lambda: source.open()[0], fit, source.identity(answer), recorded)
+        chunk_shape = (answer["facts"]["horizon"], spec.action.size)
+        return RemotePolicy(host, lambda: source.open()[0], fit, chunk_shape, source.identity(answer), recorded)
     except BaseException:
         host.close()
         raise

@@ -42,10 +42,18 @@ def load(name: str, folder: Path) -> Any:
 wire: Any = load("wire", Path(__file__).resolve().parent)
 
 
-def carry_out(host: Any, body: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Answer:
-    """Return the answer of `host`: of its method that the call names, or of its method `failed` for an exception."""
+def carry_out(host: Any, call: Any) -> Answer | None:
+    """Return the answer of `host`: of its method that the call names, or of its method `failed` for an exception.
+
+    Args:
+        host: The host.
+        call: A message, or a signal, which is for the method `signal`. The answer is None if it was carried out.
+    """
     try:
-        return getattr(host, body["call"])(body, arrays)  # type: ignore[no-any-return]
+        if isinstance(call, wire.Signal):
+            host.signal(*call)
+            return None
+        return getattr(host, call.body["call"])(*call)  # type: ignore[no-any-return]
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, too: research code calls sys.exit
@@ -56,8 +64,8 @@ def answer_calls(host: Any, numbers: Sequence[str]) -> None:
     """Answer calls until the other process closes the connection.
 
     Args:
-        host: Has a method `answer`, which takes the body and the arrays of a call and returns those of the answer. The
-            answer to a signal is its body, which is sent as a signal.
+        host: Has a method `answer`, which takes a message or a signal, and returns body and arrays of the answer. The
+            answer None sends a signal back.
         numbers: Numbers of two sockets, as text: for messages, and one that closes when the other process ends.
     """
     connection, lifeline = (socket.socket(fileno=int(number)) for number in numbers)
@@ -67,13 +75,20 @@ def answer_calls(host: Any, numbers: Sequence[str]) -> None:
     del sys.path[0]  # the folder of the script, whose names are not for others
     while True:
         try:
-            answer, arrays = host.answer(*wire.receive(connection))
-            if answer.get("call") == "signal":
-                wire.send_signal(connection, answer["code"], answer["number"])
+            call = wire.receive(connection)
+            answer = host.answer(call)
+            if answer is None:
+                wire.send_signal(connection, call)
             else:
-                wire.send(connection, answer, arrays)
+                wire.send(connection, *answer)
         except (wire.Closed, OSError):
             os._exit(0)  # libraries of others may hang while they close
+
+
+def map_shared(body: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of the call "share", which this process and the other one both see."""
+    os.set_inheritable(body["file"], False)
+    return wire.shared_arrays(body["file"], body["layout"])  # type: ignore[no-any-return]
 
 
 def ask_policy(method: Callable[..., Any], *arguments: Any) -> Any:

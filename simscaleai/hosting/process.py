@@ -109,7 +109,10 @@ class HostProcess:
             HostError: If the call failed. The host can be used further.
             HostLost: If the host ended, or its answer is no message. It cannot be used further.
         """
-        return self._answer_to(lambda: wire.send(self._connection, {"call": name, **values}, arrays))
+        answer = self._answer_to(lambda: wire.send(self._connection, {"call": name, **values}, arrays))
+        if isinstance(answer, wire.Signal):
+            raise HostLost(self._reason(wire.WireError("expected a message, got a signal")))
+        return answer
 
     def share(self, layout: Sequence[Any], **values: Any) -> dict[str, NDArray[Any]]:
         """Call "share" with `values` (JSON data), and return arrays that this process and the host both see.
@@ -139,11 +142,11 @@ class HostProcess:
             HostError: If the call failed.
             HostLost: If the host ended, or its answer is no message.
         """
-        answer, _ = self._answer_to(lambda: wire.send_signal(self._connection, code, number))
-        if answer != wire.signal(code, number):
+        signal = wire.Signal(code, number)
+        if self._answer_to(lambda: wire.send_signal(self._connection, signal)) != signal:
             raise HostLost(self._reason(wire.WireError("expected the signal back, got something else")))
 
-    def _answer_to(self, send: Callable[[], None]) -> wire.Message:
+    def _answer_to(self, send: Callable[[], None]) -> wire.Message | wire.Signal:
         self.is_busy = True
         try:
             send()
@@ -155,7 +158,7 @@ class HostProcess:
         if not self._has_answered:
             self._has_answered = True
             self._limit_wait(SECONDS_TO_ANSWER)
-        if "error" in answer.body:
+        if isinstance(answer, wire.Message) and "error" in answer.body:
             raise HostError(str(answer.body["error"]), str(answer.body.get("text")), answer.body.get("slot"))
         return answer
 

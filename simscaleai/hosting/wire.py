@@ -60,6 +60,15 @@ class Message(NamedTuple):
     """Arrays by name; the receiver owns them."""
 
 
+class Signal(NamedTuple):
+    """One signal."""
+
+    code: int
+    """What to do; below 2**32."""
+    number: int
+    """How often, for example; below 2**64."""
+
+
 def send(connection: socket, body: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
     """Send a message.
 
@@ -86,22 +95,17 @@ def send(connection: socket, body: Mapping[str, Any], arrays: Mapping[str, np.nd
         connection.sendall(part)
 
 
-def signal(code: int, number: int) -> dict[str, Any]:
-    """Return the body of a message that stands for a signal."""
-    return {"call": "signal", "code": code, "number": number}
-
-
-def send_signal(connection: socket, code: int, number: int) -> None:
-    """Send a signal: a `code` below 2**32 and a `number` below 2**64.
+def send_signal(connection: socket, signal: Signal) -> None:
+    """Send a signal.
 
     Raises:
         OSError: If the other process is gone, or does not read within the timeout of the socket.
     """
-    connection.sendall(_PREFIX.pack(SIGNAL, code, number))
+    connection.sendall(_PREFIX.pack(SIGNAL, *signal))
 
 
-def receive(connection: socket) -> Message:
-    """Wait for a message and return it. A signal becomes the body `{"call": "signal", …}`.
+def receive(connection: socket) -> Message | Signal:
+    """Wait for a message or a signal and return it.
 
     Raises:
         Closed: If the other process has closed the connection.
@@ -110,7 +114,7 @@ def receive(connection: socket) -> Message:
     """
     magic, header_size, array_size = _PREFIX.unpack(_read(connection, _PREFIX.size))
     if magic == SIGNAL:
-        return Message(signal(header_size, array_size), {})
+        return Signal(header_size, array_size)
     if magic != MAGIC:
         raise WireError(f"expected a message, which begins with {MAGIC!r}, got {magic!r}")
     _check_sizes(header_size, array_size)

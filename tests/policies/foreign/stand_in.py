@@ -44,6 +44,11 @@ class PPO:
             os._exit(3)
         if observation[0] == 15:
             time.sleep(1000)
+        if observation[0] == 16:
+            return np.zeros(5), None
+        if observation[0] == 17:
+            return self.kept[: self.action_space.shape[0]], None
+        self.kept = observation
         action = self.gain * observation[: self.action_space.shape[0]]
         return (action if deterministic else action + np.random.normal(size=action.shape)), None
 

@@ -90,6 +90,17 @@ def test_an_exception_is_a_failure_of_the_policy_and_the_host_lives_on(make):
     assert asked(policy, 0.5).tolist() == [[[0.25, 0.25]]]
 
 
+def test_an_action_of_another_size_is_a_failure_of_the_policy(make):
+    with pytest.raises(RuntimeError, match=r"expected actions of shape \(1, 2\), got \(1, 5\)"):
+        asked(make(), 16)
+
+
+def test_a_policy_may_keep_an_observation(make):
+    policy = make()
+    asked(policy, 0.5)
+    assert asked(policy, 17).tolist() == [[[0.5, 0.5]]]
+
+
 def test_a_host_that_ends_makes_the_policy_unavailable_until_the_next_episode(make):
     policy = make({"deterministic": "false"})
     before = asked(policy, 0.5)

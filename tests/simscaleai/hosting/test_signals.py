@@ -16,17 +16,17 @@ sys.path.insert(0, {str(WIRE)!r})
 import wire
 connection = socket.socket(fileno=int(sys.argv[1]))
 while True:
-    body, _ = wire.receive(connection)
-    if body.get("call") == "share":
-        shared = wire.shared_arrays(body["file"], body["layout"])
+    call = wire.receive(connection)
+    if isinstance(call, wire.Message):
+        shared = wire.shared_arrays(call.body["file"], call.body["layout"])
         wire.send(connection, {{}})
-    elif body["code"] == 0:
+    elif call.code == 0:
         shared["numbers"] *= 2
-        wire.send_signal(connection, 0, body["number"])
-    elif body["code"] == 1:
+        wire.send_signal(connection, call)
+    elif call.code == 1:
         wire.send(connection, {{"error": "fault", "text": "no", "slot": 3}})
     else:
-        wire.send_signal(connection, 0, 0)
+        wire.send_signal(connection, wire.Signal(0, 0))
 """
 LAYOUT = [["numbers", "float64", [3]]]
 

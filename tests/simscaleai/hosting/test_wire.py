@@ -123,9 +123,9 @@ def test_hostile_bytes_are_refused_and_take_little_memory(raw):
 
 
 def test_a_signal_arrives_among_messages(pair):
-    wire.send_signal(pair[0], 7, 2**60)
+    wire.send_signal(pair[0], wire.Signal(7, 2**60))
     wire.send(pair[0], {"next": 1})
-    assert [wire.receive(pair[1]).body for _ in range(2)] == [wire.signal(7, 2**60), {"next": 1}]
+    assert [wire.receive(pair[1]) for _ in range(2)] == [wire.Signal(7, 2**60), wire.Message({"next": 1}, {})]
 
 
 def test_shared_arrays_are_seen_by_all_who_map_the_file():
