@@ -14,7 +14,7 @@ from envs.registration import Registration
 from envs.slots import SlotEnv, Start
 from simscaleai.contract import EnvSpec, Needs
 from simscaleai.errors import SimScaleError
-from simscaleai.files import replace_file
+from simscaleai.files import check_folder, replace_file
 from simscaleai.perturbation import LEVELS, Axis
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def save_contact_sheet(path: Path, environments: Sequence[Registration]) -> None
         SimScaleError: If this machine cannot render, or the file cannot be written.
         OSError: If the folder cannot be created.
     """
+    check_folder(path.parent)
     rows = [(registration, spec) for registration in environments if (spec := registration.offer()).film_cameras]
     columns = max(len(_views(spec)) for _, spec in rows)
     sheet = _new_sheet(_GAP + columns * (_TILE + _GAP), len(rows) * _ROW + _GAP)
@@ -61,6 +62,7 @@ def save_perturbation_sheet(path: Path, registration: Registration, camera: str,
         UnknownNameError: If the environment has no such camera.
         OSError: If the folder cannot be created.
     """
+    check_folder(path.parent)
     axes = registration.offer().axes
     if not axes:
         raise SimScaleError(f"the environment {registration.name!r} offers no perturbations of its scene")

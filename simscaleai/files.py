@@ -108,6 +108,15 @@ def check_new_folder(path: Path) -> None:
     _check_no_file(path)
     if path.is_dir() and any(path.iterdir()):
         raise SimScaleError(f"{path} is not empty; choose another --output or remove it first")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Check that `path` is a folder or can become one; missing folders are created for a moment and removed again.
+
+    Raises:
+        OSError: If it is a file, or cannot be created.
+    """
     _remove_empty(_make_folders(path))  # only an attempt shows what the file system allows
 
 

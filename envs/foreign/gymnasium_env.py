@@ -11,7 +11,10 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -283,7 +286,6 @@ def _modules(env: Any) -> Iterator[str]:
 
 
 def _is_of_user(module: str) -> bool:
-    import sys
     import sysconfig
     from pathlib import Path
 
@@ -295,7 +297,7 @@ def _is_of_user(module: str) -> bool:
 
 def _versions(modules: list[str]) -> dict[str, str]:
     """Return the versions of the installed packages that hold `modules`."""
-    known = packages_distributions()
+    known = _packages_of_modules(tuple(_places_of_packages()))
     names = {name for module in modules for name in known.get(module.partition(".")[0], ())}
     found = {}
     for name in sorted(names):
@@ -304,3 +306,17 @@ def _versions(modules: list[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@lru_cache(maxsize=4)
+def _packages_of_modules(places: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:
+    """Return the packages that hold each module, which takes long, once for each state of `_places_of_packages`."""
+    return packages_distributions()
+
+
+def _places_of_packages() -> Iterator[tuple[str, int]]:
+    """Yield each place of `sys.path` that holds installed packages, and when a package was last added there."""
+    for place in sys.path:
+        with suppress(OSError):
+            if any(name.endswith((".dist-info", ".egg-info")) for name in os.listdir(place or ".")):
+                yield place or os.getcwd(), os.stat(place or ".").st_mtime_ns

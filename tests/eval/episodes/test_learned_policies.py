@@ -15,9 +15,8 @@ PLAN = plan_episodes(4, DEVELOPMENT_SEEDS.start + 500)
 def test_results_and_digests_are_equal_for_any_number_of_slots(name, make_checkpoint):
     policy = build_policy(str(make_checkpoint(name)), None, REACH.offer())
     runs = []
-    for num_envs in (1, 3, 16):
+    for num_envs in (1, 3):
         env = build_environment(REACH, [policy.needs], num_envs)
         runs.append(rollout(env, policy, PLAN))
     assert len({result.digest for result in runs[0]}) == len(PLAN)
     assert runs[1] == runs[0]
-    assert runs[2] == runs[0]

@@ -24,11 +24,11 @@ def evaluate(
 
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS.values())
-@pytest.mark.parametrize(("model", "episodes"), [("scripted", 18), ("random", 5), ("zero", 4)])
+@pytest.mark.parametrize(("model", "episodes"), [("scripted", 6), ("random", 4), ("zero", 3)])
 def test_results_and_digests_are_equal_for_any_number_of_slots(model, episodes, env_id):
     alone = evaluate(model, env_id, 1, episodes)
     assert len({result.digest for result in alone}) == episodes
-    assert evaluate(model, env_id, 3, episodes) == alone
+    assert evaluate(model, env_id, 2, episodes) == alone
     assert evaluate(model, env_id, 16, episodes) == alone
 
 

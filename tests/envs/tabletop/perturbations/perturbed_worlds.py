@@ -11,7 +11,8 @@ from envs.tabletop.task_slots import TaskSlots
 from policies.scripted.experts import EXPERTS
 
 SEED = 3_000_000_900
-NAMES = tuple(environment_names())
+NAMES = tuple({find_task(env_id).scene: name for name, env_id in reversed(environment_names().items())}.values())
+"""One environment for each scene: variants that only differ in rewards and goals are perturbed in the same way."""
 
 
 def make(name, num_slots=1, size=None, **options):

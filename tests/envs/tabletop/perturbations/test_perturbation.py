@@ -8,10 +8,20 @@ import numpy as np
 import pytest
 from perturbed_worlds import NAMES, SEED, axes_of, begin, make, model_edits, play, same, scene_of, see
 
+from envs import environment_names
 from envs.slots import Start, check_slots
+from envs.tabletop.registration import find_task
 from envs.tabletop.simulation import LOOKS, TEXTURE
 from envs.tabletop.vector_env import TaskVectorEnv
 from simscaleai.errors import SimScaleError, UnknownNameError
+
+
+def test_environments_of_one_scene_have_the_same_axes():
+    axes = {}
+    for name, env_id in environment_names().items():
+        axes.setdefault(find_task(env_id).scene, []).append([axis.name for axis in axes_of(name)])
+    assert len(axes) == len(NAMES) < len(environment_names())
+    assert all(each == found[0] for found in axes.values() for each in found)
 
 
 @pytest.mark.parametrize("name", NAMES)

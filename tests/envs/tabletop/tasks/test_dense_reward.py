@@ -57,24 +57,24 @@ def test_the_rewards_of_an_episode_sum_to_its_growth_of_progress_and_its_success
     assert rewards.max() <= 2.0
 
 
-@pytest.mark.parametrize("discount", [1.0, 0.99, 0.95])
-def test_success_pays_more_than_hovering_wherever_one_stops(env_id, discount):
+def test_success_pays_more_than_hovering_wherever_one_stops(env_id):
     length = len(run(env_id, [999])[0])
     switches = [*range(0, length, max(1, length // 12)), length - 1]
     rewards, successes, _, _ = run(env_id, [999, *switches])
-    returns = (discount ** np.arange(len(rewards))) @ rewards
     assert successes[0]
-    hovering = returns[1:][~successes[1:]]
-    assert len(hovering) >= 5
-    assert (hovering < returns[0]).all()
-    if discount == 1.0:
-        assert (hovering + 1 < returns[0]).all()
+    for discount in (1.0, 0.99, 0.95):
+        returns = (discount ** np.arange(len(rewards))) @ rewards
+        hovering = returns[1:][~successes[1:]]
+        assert len(hovering) >= 5
+        assert (hovering < returns[0]).all()
+        if discount == 1.0:
+            assert (hovering + 1 < returns[0]).all()
 
 
 def test_progress_is_one_at_success_alone(env_id):
-    env = make(env_id, 50, terminate_on_success=False)
+    env = make(env_id, 20, terminate_on_success=False)
     env.reset(seed=SEED)
-    actions = np.random.default_rng(0).uniform(-1, 1, (40, 50, 4)).astype(np.float32)
+    actions = np.random.default_rng(0).uniform(-1, 1, (40, 20, 4)).astype(np.float32)
     task = env.task_slots.task
     for action in actions:
         env.step(action)
