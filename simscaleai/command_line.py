@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import fields
+from functools import cache
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
@@ -163,6 +164,7 @@ def _set_help_texts(config_type: Any) -> None:
             field.metadata = MappingProxyType({**field.metadata, "help": texts[field.name]})
 
 
+@cache
 def _texts_under_fields(config_type: type) -> dict[str, str]:
     """Return the text under each field that the class itself defines, by name."""
     (definition,) = ast.parse(inspect.getsource(config_type)).body

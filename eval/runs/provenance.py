@@ -11,6 +11,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def _cpu_features() -> list[str]:
     return [*extensions["baseline"], *extensions["found"]]
 
 
+@cache  # reading the metadata of a package takes a few milliseconds
 def _version(name: str) -> str | None:
     try:
         return version(name)
