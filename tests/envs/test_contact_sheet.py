@@ -10,6 +10,13 @@ from envs.contact_sheet import save_contact_sheet
 from envs.slots import ActionSpec, EnvSpec
 
 
+@pytest.fixture
+def one_seed(monkeypatch):
+    """Draws one seed of each camera only, which is quicker."""
+    monkeypatch.setattr("envs.contact_sheet._SEEDS", 1)
+
+
+@pytest.mark.usefixtures("one_seed")
 def test_the_contact_sheet_shows_every_environment(tmp_path, capsys):
     path = tmp_path / "new" / "sheet.png"
     assert envs.__main__.main(["--contact-sheet", str(path)]) == 0
@@ -42,6 +49,7 @@ def test_a_sheet_of_perturbations_needs_a_file(capsys):
     assert "add --contact-sheet FILE.png" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("one_seed")
 def test_an_environment_that_cannot_be_filmed_is_left_out(tmp_path):
     spec = EnvSpec(
         env_id="Test/Blind-v0",

@@ -141,9 +141,10 @@ def test_an_extreme_width_has_no_such_number():
     assert UntilWidth(0.001).most_episodes is None
 
 
-def test_of_equal_policies_at_most_alpha_is_called_different_by_the_whole_procedure():
-    """20,000 runs of up to 150 pairs through the rule itself, some with a policy that never moves alone."""
-    limit, runs = 150, 20_000
+@pytest.mark.parametrize("runs", [4_000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_of_equal_policies_at_most_alpha_is_called_different_by_the_whole_procedure(runs):
+    """Runs of up to 150 pairs through the rule itself, some with a policy that never moves alone."""
+    limit = 150
     rng = np.random.default_rng(4)
     succeeded, failed = ([replace(r, status=s) for r in results_of("-" * limit)] for s in ("success", "failure"))
     decided = 0
@@ -168,11 +169,12 @@ def stops(successes, n):
     return rule.holds
 
 
+@pytest.mark.parametrize("runs", [500, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("rate", [0.5, 0.85, 0.97])
-def test_the_interval_at_the_time_of_stopping_covers(rate):
+def test_the_interval_at_the_time_of_stopping_covers(rate, runs):
     rng = np.random.default_rng(11)
     interval = functools.cache(confidence_sequence)
-    missed, runs = 0, 2000
+    missed = 0
     for _ in range(runs):
         successes = n = 0
         while not stops(successes, n):

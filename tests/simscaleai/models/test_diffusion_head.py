@@ -194,6 +194,7 @@ def sampled_shares(schedule):
         return shares(head.sample(torch.ones(4096, 8)))
 
 
+@pytest.mark.slow
 def test_cosine_schedule_recovers_both_modes_in_proportion():
     first, second, neither = sampled_shares("squaredcos_cap_v2")
     assert first == pytest.approx(SHARE, abs=0.04)
