@@ -25,8 +25,8 @@ from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
 from eval.execution.assembly import build_environment, build_policy, closing
 from eval.execution.watchdog import Watchdog
-from eval.observers.film.video import PICTURE_SIZE, VideoRecorder, check_filming, film_cameras, outcome_of
-from eval.observers.film.video_file import FORMATS, partial_path
+from eval.observers.film.video import PICTURE_SIZE, VideoRecorder, check_drawing, film_cameras, outcome_of
+from eval.observers.film.video_file import FORMATS, check_encoder, partial_path
 from eval.observers.film.wall import TILE_SIZE, WallRecorder
 from eval.observers.progress import Progress
 from eval.probing.perturbations import Perturbations
@@ -138,7 +138,8 @@ def record(config: RecordConfig) -> list[EpisodeResult]:
         policy = build_policy(config.model, config.checkpoint, filming.spec, parse_options(config.policy_option))
         with closing(build_environment(registration, [policy.needs], filming.num_slots), policy) as env:
             _check_effects(filming, policy)
-            check_filming(env, filming.plan[0], filming.cameras, filming.size)
+            check_encoder()
+            check_drawing(env, filming.plan[0], filming.cameras, filming.size)
             raise_at_interrupt()
             with _output(filming):
                 return _film(filming, env, policy)

@@ -26,11 +26,12 @@ from eval.execution.invocation import Invocation, Outcome, prepare
 from eval.execution.planning import PlanRequest, plan_run
 from eval.execution.worker import TIMEOUT_SECONDS, Executor, check_shape
 from eval.observers.progress import Progress
+from eval.observers.rerun.rrd_file import import_rerun
 from eval.probing.interventions import parse_interventions
 from eval.probing.probe_axes import read_perturbations
 from eval.runs.folder import check_output, run_folder
 from eval.runs.log_file import EPISODES_FILE
-from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER
+from eval.runs.media_paths import MEDIA, RERUN_FOLDER, VIDEOS_FOLDER
 from eval.runs.reading import read_run
 from eval.runs.record import RunRecord
 from eval.runs.versions import RECORD_FILE
@@ -123,6 +124,9 @@ class RolloutConfig(EnvironmentFlags, PolicyFlags):
     an uninterrupted run."""
     video: int = 0
     """Number of episodes to film, from the first. Their actions and observations are written to traces/."""
+    rerun: int = 0
+    """Number of episodes to record for the Rerun viewer (extra `rerun`), from the first: pictures of all cameras,
+    observations, actions, chunks and stages, written to rerun/."""
     quiet: bool = False
     """Print only warnings and errors, no progress."""
     json: bool = False
@@ -156,8 +160,11 @@ class RolloutConfig(EnvironmentFlags, PolicyFlags):
         self._check_numbers()
 
     def _check_numbers(self) -> None:
-        if self.video < 0:
-            raise PlanError(f"expected --video of at least 0 episodes, got {self.video}")
+        for flag, number in {"--video": self.video, "--rerun": self.rerun}.items():
+            if number < 0:
+                raise PlanError(f"expected {flag} of at least 0 episodes, got {number}")
+        if self.rerun:
+            import_rerun()
         check_shape(self.workers, self.num_envs, self.timeout)
         check_executor(self.executor, self.device)
 
@@ -173,17 +180,8 @@ _PLAN = (*(field.name for field in fields(PlanRequest)), "vs")
 _ONE_EPISODE: dict[str, Any] = {
     name: getattr(RolloutConfig, name)
     for name in (
-        *_PLAN,
-        "num_envs",
-        "workers",
-        "executor",
-        "timeout",
-        "output",
-        "resume",
-        "accept_inexact",
-        "video",
-        "quiet",
-        "json",
+        *(*_PLAN, "num_envs", "workers", "executor", "timeout", "output", "resume", "accept_inexact"),
+        *("video", "rerun", "quiet", "json"),
     )
 }
 """Defaults of the settings that do not change how an episode goes. A command that replays one episode omits them."""
@@ -215,6 +213,7 @@ def run(config: RolloutConfig) -> RunRecord:
         device=config.device,
         folder=Path(),
         filmed=range(min(config.video, len(plan.specs))),
+        recorded=range(min(config.rerun, len(plan.specs))),
         identity="",
     )
     with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
@@ -337,14 +336,13 @@ class _Presentation:
         folder = self.shown
         yield "record", str(folder / RECORD_FILE)
         yield "episodes", str(folder / EPISODES_FILE)
-        videos = self._files(VIDEOS_FOLDER, "*.mp4")
-        yield "videos", f"{folder / VIDEOS_FOLDER}, {len(videos)} file{'s' * (len(videos) > 1)}" if videos else ""
-        traces = self._files(TRACES_FOLDER, "*.npz")
-        yield "traces", f"{folder / TRACES_FOLDER}, {len(traces)} file{'s' * (len(traces) > 1)}" if traces else ""
+        for name in MEDIA:
+            files = self._files(name)
+            yield name, f"{folder / name}, {len(files)} file{'s' * (len(files) > 1)}" if files else ""
         yield "for a report", f"{REPORT_PROGRAM} {shlex.quote(str(folder))}"
 
-    def _files(self, folder: str, pattern: str) -> list[Path]:
-        names = sorted(path.name for path in (self.invocation.folder / folder).glob(pattern))
+    def _files(self, folder: str) -> list[Path]:
+        names = sorted(path.name for path in (self.invocation.folder / folder).glob("episode_*"))
         return [self.shown / folder / name for name in names]
 
     def _result_json(self, outcome: Outcome) -> dict[str, Any]:
@@ -352,7 +350,8 @@ class _Presentation:
         record = outcome.record.to_json()
         return {
             "folder": str(self.shown),
-            "videos": [str(path) for path in self._files(VIDEOS_FOLDER, "*.mp4")],
+            "videos": [str(path) for path in self._files(VIDEOS_FOLDER)],
+            "rerun": [str(path) for path in self._files(RERUN_FOLDER)],
             "replay": self._replay_command(outcome),
             **{name: record[name] for name in ("resolved", "timing", "seed_overlap", "sequential", "summary")},
         }

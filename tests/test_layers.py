@@ -65,7 +65,7 @@ THIRD_PARTY = {
     "policies.learned": ("numpy", "torch"),
     "policies.foreign.openpi": ("numpy", "PIL", "msgpack", "websockets"),
     "policies.serving": ("numpy", "websockets"),
-    "eval": ("numpy", "tyro", "tqdm", "imageio", "imageio_ffmpeg", "jinja2", "scipy", "PIL", "ray"),
+    "eval": ("numpy", "tyro", "tqdm", "imageio", "imageio_ffmpeg", "jinja2", "scipy", "PIL", "ray", "rerun"),
 }
 """Prefix of a module to the libraries that it may import; the longest prefix counts."""
 
@@ -93,7 +93,9 @@ MAY_ALSO_IMPORT = {"eval.observers.progress": ("terminal",), "eval.view.rows": (
 MOST_FILES_IN_A_FOLDER = 12
 LONGEST_CHAIN = 7
 
-ONLY_LAZILY = {"torch", "mujoco", "scipy", "pyarrow", "h5py", "minari", "PIL", "msgpack", "websockets", "ray", "tyro"}
+ONLY_LAZILY = {
+    *("torch", "mujoco", "scipy", "pyarrow", "h5py", "minari", "PIL", "msgpack", "websockets", "ray", "rerun", "tyro")
+}
 """Slow libraries that starting a command or listing names must not load; some commands load tyro for their flags."""
 
 COMMANDS = (

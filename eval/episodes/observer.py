@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,17 @@ class Step:
     """Whether the success rule holds after the step, shape (n,)."""
     stage: Sequence[str]
     """How far each episode has come, in one word, n entries; "" if the environment does not report it."""
+
+    def values_of(self, row: int) -> dict[str, Any]:
+        """Return what happened in `slots[row]`, by name: `observation.KEY`, actions, reward, success and stage."""
+        return {
+            **{f"observation.{key}": rows[row] for key, rows in self.observation.items()},
+            "intended_action": self.intended[row],
+            "executed_action": self.executed[row],
+            "reward": self.reward[row],
+            "success": self.success[row],
+            "stage": self.stage[row],
+        }
 
 
 class Observer:

@@ -15,11 +15,20 @@ from eval.execution.assembly import build_environment, build_learned, build_poli
 from eval.execution.worker import PortableJob
 from eval.observers.film.video import VideoRecorder
 from eval.observers.receipts import ReceiptWriter
+from eval.observers.rerun.recorder import RerunRecorder
 from eval.observers.trace import TraceRecorder
 from eval.probing.interventions import Interventions
 from eval.probing.perturbations import Perturbations
 from eval.probing.probe_axes import perturbation_probes
-from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, trace_paths, video_path, video_paths
+from eval.runs.media_paths import (
+    RERUN_FOLDER,
+    TRACES_FOLDER,
+    VIDEOS_FOLDER,
+    media_paths,
+    rerun_paths,
+    trace_paths,
+    video_paths,
+)
 from eval.runs.receipts import receipt_path
 from policies.base import Policy
 from simscaleai.contract import EnvSpec
@@ -46,6 +55,8 @@ class EvaluationJob(PortableJob):
     """Perturbations of every episode. The plan holds them, too."""
     filmed: range
     """Indices of the episodes to film and to trace."""
+    recorded: range = range(0)
+    """Indices of the episodes to record for the Rerun viewer."""
     identity: str
     """Identity of the policy at the start of the run; every process must build the same policy."""
 
@@ -87,15 +98,12 @@ class EvaluationJob(PortableJob):
             ReceiptWriter(self.folder, policy.needs),
             VideoRecorder(video_paths(self.folder / VIDEOS_FOLDER, self.filmed)),
             TraceRecorder(trace_paths(self.folder / TRACES_FOLDER, self.filmed), policy.needs),
+            RerunRecorder(rerun_paths(self.folder / RERUN_FOLDER, self.recorded), policy.needs, Path(self.model).name),
         ]
 
     def files_of(self, episode_index: int) -> list[Path]:
         """Return the paths of the files that an episode may have; see `PortableJob`."""
-        return [
-            receipt_path(self.folder, episode_index),
-            video_path(self.folder / VIDEOS_FOLDER, episode_index),
-            trace_path(self.folder / TRACES_FOLDER, episode_index),
-        ]
+        return [receipt_path(self.folder, episode_index), *media_paths(self.folder, episode_index)]
 
     def run_here(
         self,

@@ -24,15 +24,15 @@ from eval.execution.planning import RunPlan
 from eval.execution.processes import run_in_workers
 from eval.execution.repetition import Repetition, probe_repetition
 from eval.execution.watchdog import Watchdog
-from eval.observers.film.video import PICTURE_SIZE, check_filming, film_cameras
-from eval.observers.film.video_file import remove_partial_videos
+from eval.observers.film.video import PICTURE_SIZE, check_drawing, film_cameras
+from eval.observers.film.video_file import check_encoder, remove_partial_videos
 from eval.observers.log import EpisodeLog
 from eval.observers.stopping import Stopping
 from eval.probing.instructions import choice_of_targets
 from eval.probing.probe_axes import check_effects
 from eval.runs.folder import check_repeats, check_same_run, earlier_record, earlier_results
 from eval.runs.log_file import EPISODES_FILE, episodes_digest
-from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
+from eval.runs.media_paths import MEDIA, VIDEOS_FOLDER, media_paths
 from eval.runs.provenance import fingerprint, source_state
 from eval.runs.receipts import collect_receipts
 from eval.runs.record import RunRecord, Summary, Timing
@@ -45,6 +45,7 @@ from eval.runs.versions import RECORD_FILE
 from policies.base import Policy
 from policies.learned.devices import TILES
 from simscaleai.errors import SimScaleError
+from simscaleai.files import remove_partial_files
 
 if TYPE_CHECKING:
     from envs.slots import SlotEnv
@@ -139,8 +140,7 @@ class Invocation:
         done = {result.episode_index for result in self.earlier}
         left = [spec for spec in self.plan.part if spec.episode_index not in done]
         listeners = [self._log, *([self.stopping] if self.stopping else []), *observers]
-        videos = self.folder / VIDEOS_FOLDER
-        remove_partial_videos(videos)
+        self._remove_partial_media()
         if self.env is not None:
             pulse = Pulse()
             with Watchdog(pulse, self.folder, self.job.timeout):
@@ -149,7 +149,7 @@ class Invocation:
         try:
             self._run_elsewhere(left, listeners)
         finally:
-            remove_partial_videos(videos)
+            self._remove_partial_media()
 
     def _run_elsewhere(self, left: Sequence[EpisodeSpec], listeners: Sequence[Observer]) -> None:
         if self.cluster is None:
@@ -188,9 +188,15 @@ class Invocation:
     def _remove_files(self) -> None:
         """Remove the files of this run, which has no episode, so that the corrected command can use the folder."""
         (self.folder / RECORD_FILE).unlink(missing_ok=True)
-        for name in (VIDEOS_FOLDER, TRACES_FOLDER):
+        for name in MEDIA:
             with suppress(OSError):  # there is none
                 (self.folder / name).rmdir()
+
+    def _remove_partial_media(self) -> None:
+        """Remove the incomplete files that killed processes left."""
+        remove_partial_videos(self.folder / VIDEOS_FOLDER)
+        for name in MEDIA:
+            remove_partial_files(self.folder / name)
 
     @property
     def has_targets(self) -> bool:
@@ -255,10 +261,10 @@ class Invocation:
         return Reference(folder=str(folder), episodes_sha256=episodes_digest(self.job.home / folder))
 
     def _remove_files_beyond(self, n: int) -> None:
-        """Remove videos and traces of episodes after the first `n`. They had begun before the run was stopped."""
-        for index in self.job.filmed[n:]:
-            video_path(self.folder / VIDEOS_FOLDER, index).unlink(missing_ok=True)
-            trace_path(self.folder / TRACES_FOLDER, index).unlink(missing_ok=True)
+        """Remove the media of episodes after the first `n`. They had begun before the run was stopped."""
+        for index in {*self.job.filmed[n:], *self.job.recorded[n:]}:
+            for path in media_paths(self.folder, index):
+                path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -283,7 +289,7 @@ def prepare(
     registration = job.registration
     spec = registration.offer()
     job.interventions.check(policy.needs, spec.env_id)
-    cameras = film_cameras(spec) if job.filmed else ()
+    drawn = {*(film_cameras(spec) if job.filmed else ()), *(spec.film_cameras if job.recorded else ())}
     check_effects(job.perturbations.axes, [policy.needs], spec)
     plan = replace(plan, specs=job.perturbations.planned(job.interventions.planned(plan.specs, spec.env_id)))
     _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
@@ -295,8 +301,10 @@ def prepare(
     elsewhere = workers > 1 or cluster is not None
     with closing(job.build_environment(policy, min(slots, 2) if elsewhere else slots), policy) as env:
         machine, repetition = fingerprint(env.fingerprint(), job.device), probe_repetition(env, plan.specs)
-        if cameras:
-            check_filming(env, plan.specs[0], cameras, (PICTURE_SIZE, PICTURE_SIZE))
+        if job.filmed:
+            check_encoder()
+        if drawn:
+            check_drawing(env, plan.specs[0], sorted(drawn), (PICTURE_SIZE, PICTURE_SIZE))
         if not elsewhere:
             yield Invocation(job, policy, env, plan, workers, machine, repetition)
             return

@@ -13,14 +13,12 @@ from eval.episodes.results import EpisodeResult, ResultsError
 from eval.merging.shards import Part, check_parts, locked_shards
 from eval.runs.folder import run_conditions
 from eval.runs.log_file import EPISODES_FILE, write_results
-from eval.runs.media_paths import FRAMES_FOLDER, TRACES_FOLDER, VIDEOS_FOLDER, trace_path, video_path
+from eval.runs.media_paths import FRAMES_FOLDER, MEDIA
 from eval.runs.reading import Run, read_run
 from eval.runs.receipts import Receipt, read_receipts, write_receipts
 from eval.runs.record import RunRecord, Summary, Timing
 from eval.runs.summary import summarise, timed
 from simscaleai.files import new_folder, read_file, replace_file
-
-_FILMS = {VIDEOS_FOLDER: video_path, TRACES_FOLDER: trace_path}
 
 
 def merge_runs(folders: Sequence[Path], output: Path) -> RunRecord:
@@ -77,7 +75,7 @@ def _merge_one(folders: Sequence[Path], whole: Path, output: Path) -> RunRecord:
     write_results(whole / EPISODES_FILE, results)
     write_receipts(whole, (receipt for run in shards for receipt in _receipts(run)))
     for run in shards:
-        _copy_films(run, whole)
+        _copy_media(run, whole)
     record = _merged_record(shards, results, output)
     record.write(whole)
     return record
@@ -101,16 +99,16 @@ def _receipts(run: Run) -> list[Receipt]:
     return [receipt for receipt in read_receipts(run.folder) if receipt.episode_index in own]
 
 
-def _copy_films(run: Run, whole: Path) -> None:
-    """Copy the videos and traces of a shard to the folder of the whole run."""
-    for name, path_of in _FILMS.items():
+def _copy_media(run: Run, whole: Path) -> None:
+    """Copy the videos, traces and recordings of a shard to the folder of the whole run."""
+    for name, path_of in MEDIA.items():
         if not (run.folder / name).is_dir():
             continue
         (whole / name).mkdir(exist_ok=True)
         for result in run.results:
-            film = path_of(run.folder / name, result.episode_index)
-            if film.exists():
-                replace_file(whole / name / film.name, read_file(film))
+            file = path_of(run.folder / name, result.episode_index)
+            if file.exists():
+                replace_file(whole / name / file.name, read_file(file))
 
 
 def _copy_frames(folders: Sequence[Path], whole: Path) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, TypeAlias
 
-from eval.runs.log_file import EPISODES_FILE, read_results
-from eval.runs.media_paths import FRAMES_FOLDER, TRACES_FOLDER, VIDEOS_FOLDER
-from eval.runs.reading import read_run
+from eval.episodes.results import EpisodeResult
+from eval.runs.log_file import EPISODES_FILE, EpisodesReader
+from eval.runs.media_paths import FRAMES_FOLDER, MEDIA
 from eval.runs.record import RunRecord
 from eval.runs.run import Run
 from eval.runs.versions import RECORD_FILE
@@ -37,6 +37,7 @@ _BUDGET = 0.3  # [s] that a request may spend on reading runs
 _MOST_LEFT_OUT = 200
 _SAMPLES = 60
 _KEPT = 4  # runs with all their episodes
+_KEPT_READERS = 16  # runs that go on, of which only new episodes are read
 
 _Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
 
@@ -69,6 +70,7 @@ class RunIndex:
         self._known: dict[str, _Known] = {}
         self._left_out: dict[str, str] = {}
         self._runs: dict[str, tuple[_Stamp, Run]] = {}
+        self._readers: dict[Path, EpisodesReader] = {}
         self._lock = RLock()
 
     def rows(self, budget: float = _BUDGET) -> dict[str, Any]:
@@ -112,10 +114,19 @@ class RunIndex:
             if key not in self._runs or self._runs[key][0] != stamp:
                 self._check(folder)
                 self._runs.pop(key, None)
-                self._runs[key] = stamp, read_run(folder)
+                record = RunRecord.read(folder)
+                self._runs[key] = stamp, Run(folder, record, tuple(self._results(folder)))
                 while len(self._runs) > _KEPT:
                     self._runs.pop(next(iter(self._runs)))
             return self._runs[key][1]
+
+    def _results(self, folder: Path) -> list[EpisodeResult]:
+        """Return the episodes of the run in `folder`. If it was asked for not long ago, only new ones are read."""
+        reader = self._readers.pop(folder, None) or EpisodesReader(folder / EPISODES_FILE)
+        self._readers[folder] = reader
+        while len(self._readers) > _KEPT_READERS:
+            self._readers.pop(next(iter(self._readers)))
+        return reader.results()
 
     def _find(self) -> None:
         """Update which run folders there are."""
@@ -165,7 +176,7 @@ class RunIndex:
         try:
             self._check(known.folder)
             record = RunRecord.read(known.folder)
-            results = [] if record.summary else read_results(known.folder / EPISODES_FILE)
+            results = [] if record.summary else self._results(known.folder)
             known.row = row_of(known.folder, record, results)
         except (SimScaleError, OSError, *DAMAGE) as error:
             known.row, known.reason = {}, damage_text(error).replace(str(self.root), self.root.name)
@@ -184,7 +195,7 @@ class RunIndex:
 
 
 def _may_hold_runs(name: str) -> bool:
-    return not name.startswith(".") and name not in (VIDEOS_FOLDER, TRACES_FOLDER, str(FRAMES_FOLDER))
+    return not name.startswith(".") and name not in (*MEDIA, str(FRAMES_FOLDER))
 
 
 def _key(path: str) -> str:

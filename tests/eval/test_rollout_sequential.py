@@ -226,10 +226,11 @@ def test_until_a_width(capsys):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_of_dropped_episodes_no_video_trace_or_receipt_is_left(sometimes, workers):
+def test_of_dropped_episodes_no_video_trace_recording_or_receipt_is_left(sometimes, workers):
     """The third ends before the second, and the second is the last that counts."""
+    pytest.importorskip("rerun")
     flags = ["--model", sometimes, *POINT, "--seeds", str(BASE + 1), str(BASE + 2), str(BASE + 5)]
-    shape = ["--workers", workers, "--num-envs", "3", "--video", "3"]
+    shape = ["--workers", workers, "--num-envs", "3", "--video", "3", "--rerun", "3"]
     assert rollout.main([*flags, *shape, "--until-width", "0.9", "--output", "run"]) == 0
     assert sequential_of("run").episodes == 2
     assert [receipt.episode_index for receipt in read_receipts(Path("run"))] == [0, 1]
@@ -237,6 +238,8 @@ def test_of_dropped_episodes_no_video_trace_or_receipt_is_left(sometimes, worker
     assert files == [
         EPISODES_FILE,
         "receipts.json",
+        "rerun/episode_000000.rrd",
+        "rerun/episode_000001.rrd",
         "run.json",
         "traces/episode_000000.npz",
         "traces/episode_000001.npz",

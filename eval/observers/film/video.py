@@ -14,7 +14,7 @@ from eval.episodes.observer import Observer, Step
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.results import EpisodeResult
 from eval.observers.film.overlay import SUCCESS, Caption, side_by_side, with_caption
-from eval.observers.film.video_file import VideoFile, check_encoder, open_video
+from eval.observers.film.video_file import VideoFile, open_video
 from simscaleai.contract import EnvSpec, ImageSize
 from simscaleai.errors import SimScaleError, UnknownNameError, exception_text
 
@@ -105,13 +105,12 @@ def film_cameras(spec: EnvSpec, chosen: Sequence[str] = ()) -> tuple[str, ...]:
     return tuple(chosen) or spec.film_cameras[:1]
 
 
-def check_filming(env: SlotEnv, spec: EpisodeSpec, cameras: Sequence[str], size: ImageSize) -> None:
-    """Draw a picture of the start of the episode `spec` and run the encoder, before a run writes anything.
+def check_drawing(env: SlotEnv, spec: EpisodeSpec, cameras: Sequence[str], size: ImageSize) -> None:
+    """Draw pictures of the start of the episode `spec`, before a run writes anything.
 
     Raises:
-        SimScaleError: If the environment cannot be drawn on this machine, or the encoder does not run.
+        SimScaleError: If the environment cannot be drawn on this machine.
     """
-    check_encoder()
     try:
         env.reset(np.array([0], dtype=np.intp), [Start(spec.seed, spec.start_options)])
     except SimScaleError:
@@ -124,7 +123,7 @@ def check_filming(env: SlotEnv, spec: EpisodeSpec, cameras: Sequence[str], size:
         raise
     except (Exception, SystemExit) as error:
         raise SimScaleError(
-            f"{env.spec.env_id} cannot be drawn ({exception_text(error)}); leave out the videos"
+            f"{env.spec.env_id} cannot be drawn ({exception_text(error)}); leave out films and recordings"
         ) from error
 
 

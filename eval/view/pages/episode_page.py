@@ -62,7 +62,7 @@ def _trace_or_reason(run: Run, index: int, root: Path) -> dict[str, Any] | None:
 
 
 def read_trace(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a trace of unknown origin, see `eval.observers.trace.TraceRecorder`.
+    """Return the arrays of a trace of unknown origin, see `eval.observers.episode_trace.EpisodeTrace`.
 
     Raises:
         SimScaleError: If the file claims more than it holds, or unpacks to too much.
@@ -137,15 +137,15 @@ def _plot(name: str, unit: str, values: NDArray[Any], steps: int, labels: list[s
 
 
 def _events(arrays: dict[str, NDArray[Any]], steps: int) -> Iterator[tuple[int, str]]:
-    """Yield step and name of each change of the stage, and of the first success."""
+    """Yield each change of the stage and the first success: after how many steps it can be seen, and its name."""
     before = ""
     for step, stage in enumerate(arrays["stage"].astype(str).reshape(steps).tolist()):
         if stage != before and stage:
-            yield step, stage
+            yield step + 1, stage
         before = stage
     succeeded = np.flatnonzero(arrays["success"].reshape(steps))
     if len(succeeded):
-        yield int(succeeded[0]), "success"
+        yield int(succeeded[0]) + 1, "success"
 
 
 def _numbers(line: NDArray[np.float64]) -> list[float | None]:

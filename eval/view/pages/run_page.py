@@ -8,7 +8,7 @@ from typing import Any
 
 from eval.comparison.replay import replay_command
 from eval.episodes.results import EpisodeResult
-from eval.runs.media_paths import TRACES_FOLDER, VIDEOS_FOLDER
+from eval.runs.media_paths import RERUN_FOLDER, TRACES_FOLDER, VIDEOS_FOLDER
 from eval.runs.receipts import RECEIPT_EPISODES, RECEIPTS_FILE
 from eval.runs.run import Run
 from eval.runs.summary import summarise
@@ -26,6 +26,7 @@ def run_page(run: Run) -> dict[str, Any]:
         "episodes": [_episode(result, texts) for result in run.results],
         "texts": list(texts),
         "films": episode_files(run.folder / VIDEOS_FOLDER, ".mp4"),
+        "recordings": episode_files(run.folder / RERUN_FOLDER, ".rrd"),
         "details": _with_details(run),
         "replay": _replay(run),
         "control_hz": run.record.environment.control_hz,

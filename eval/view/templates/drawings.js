@@ -33,14 +33,14 @@ function plot(quantity, trace, seek) {
   let low = Math.min(...[0, ...numbers.slice(0, 1)]), high = Math.max(...[0, ...numbers.slice(0, 1)]);
   for (const value of numbers) { low = Math.min(low, value); high = Math.max(high, value); }
   const size = high - low || 1;
-  const x = (step) => PLOT.width * step / Math.max(trace.steps - 1, 1);
+  const x = (step) => PLOT.width * step / Math.max(trace.steps, 1);
   const y = (value) => 4 + (PLOT.height - 8) * (1 - (value - low) / size);
   const cursor = make("line", { class: "cursor", x1: 0, x2: 0, y1: 0, y2: PLOT.height });
   const svg = make("svg", { class: "plot", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
     low < 0 && high > 0 ? make("line", { class: "axis", x1: 0, x2: PLOT.width, y1: y(0), y2: y(0) }) : null,
     quantity.lines.map((line, number) => pieces(line).map((piece) => make("polyline", { class: `line line-${number % 6}`, points: piece.map(([place, value]) => `${x(place * trace.stride).toFixed(1)},${y(value).toFixed(1)}`).join(" ") }))),
     cursor);
-  svg.addEventListener("pointerdown", (event) => { const box = svg.getBoundingClientRect(); seek(Math.round((trace.steps - 1) * (event.clientX - box.left) / box.width)); });
+  svg.addEventListener("pointerdown", (event) => { const box = svg.getBoundingClientRect(); seek(Math.round(trace.steps * (event.clientX - box.left) / box.width)); });
   const values = quantity.labels.map((label, number) => [make("dt", { class: `key-${number % 6}` }, words(label)), make("dd")]);
   const shows = quantity.labels.slice(0, 8);
   const element = make("figure", { class: "quantity" },

@@ -14,16 +14,16 @@ function player(key, data, episode, trace) {
   const steps = trace && !trace.reason ? trace.steps : episode.steps, hz = data.control_hz || 20;
   const figure = data.films.includes(episode.index) ? film(key, episode.index, "") : null;
   const video = figure && figure.querySelector("video");
-  const scrubber = make("input", { type: "range", min: 0, max: Math.max(steps - 1, 0), value: 0, step: 1, "aria-label": "Step of the episode" });
+  const scrubber = make("input", { type: "range", min: 0, max: steps, value: 0, step: 1, "aria-label": "Step of the episode" });
   const place = make("output", { class: "muted" });
   const draw = (step) => { scrubber.value = step; place.textContent = `step ${step} of ${steps}, ${(step / hz).toFixed(2)} s`; plots.forEach((each) => each.move(step)); };
-  const seek = (step) => { const to = Math.min(Math.max(step, 0), steps - 1); if (video) video.currentTime = (to + 0.5) / hz; draw(to); };
+  const seek = (step) => { const to = Math.min(Math.max(step, 0), steps); if (video) video.currentTime = (to + 0.5) / hz; draw(to); };
   const plots = trace && !trace.reason ? trace.plots.map((quantity) => plot(quantity, trace, seek)) : [];
   scrubber.addEventListener("input", () => { if (video) video.pause(); seek(Number(scrubber.value)); });
   if (video) {
-    const follow = () => { draw(Math.min(Math.floor(video.currentTime * hz), steps - 1)); if (!video.paused) requestAnimationFrame(follow); };
+    const follow = () => { draw(Math.min(Math.floor(video.currentTime * hz), steps)); if (!video.paused) requestAnimationFrame(follow); };
     video.addEventListener("play", follow);
-    video.addEventListener("seeked", () => { if (video.paused) draw(Math.min(Math.floor(video.currentTime * hz), steps - 1)); });
+    video.addEventListener("seeked", () => { if (video.paused) draw(Math.min(Math.floor(video.currentTime * hz), steps)); });
   }
   draw(0);
   const events = trace && trace.events ? make("p", { class: "events" }, trace.events.map(([step, name]) => make("button", { type: "button", onclick: () => seek(step) }, `${words(name)} `, make("span", { class: "muted" }, step)))) : null;
@@ -45,5 +45,6 @@ async function showEpisode(key, text) {
     make("p", { class: "lead" }, outcome(episode.status, episode.failure), ` after ${plural(episode.steps, "step")}${episode.stage ? `, stage ${words(episode.stage)}` : ""}, return ${Number(episode.reward.toPrecision(5))}`),
     episode.instruction ? make("p", {}, make("q", {}, episode.instruction)) : null, make("p", { class: "steps" }, neighbours.map((each) => [each, " "])),
     data.films.includes(index) || details.trace ? player(key, data, episode, details.trace) : make("p", { class: "caption" }, "This episode was not filmed. The command below runs it again; add --video 1 for its film."),
+    data.recordings.includes(index) ? make("p", { class: "caption" }, "The Rerun viewer opens ", make("code", {}, `rerun/episode_${String(index).padStart(6, "0")}.rrd`), " in the folder of the run.") : null,
     receiptSection(details.receipt), make("h2", {}, "Run it again"), command(replayOf(data, episode)));
 }

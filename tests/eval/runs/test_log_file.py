@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from eval.episodes.results import EpisodeResult, ResultsError
-from eval.runs.log_file import append_result, episodes_digest, read_results, write_results
+from eval.runs.log_file import EpisodesReader, append_result, episodes_digest, read_results, write_results
 
 RESULT = EpisodeResult(
     episode_index=0,
@@ -125,3 +125,57 @@ def test_the_digest_tells_other_episodes_apart(tmp_path):
     assert episodes_digest(tmp_path) == digest
     write_results(tmp_path / "episodes.jsonl", results(0))
     assert episodes_digest(tmp_path) != digest
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A file with the episodes 0 and 1, and a reader that has read them."""
+    path = tmp_path / "episodes.jsonl"
+    write_results(path, results(0, 1))
+    reader = EpisodesReader(path)
+    assert reader.results() == results(0, 1)
+    return path, reader
+
+
+def test_of_a_file_that_grows_only_new_lines_are_read(log):
+    path, reader = log
+    with path.open("r+b") as file:
+        file.write(b"damage that nobody reads")
+    append_result(path, results(2)[0])
+    assert reader.results() == results(0, 1, 2)
+    with path.open("r+b") as file:
+        assert file.read(6) == b"damage"
+
+
+def test_a_line_counts_once_it_is_complete(log):
+    path, reader = log
+    append_result(path, results(2)[0])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    assert reader.results() == results(0, 1)
+    with path.open("ab") as file:
+        file.write(whole[-7:])
+    assert reader.results() == results(0, 1, 2)
+
+
+@pytest.mark.parametrize("indices", [(0,), (1, 2), (5, 6, 7, 8), ()])
+def test_a_file_that_was_replaced_or_cut_off_is_read_anew(log, indices):
+    path, reader = log
+    path.write_bytes(b"".join(json.dumps(result.to_json()).encode() + b"\n" for result in results(*indices)))
+    assert reader.results() == results(*indices)
+    write_results(path, results(3, *indices))  # a new file of the same name
+    assert reader.results() == sorted(results(3, *indices), key=lambda result: result.episode_index)
+    path.unlink()
+    assert reader.results() == []
+
+
+def test_a_new_line_that_cannot_be_read_is_named_until_it_is_gone(log):
+    path, reader = log
+    good = path.read_bytes()
+    for index in (2, 1):
+        append_result(path, results(index)[0])
+    for _ in range(2):
+        with pytest.raises(ResultsError, match=r"episodes\.jsonl, line 4, repeats episode 1"):
+            reader.results()
+    path.write_bytes(good)
+    assert reader.results() == results(0, 1)

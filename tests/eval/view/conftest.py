@@ -36,11 +36,11 @@ def write_trace(path, steps=STEPS):
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory):
-    """A video of 64 by 64 pixels with one frame for each step of an episode."""
+    """A video of 64 by 64 pixels with a frame before the first step of an episode and one after each step."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     writer = imageio_ffmpeg.write_frames(str(path), (64, 64), fps=20, macro_block_size=2)
     writer.send(None)
-    for shade in range(STEPS):
+    for shade in range(STEPS + 1):
         writer.send(np.full((64, 64, 3), 8 * shade, np.uint8).tobytes())
     writer.close()
     return path

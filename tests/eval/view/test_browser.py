@@ -111,13 +111,18 @@ def test_film_scrubber_events_and_plots_move_together(browser, shown, serve):
     event = "[...document.querySelectorAll('.events button')].find((each) => each.textContent.startsWith('grasped'))"
     browser.run(f"{event}.click()")
     browser.wait_for("!document.querySelector('video').seeking")
-    assert browser.run("document.querySelector('video').currentTime") == pytest.approx(10.5 / 20)
-    assert browser.run("document.querySelector('input[type=range]').value") == "10"
-    press(browser, "ArrowRight")
+    assert browser.run("document.querySelector('video').currentTime") == pytest.approx(11.5 / 20)
     assert browser.run("document.querySelector('input[type=range]').value") == "11"
+    press(browser, "ArrowRight")
+    assert browser.run("document.querySelector('input[type=range]').value") == "12"
     reward = "[...document.querySelectorAll('.quantity')].find((each) => each.textContent.startsWith('reward'))"
-    assert browser.run(f"{reward}.querySelector('dd').textContent") == "11.000"
-    browser.run("document.querySelector('video').play()")
+    assert browser.run(f"{reward}.querySelector('dd').textContent") == "12.000"
+    browser.run("[...document.querySelectorAll('.events button')].at(-1).click()")
+    browser.wait_for("!document.querySelector('video').seeking")
+    assert browser.run("document.querySelector('input[type=range]').value") == "30"  # after the last step
+    assert browser.run("document.querySelector('video').currentTime") == pytest.approx(30.5 / 20)
+    assert browser.run(f"{reward}.querySelector('dd').textContent") == "—"
+    browser.run("document.querySelector('video').currentTime = 0; document.querySelector('video').play()")
     browser.wait_for("Number(document.querySelector('input[type=range]').value) > 20")
     assert browser.problems(server.url) == []
 

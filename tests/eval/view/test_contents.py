@@ -57,6 +57,20 @@ def test_a_run_that_goes_on_counts_the_episodes_before_the_first_gap(runs):
     assert (row["n"], row["done"], row["planned"], row["successes"], row["ended"]) == (2, 3, 10, 1, False)
 
 
+def test_of_a_run_that_goes_on_only_new_episodes_are_read(runs):
+    folder = write_run(runs / "a", "+-", planned=10, record=replace(RECORD, summary=None))
+    log, shown = folder / EPISODES_FILE, contents(runs)
+    key = rows(shown)["a"]["key"]
+    with log.open("r+b") as file:
+        file.write(b"damage that nobody reads")
+    for done in (3, 4):
+        append_result(log, episode(done - 1, done - 1, "+"))
+        assert rows(shown)["a"]["done"] == len(ask(shown, f"run/{key}")["episodes"]) == done
+    log.write_bytes(log.read_bytes().partition(b"\n")[2])  # shorter: now the file is read from its beginning
+    assert (rows(shown)["a"]["done"], rows(shown)["a"]["n"]) == (3, 0)
+    assert [each[0] for each in ask(shown, f"run/{key}")["episodes"]] == [1, 2, 3]
+
+
 def test_the_pace_of_a_run_that_goes_on_is_that_of_its_file(runs):
     folder = write_run(runs / "a", "+", planned=10, record=replace(RECORD, summary=None))
     shown = contents(runs)
@@ -105,7 +119,8 @@ def test_the_page_of_an_episode_has_plots_events_and_looks(runs, make_run):
     assert [plot["name"] for plot in trace["plots"]] == ["executed action", "reward", "ee_position"]
     assert [plot["labels"] for plot in trace["plots"]] == [["delta_x", "gripper"], ["reward"], ["x", "y", "z"]]
     assert trace["plots"][1]["lines"] == [list(range(30))]
-    assert trace["events"] == [[0, "start"], [10, "grasped"], [20, "dropped"], [29, "success"]]
+    # The film shows after 11 steps what the 11th step led to.
+    assert trace["events"] == [[1, "start"], [11, "grasped"], [21, "dropped"], [30, "success"]]
     assert trace["looks"] == [0, 4, 8]
 
 

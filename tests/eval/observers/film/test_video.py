@@ -11,7 +11,7 @@ from eval.episodes.loop import rollout
 from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec, plan_episodes, plan_seeds
 from eval.observers.film.overlay import Caption, bar_height, with_caption
-from eval.observers.film.video import VideoRecorder, check_filming, film_cameras
+from eval.observers.film.video import VideoRecorder, check_drawing, film_cameras
 from eval.observers.film.wall import WallRecorder
 from eval.runs.media_paths import video_path, video_paths
 from simscaleai.errors import SimScaleError
@@ -163,11 +163,11 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_filmed(error):
 
     env = PointEnv(1)
     env.frame = frame
-    with pytest.raises(SimScaleError, match=r"^Test/Point-v0 cannot be drawn \(.*\); leave out the videos$"):
-        check_filming(env, EpisodeSpec(0, 0), ["front"], (32, 32))
+    with pytest.raises(SimScaleError, match=r"^Test/Point-v0 cannot be drawn \(.*\); leave out films and recordings$"):
+        check_drawing(env, EpisodeSpec(0, 0), ["front"], (32, 32))
 
 
 def test_a_start_that_fails_does_not_keep_other_episodes_from_being_filmed():
     env = PointEnv(1)
     env.raises = {0: "reset"}
-    check_filming(env, EpisodeSpec(0, 0), ["front"], (32, 32))
+    check_drawing(env, EpisodeSpec(0, 0), ["front"], (32, 32))
