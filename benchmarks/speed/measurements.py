@@ -152,9 +152,21 @@ def collect_speed(episodes: int) -> float:
 
 def image_speed(processes: int, slots: int) -> float:
     """Return the control steps per second of `processes` with `slots` each that draw 128 x 128 images at every step."""
+    return processes * slots * _IMAGE_STEPS / seconds_side_by_side(_step_with_images, slots, processes)
+
+
+def seconds_side_by_side(step: Callable[[int, Barrier, Barrier], None], slots: int, processes: int) -> float:
+    """Return how long `processes` take that run `step` at the same time [s].
+
+    Args:
+        step: Function of the number of slots and of two barriers. It waits at the first one when its environment is
+            made, and at the second one when it has stepped.
+        slots: Number of slots in each process.
+        processes: Number of processes.
+    """
     context = multiprocessing.get_context("spawn")
     ready, done = context.Barrier(processes + 1), context.Barrier(processes + 1)
-    workers = [context.Process(target=_step_with_images, args=(slots, ready, done)) for _ in range(processes)]
+    workers = [context.Process(target=step, args=(slots, ready, done)) for _ in range(processes)]
     with inherited_by_workers():
         for worker in workers:
             worker.start()
@@ -164,7 +176,7 @@ def image_speed(processes: int, slots: int) -> float:
     seconds = time.perf_counter() - start
     for worker in workers:
         worker.join()
-    return processes * slots * _IMAGE_STEPS / seconds
+    return seconds
 
 
 def silently(work: Callable[[], R]) -> tuple[float, R]:

@@ -11,18 +11,15 @@ rounds in which all ways run in turn. Writes benchmarks/results/physics_threads.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import statistics
-import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from benchmarks.run import circumstances
-from benchmarks.speed.measurements import ENV_ID, FIRST_SEED, STEPS, physics_clock, step_all
+from benchmarks.speed.measurements import ENV_ID, FIRST_SEED, STEPS, physics_clock, seconds_side_by_side, step_all
 from benchmarks.tables import RESULTS, write_csv
 from envs.tabletop.vector_env import TaskVectorEnv
-from eval.execution.processes import inherited_by_workers
 
 TABLE = RESULTS / "physics_threads.csv"
 SLOTS = (64, 128, 256)
@@ -39,19 +36,7 @@ def threads(slots: int, num_threads: int) -> tuple[float, float]:
 
 def processes(slots: int) -> float:
     """Return the time of a step of one slot in two processes of half the slots each [µs]."""
-    context = multiprocessing.get_context("spawn")
-    ready, done = context.Barrier(3), context.Barrier(3)
-    workers = [context.Process(target=_step, args=(slots // 2, ready, done)) for _ in range(2)]
-    with inherited_by_workers():
-        for worker in workers:
-            worker.start()
-    ready.wait()
-    start = time.perf_counter()
-    done.wait()
-    seconds = time.perf_counter() - start
-    for worker in workers:
-        worker.join()
-    return 1e6 * seconds / (slots * STEPS)
+    return 1e6 * seconds_side_by_side(_step, slots // 2, 2) / (slots * STEPS)
 
 
 def _step(slots: int, ready: Barrier, done: Barrier) -> None:

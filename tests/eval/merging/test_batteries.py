@@ -18,10 +18,7 @@ FEW = [*BATTERY, "--sweep", "n_action_steps=1", "--episodes", str(STARTS), "--qu
 RUNS = [".", "options/n_action_steps=1", "policies/zero"]
 
 
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch, point_package):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workdir", "point_package")
 
 
 def run_shards(of, *flags, words=FEW):
@@ -29,16 +26,6 @@ def run_shards(of, *flags, words=FEW):
     for number, folder in enumerate(folders, start=1):
         assert robustness.main([*words, "--shard", f"{number}/{of}", "--output", folder, *flags]) == 0
     return folders
-
-
-def refused(capsys, *folders):
-    """Returns the message with which merging is refused; nothing may be left behind."""
-    before = sorted(Path().rglob("*"))
-    assert merge.main([*folders, "--output", "whole"]) == 2
-    assert sorted(Path().rglob("*")) == before
-    message = capsys.readouterr().err
-    assert "Traceback" not in message
-    return message
 
 
 def pictures(folder):
@@ -121,10 +108,10 @@ def test_more_shards_than_starts_are_refused(capsys):
         ),
     ],
 )
-def test_what_is_not_one_complete_battery_is_refused(capsys, damage, says):
+def test_what_is_not_one_complete_battery_is_refused(refused, damage, says):
     run_shards(2)
     damage()
-    assert says in refused(capsys, "s1", "s2")
+    assert says in refused("s1", "s2")
 
 
 def spoil(folder, name, value):
@@ -140,8 +127,8 @@ def shorten(path):
     Path(path).write_text("".join(lines[:-1]))
 
 
-def test_a_shard_of_another_battery_is_refused(capsys):
+def test_a_shard_of_another_battery_is_refused(refused):
     run_shards(2)
     shutil.rmtree("s2")
     assert robustness.main([*FEW, "--levels", "2", "5", "--shard", "2/2", "--output", "s2"]) == 0
-    assert "config.levels: A has" in refused(capsys, "s1", "s2")
+    assert "config.levels: A has" in refused("s1", "s2")

@@ -15,10 +15,7 @@ SOME_FAIL = ["--env", "pick-place", "--episodes", "7", "--action-noise", "0.6", 
 """Of these, some episodes are kept and some discarded."""
 
 
-@pytest.fixture(autouse=True)
-def workdir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 @pytest.fixture(scope="session")
@@ -40,16 +37,6 @@ def shards(collected):
 def contents(folder):
     """Returns every file below `folder` with its bytes."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
-
-
-def refused(capsys, *folders):
-    """Returns the message with which merging is refused; nothing may be left behind."""
-    before = sorted(Path().rglob("*"))
-    assert merge.main([*folders, "--output", "whole"]) == 2
-    assert sorted(Path().rglob("*")) == before
-    message = capsys.readouterr().err
-    assert "Traceback" not in message
-    return message
 
 
 def test_merged_shards_are_the_undivided_dataset(collected, shards, capsys):
@@ -74,10 +61,10 @@ def test_a_shard_is_a_dataset_and_knows_its_place(shards, capsys):
         assert text in capsys.readouterr().err
 
 
-def test_an_unfinished_shard_is_refused_and_resumes_to_the_same_bytes(collected, shards, capsys):
+def test_an_unfinished_shard_is_refused_and_resumes_to_the_same_bytes(collected, shards, refused):
     lines = Path("s1/episodes.jsonl").read_text().splitlines(keepends=True)
     Path("s1/episodes.jsonl").write_text("".join(lines[:-1]))
-    assert "s1, shard 1/2, has 3 of 4 episodes; the first that is missing is episode" in refused(capsys, "s1", "s2")
+    assert "s1, shard 1/2, has 3 of 4 episodes; the first that is missing is episode" in refused("s1", "s2")
     assert collect.main([*SOME_FAIL, "--shard", "1/2", "--output", "s1", "--resume"]) == 0
     assert merge.main(["s1", "s2", "--output", "whole", "--quiet"]) == 0
     assert contents("whole") == contents(collected / "plain")
@@ -115,18 +102,18 @@ def flip_a_bit(folder):
         (lambda: Path("s2/episodes.jsonl").write_text("{}\n"), "s2/episodes.jsonl line 1 is damaged"),
     ],
 )
-def test_what_is_not_one_complete_collection_is_refused(shards, capsys, damage, says):
+def test_what_is_not_one_complete_collection_is_refused(shards, refused, damage, says):
     damage()
-    assert says in refused(capsys, "s1", "s2")
+    assert says in refused("s1", "s2")
 
 
-def test_a_whole_dataset_and_a_run_are_no_shards_of_a_collection(collected, shards, capsys):
-    message = refused(capsys, "s1", str(collected / "plain"))
+def test_a_whole_dataset_and_a_run_are_no_shards_of_a_collection(collected, shards, refused):
+    message = refused("s1", str(collected / "plain"))
     assert "plain, which is a whole dataset; simscaleai.train takes several datasets" in message
     assert rollout.main(["--model", "zero", "--env", "reach", "--episodes", "2", "--output", "run", "--quiet"]) == 0
-    assert "expected shards of one kind, got the dataset s1, and run" in refused(capsys, "s1", "run")
-    assert "expected each shard once, got s1 twice" in refused(capsys, "s1", "s1")
-    assert "shard 2/2 is in none of the folders" in refused(capsys, "s1")
+    assert "expected shards of one kind, got the dataset s1, and run" in refused("s1", "run")
+    assert "expected each shard once, got s1 twice" in refused("s1", "s1")
+    assert "shard 2/2 is in none of the folders" in refused("s1")
 
 
 def test_more_shards_than_episodes_are_refused(capsys):

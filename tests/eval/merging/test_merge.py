@@ -24,7 +24,7 @@ from eval.runs.receipts import read_receipts
 from eval.runs.record import RunRecord
 from simscaleai.files import locked
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FEW = ["--model", "scripted", "--env", "reach", "--episodes", "9", "--seed", "3000000700", "--quiet"]
 POINT = ["--model", "point_world:Homing", "--env", "point", "--quiet"]
 
@@ -44,16 +44,6 @@ def make_shard(number, of=3, episodes=9, *, outcomes=None, folder=None, **others
 def shards():
     """Three complete shards of 9 episodes."""
     return [make_shard(number) for number in (1, 2, 3)]
-
-
-def refused(capsys, *folders, output="whole"):
-    """Returns the message with which merging is refused; nothing may be left behind."""
-    before = sorted(Path().rglob("*"))
-    assert main([*map(str, folders), "--output", output]) == 2
-    assert sorted(Path().rglob("*")) == before
-    message = capsys.readouterr().err
-    assert "Traceback" not in message
-    return message
 
 
 # Shards
@@ -147,7 +137,7 @@ def test_films_and_traces_come_along(point_environment):
         assert Path("whole/traces", path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_killed_shard_is_refused_and_resumes_to_the_same_bytes(workdir, monkeypatch, capsys):
+def test_a_killed_shard_is_refused_and_resumes_to_the_same_bytes(workdir, monkeypatch, refused):
     (workdir / "hanging.py").write_text(
         "import pathlib, time\n"
         "from policies.scripted.controls import ZeroPolicy\n\n\n"
@@ -169,11 +159,11 @@ def test_a_killed_shard_is_refused_and_resumes_to_the_same_bytes(workdir, monkey
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert "another process is writing to s1" in refused(capsys, "s1", "s2")
+    assert "another process is writing to s1" in refused("s1", "s2")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     Path("hang").unlink()
-    assert "s1, shard 1/2, has 2 of 5 episodes; the first that is missing is episode 4" in refused(capsys, "s1", "s2")
+    assert "s1, shard 1/2, has 2 of 5 episodes; the first that is missing is episode 4" in refused("s1", "s2")
     assert rollout.main([*first, "--resume"]) == 0
     merge_runs([Path("s1"), Path("s2")], Path("whole"))
     assert Path("whole", EPISODES_FILE).read_bytes() == Path("plain", EPISODES_FILE).read_bytes()
@@ -196,10 +186,10 @@ def test_a_killed_shard_is_refused_and_resumes_to_the_same_bytes(workdir, monkey
         ({"episodes": 8}, "episodes: A has 9, B has 8"),
     ],
 )
-def test_shards_of_different_runs_are_refused_with_the_difference(capsys, shards, change, says):
+def test_shards_of_different_runs_are_refused_with_the_difference(refused, shards, change, says):
     shutil.rmtree("s3")
     make_shard(3, **change)
-    message = refused(capsys, *shards)
+    message = refused(*shards)
     assert "s1 (A) and s3 (B) are not shards of one run" in message
     assert says in message
 
@@ -210,25 +200,25 @@ def test_what_cannot_change_a_result_may_differ(shards):
     assert merge_runs(shards, Path("whole")).summary.episodes == 9
 
 
-def test_missing_and_repeated_shards_are_named(capsys, shards):
-    assert "shard 2/3 is in none of the folders" in refused(capsys, "s1", "s3")
+def test_missing_and_repeated_shards_are_named(refused, shards):
+    assert "shard 2/3 is in none of the folders" in refused("s1", "s3")
     shutil.copytree("s2", "copy")
-    assert "s2 and copy both hold shard 2/3; leave one of them out" in refused(capsys, *shards, "copy")
-    assert "expected each shard once, got s1 twice" in refused(capsys, *shards, "s1/")
+    assert "s2 and copy both hold shard 2/3; leave one of them out" in refused(*shards, "copy")
+    assert "expected each shard once, got s1 twice" in refused(*shards, "s1/")
 
 
-def test_missing_and_foreign_episodes_are_named(capsys, shards):
+def test_missing_and_foreign_episodes_are_named(refused, shards):
     lines = Path("s2", EPISODES_FILE).read_text().splitlines(keepends=True)
     Path("s2", EPISODES_FILE).write_text(lines[0] + lines[2])
-    assert "s2, shard 2/3, has 2 of 3 episodes; the first that is missing is episode 4" in refused(capsys, *shards)
+    assert "s2, shard 2/3, has 2 of 3 episodes; the first that is missing is episode 4" in refused(*shards)
     Path("s2", EPISODES_FILE).write_text("".join(lines) + Path("s1", EPISODES_FILE).read_text())
-    assert "s2, shard 2/3, holds episode 0, which does not belong to it" in refused(capsys, *shards)
+    assert "s2, shard 2/3, holds episode 0, which does not belong to it" in refused(*shards)
 
 
-def test_a_shard_without_its_summary_is_not_complete(capsys, shards):
+def test_a_shard_without_its_summary_is_not_complete(refused, shards):
     shutil.rmtree("s1")
     make_shard(1, summary=None)
-    assert "s1, shard 1/3, has no summary" in refused(capsys, *shards)
+    assert "s1, shard 1/3, has no summary" in refused(*shards)
 
 
 def test_errors_are_counted_and_are_exit_code_1(shards):
@@ -266,28 +256,28 @@ def set_entry(folder, *names, value):
         (lambda: [Path("s2/videos").mkdir(), os.mkfifo("s2/videos/episode_000001.mp4")], "expected a regular file"),
     ],
 )
-def test_damaged_shards_are_refused_in_a_few_words(capsys, shards, damage, says):
+def test_damaged_shards_are_refused_in_a_few_words(refused, shards, damage, says):
     damage()
-    message = refused(capsys, *shards)
+    message = refused(*shards)
     assert says in message
     assert len(message) < 2000
 
 
-def test_an_output_that_holds_something_is_left_alone(capsys, shards):
-    assert "s1 is not empty" in refused(capsys, *shards, output="s1")
+def test_an_output_that_holds_something_is_left_alone(refused, shards):
+    assert "s1 is not empty" in refused(*shards, output="s1")
     Path("full").mkdir()
     Path("full/thesis.txt").touch()
-    assert "full is not empty" in refused(capsys, *shards, output="full")
+    assert "full is not empty" in refused(*shards, output="full")
 
 
-def test_a_full_disk_leaves_nothing_behind(capsys, shards, monkeypatch):
+def test_a_full_disk_leaves_nothing_behind(refused, shards, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device", "whole")
 
     monkeypatch.setattr(RunRecord, "write", full)
-    assert "No space left on device" in refused(capsys, *shards)
+    assert "No space left on device" in refused(*shards)
 
 
-def test_shards_stay_locked_while_they_are_merged(capsys, shards):
+def test_shards_stay_locked_while_they_are_merged(refused, shards):
     with locked(Path("s2")):
-        assert "another process is writing to s2" in refused(capsys, *shards)
+        assert "another process is writing to s2" in refused(*shards)
