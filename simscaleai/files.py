@@ -112,12 +112,18 @@ def check_new_folder(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Check that `path` is a folder or can become one; missing folders are created for a moment and removed again.
+    """Check that `path` is or can become a folder in which files can be written; nothing is left of the attempt.
 
     Raises:
-        OSError: If it is a file, or cannot be created.
+        OSError: If it is a file, or the folder or a file in it cannot be created.
     """
-    _remove_empty(_make_folders(path))  # only an attempt shows what the file system allows
+    created = _make_folders(path)  # only an attempt shows what the file system allows
+    try:
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        _remove_empty(created)
 
 
 @contextmanager
