@@ -100,7 +100,7 @@ def against(zero, sometimes):
 
 
 def test_any_shape_ends_after_the_same_episodes(against, sometimes):
-    shapes = [("1", "1"), ("1", "5"), ("1", "60"), ("2", "3"), ("3", "1")]
+    shapes = [("1", "1"), ("1", "5"), ("1", "60"), ("2", "3")]
     for workers, num_envs in shapes:
         assert against(f"{workers}-{num_envs}", "--workers", workers, "--num-envs", num_envs) == 0
         files = sorted(path.name for path in Path(f"{workers}-{num_envs}").iterdir())

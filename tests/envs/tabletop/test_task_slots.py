@@ -325,20 +325,27 @@ def test_without_gl_images_are_refused_in_one_line():
 
 
 @pytest.mark.skipif(not ctypes.util.find_library("EGL"), reason="no GL backend to choose")
-@pytest.mark.parametrize("module", ["rendering", "digests", "task_slots", "vector_env", "tasks.reach"])
-def test_the_gl_backend_is_chosen_before_mujoco_is_loaded(module):
+def test_the_gl_backend_is_chosen_before_mujoco_is_loaded():
+    """Each module is imported in a process that has imported neither ours nor MuJoCo."""
+    modules = ["rendering", "digests", "task_slots", "vector_env", "tasks.reach"]
     code = (
-        "import os, sys, builtins\n"
+        "import os, sys, builtins, gymnasium, numpy\nassert 'mujoco' not in sys.modules\n"
         "load = builtins.__import__\n"
         "def watch(name, *args, **kwargs):\n"
-        "    if name == 'mujoco' and 'mujoco' not in sys.modules: print(os.environ.get('MUJOCO_GL'))\n"
+        "    if name == 'mujoco' and 'mujoco' not in sys.modules: print(os.environ.get('MUJOCO_GL'), flush=True)\n"
         "    return load(name, *args, **kwargs)\n"
         "builtins.__import__ = watch\n"
-        f"import envs.tabletop.{module}"
+        f"for module in {modules}:\n"
+        "    if os.fork() == 0:\n"
+        "        exec('import envs.tabletop.' + module)\n"
+        "        print('imported', flush=True)\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
     )
     environment = {key: value for key, value in os.environ.items() if key not in ("MUJOCO_GL", "DISPLAY")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert "None" not in done.stdout.split()
+    assert done.stdout.split().count("imported") == len(modules)
 
 
 def test_an_unusable_scene_is_named_with_its_folder():
