@@ -97,8 +97,16 @@ def test_closed_streams_are_no_error(program: Path, shell: str) -> None:
 TO_NOBODY, TO_ONE_LINE = "| true; exit ${PIPESTATUS[0]}", "| head -1"
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [("--help",), ("merge", "--help"), ("envs", "--help"), ("train", "--help")])
+@pytest.mark.parametrize(
+    ("words", "unbuffered"),
+    [
+        (("--help",), ""),
+        (("--help",), "1"),
+        (("merge", "--help"), ""),
+        (("envs", "--help"), ""),
+        (("train", "--help"), "1"),
+    ],
+)
 def test_a_reader_that_ends_early_is_no_error(words: tuple[str, ...], unbuffered: str) -> None:
     done = run("-m", "eval", *words, shell=TO_NOBODY, PYTHONUNBUFFERED=unbuffered)
     assert (done.code, done.err) == (0, "")

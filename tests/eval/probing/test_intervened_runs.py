@@ -41,12 +41,13 @@ def run(tmp_path, monkeypatch):
     return run_model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "texts",
     [
         ("vision=other-seed", "language=empty"),
-        pytest.param(("vision=frozen", "language=shuffled", "target=blue"), marks=pytest.mark.slow),
-        pytest.param(("vision=black", "language=held-out", "state=zero"), marks=pytest.mark.slow),
+        ("vision=frozen", "language=shuffled", "target=blue"),
+        ("vision=black", "language=held-out", "state=zero"),
     ],
 )
 def test_an_episode_is_a_function_of_policy_environment_seed_and_interventions(run, make_checkpoint, texts):
