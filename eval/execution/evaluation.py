@@ -68,20 +68,22 @@ class EvaluationJob(PortableJob):
         return find_environment(self.env)
 
     def build_policy(self, spec: EnvSpec) -> Policy:
-        """Return the policy; in a worker, its share of the policy of `outline`.
-
-        Raises:
-            SimScaleError: If its identity is not that at the start of the run.
-        """
+        """Return the policy; in a worker, its share of the policy of `outline`."""
         if self.remote:
             return self.remote()
-        policy = build_policy(self.model, self.checkpoint, spec, self.options, self.device)
+        return build_policy(self.model, self.checkpoint, spec, self.options, self.device)
+
+    def check_identity(self, policy: Policy) -> None:
+        """Check that the policy is that of the start of the run.
+
+        Raises:
+            SimScaleError: If its identity differs.
+        """
         if policy.identity != self.identity:
             raise SimScaleError(
                 f"policy {self.model!r} has changed since the run began (identity {self.identity[:12]}, now "
                 f"{policy.identity[:12]}); start a new run"
             )
-        return policy
 
     def build_model(self) -> PolicyAdapter:
         """Build the policy of `outline`; see `WorkerJob`."""
@@ -131,5 +133,6 @@ class EvaluationJob(PortableJob):
         """Evaluate the episodes of `plan` in a worker."""
         policy = self.build_policy(self.registration.offer())
         with closing(self.build_environment(policy, self.num_envs), policy) as env:
-            self.check_machine(env)
+            self.check_machine(env)  # first: the identity of a hosted policy depends on the packages of its machine
+            self.check_identity(policy)
             self.run_here(env, policy, plan, [reporter], pulse)

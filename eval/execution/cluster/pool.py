@@ -28,9 +28,11 @@ from eval.episodes.results import ENVIRONMENT_TIMEOUT, POLICY_TIMEOUT, WORKER_DI
 from eval.execution.cluster.remote_worker import Finished, Hang, News, RemoteWorker
 from eval.execution.processes import MAX_FALSE_STARTS, ending_run, in_plan_order, lost_episode
 from eval.execution.worker import Breakdown, Executor, PortableJob
+from policies.foreign.openpi.announcement import API_KEY_VARIABLE
 from policies.learned.devices import Device
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
+from simscaleai.hosting.interpreters import HOME_VARIABLE, PYTHON_VARIABLE
 from simscaleai.hosting.process import ONE_THREAD_EACH
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ _SECONDS_WITHOUT_WORKER = 30.0  # after which a warning says what the run waits 
 _SECONDS_TO_CLOSE = 5.0
 _SECONDS_TO_CONNECT = 5.0
 _SLOT_ELSEWHERE = -1
+_VARIABLES = (PYTHON_VARIABLE, HOME_VARIABLE, API_KEY_VARIABLE, "MUJOCO_GL")
+"""Environment variables of the command that workers get: interpreters of others, key of a policy server, renderer."""
 _AHEAD = 8  # a worker has this fraction of its slots as further episodes, for the time until the driver answers
 
 
@@ -193,6 +197,7 @@ class _Pool:
         self._results: list[EpisodeResult] = []
         self._false_starts = 0
         self._last_news = time.monotonic()
+        self._variables = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
         options = {"num_cpus": 1, "max_concurrency": 2, "max_restarts": 0}
         self._actor_class = ray.remote(**options, runtime_env={"env_vars": ONE_THREAD_EACH})(RemoteWorker)
 
@@ -215,7 +220,7 @@ class _Pool:
             if not (solitary or self._waiting):
                 break
             slots = 1 if solitary else self._job.num_envs
-            actor = self._actor_class.remote(replace(self._job, num_envs=slots))
+            actor = self._actor_class.remote(replace(self._job, num_envs=slots), self._variables)
             room = 1 if solitary else slots + max(1, slots // _AHEAD)
             self._workers[actor.arrive.remote()] = _Worker(actor, room, solitary)
 

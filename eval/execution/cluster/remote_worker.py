@@ -52,8 +52,14 @@ News = Finished | Breakdown | Hang
 class RemoteWorker:
     """The actor. The episodes run in one thread, its calls in others."""
 
-    def __init__(self, job: PortableJob) -> None:
-        """Start to build the policy and the environment of `job`."""
+    def __init__(self, job: PortableJob, variables: Mapping[str, str]) -> None:
+        """Start to build the policy and the environment of `job`.
+
+        Args:
+            job: What to run.
+            variables: Environment variables of the command that the worker needs, too.
+        """
+        os.environ.update(variables)
         self._timeout = job.timeout
         self._folder = TemporaryDirectory(prefix="simscale-", ignore_cleanup_errors=True)
         self._given: SimpleQueue[EpisodeSpec | None] = SimpleQueue()
