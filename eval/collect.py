@@ -141,7 +141,7 @@ class CollectConfig(EnvironmentFlags):
         if not 0 <= self.action_noise < inf:
             raise PlanError(f"expected a finite --action-noise of at least 0, got {self.action_noise}")
         check_shape(self.workers, self.num_envs, self.timeout)
-        check_executor(self.executor, self.device)
+        check_executor(self.executor)
         return plan
 
 

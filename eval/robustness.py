@@ -108,7 +108,7 @@ class RobustnessConfig(EnvironmentFlags, PolicyFlags):
             PlanError: If a number is out of range, or --resume has no folder.
         """
         check_shape(self.workers, self.num_envs, self.timeout)
-        check_executor(self.executor, self.device)
+        check_executor(self.executor)
         if self.resume and self.output is None:
             raise PlanError("expected --output with --resume: the folder of the battery to continue")
         parse_options(self.policy_option)

@@ -110,8 +110,8 @@ class RolloutConfig(EnvironmentFlags, PolicyFlags):
     """Where workers run: process, on this machine, or ray, on the cluster of RAY_ADDRESS (extra `ray`), one CPU each.
     Changes the speed, never a result."""
     device: Device | None = None
-    """Where a learned policy computes: cpu or cuda. One process then computes it for all workers. By default, each
-    worker has a model of its own on one core. cpu changes the speed, never a result."""
+    """Where a learned policy computes: cpu or cuda. One process of each machine then computes it for all workers there.
+    By default, each worker has a model of its own on one core. cpu changes the speed, never a result."""
     timeout: float = TIMEOUT_SECONDS
     """Seconds that the policy or the environment may take for one answer. After that, a worker is killed and its
     episodes run again; without workers the run ends."""
@@ -166,7 +166,7 @@ class RolloutConfig(EnvironmentFlags, PolicyFlags):
         if self.rerun:
             import_rerun()
         check_shape(self.workers, self.num_envs, self.timeout)
-        check_executor(self.executor, self.device)
+        check_executor(self.executor)
 
     def _is_given(self, name: str) -> bool:
         return bool(getattr(self, name) != getattr(RolloutConfig, name))

@@ -295,10 +295,10 @@ def prepare(
     _check_reference(plan, EpisodeConditions.of(spec, terminates_on_success=job.terminate_on_success))
     usual = _usual_slots(plan, registration.usual_slots, with_images=bool(policy.needs.cameras))
     slots = min(job.num_envs or usual, ceil(len(plan.part) / workers))  # at most a worker's share of the episodes
-    outline = getattr(policy, "outline", None) if job.device and workers > 1 else None
+    elsewhere = workers > 1 or cluster is not None
+    outline = getattr(policy, "outline", None) if job.device and elsewhere else None
     job = replace(job, identity=policy.identity, num_envs=slots, outline=outline)
     # With workers, this environment only serves to check that it can be built, for its fingerprint, and for the probe.
-    elsewhere = workers > 1 or cluster is not None
     with closing(job.build_environment(policy, min(slots, 2) if elsewhere else slots), policy) as env:
         machine, repetition = fingerprint(env.fingerprint(), job.device), probe_repetition(env, plan.specs)
         if job.filmed:

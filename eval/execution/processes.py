@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
@@ -51,7 +51,11 @@ _CONTEXT = multiprocessing.get_context("spawn")
 
 
 def run_in_workers(
-    job: WorkerJob, plan: Sequence[EpisodeSpec], workers: int, observers: Sequence[Observer]
+    job: WorkerJob,
+    plan: Sequence[EpisodeSpec],
+    workers: int,
+    observers: Sequence[Observer],
+    further: Connection | None = None,
 ) -> list[EpisodeResult]:
     """Run each episode of `plan` once in `workers` processes and return the results sorted by episode.
 
@@ -63,12 +67,14 @@ def run_in_workers(
         workers: Number of processes.
         observers: They get each result and the end of the run, but no slots and steps, which are in other processes.
             After one of them has seen enough, they still get the results that workers had sent before.
+        further: Pipe from which episodes come that follow those of `plan`, then None; None if there are no others.
 
     Raises:
         SimScaleError: If a worker finds the set-up wrong, or none can be started.
         KeyboardInterrupt: If interrupted, after every result that was sent has reached the observers.
     """
-    return _Pool(job, plan, min(workers, len(plan)), observers).run()
+    size = workers if further else min(workers, len(plan))
+    return _Pool(job, plan, size, observers, further).run()
 
 
 class _Worker:
@@ -150,9 +156,20 @@ def in_plan_order(results: Sequence[EpisodeResult], observers: Sequence[Observer
 class _Pool:
     """The workers of one run, and the episodes that have not ended."""
 
-    def __init__(self, job: WorkerJob, plan: Sequence[EpisodeSpec], size: int, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self,
+        job: WorkerJob,
+        plan: Sequence[EpisodeSpec],
+        size: int,
+        observers: Sequence[Observer],
+        further: Connection | None,
+    ) -> None:
         self._job, self._size, self._observers = job, size, observers
         self._planned = len(plan)
+        self._further = further
+        """Where more episodes come from; None if there are no more."""
+        self._idle: list[_Worker] = []
+        """Workers that have asked for an episode when none waited."""
         self._waiting = deque(plan)
         self._suspects: deque[EpisodeSpec] = deque()
         """Episodes that were running when a worker exited or hung. They run one at a time in solitary workers."""
@@ -176,7 +193,7 @@ class _Pool:
 
     def _is_unfinished(self) -> bool:
         enough = any(observer.has_seen_enough for observer in self._observers)
-        return len(self._results) < self._planned and not enough
+        return (len(self._results) < self._planned or self._further is not None) and not enough
 
     def _start_workers(self) -> None:
         """Start workers until there are enough, or no episode waits."""
@@ -187,18 +204,34 @@ class _Pool:
             with inherited_by_workers():  # an interrupt waits until the worker is in the list
                 worker = _Worker(self._job, self._inference, solitary=solitary)
                 self._workers[worker.connection] = worker
-        if not self._workers:  # without workers, the run would wait for ever
+        if not self._workers and not self._further:  # without workers, the run would wait for ever
             raise RuntimeError(f"{self._planned - len(self._results)} episodes were lost; this is a bug")
 
     def _receive_all(self) -> None:
         """Handle the messages and exits of the workers and of the inference process."""
-        of_inference = [self._inference.connection] if self._inference else []
-        for connection in wait([*self._workers, *of_inference], timeout=_SECONDS_BETWEEN_CHECKS):
+        others = [self._inference.connection] if self._inference else []
+        others += [self._further] if self._further else []
+        for connection in wait([*self._workers, *others], timeout=_SECONDS_BETWEEN_CHECKS):
             if connection in self._workers:
                 self._receive(self._workers[connection])
+            elif connection is self._further:
+                self._receive_episode(self._further)
             elif self._inference:
                 with inherited_by_workers():
                     self._inference.receive()
+
+    def _receive_episode(self, further: Connection) -> None:
+        """Add an episode to the plan, or note that it is complete."""
+        spec = further.recv()
+        if spec is None:
+            self._further = None
+        else:
+            self._planned += 1
+            self._waiting.append(spec)
+        idle, self._idle = self._idle, []
+        for worker in idle:
+            with suppress(OSError):  # its exit is handled as that of any other
+                self._give_episode(worker)
 
     def _receive(self, worker: _Worker) -> None:
         """Handle a message of a worker, or its exit."""
@@ -219,6 +252,9 @@ class _Pool:
         worker.has_begun = True
         self._false_starts = 0
         queue = self._suspects if worker.solitary else self._waiting
+        if not (queue or worker.solitary) and self._further:
+            self._idle.append(worker)
+            return
         spec = queue.popleft() if queue else None
         if spec is not None:
             worker.specs[spec.episode_index] = spec
@@ -269,6 +305,7 @@ class _Pool:
         worker.process.join(_SECONDS_TO_EXIT)
         worker.stop()
         del self._workers[worker.connection]
+        self._idle = [each for each in self._idle if each is not worker]
         worker.connection.close()
         if self._inference:
             self._inference.leave_seat(worker.seat)

@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from eval.episodes.observer import Observer
-from eval.episodes.plan import EpisodeSpec, PlanError
+from eval.episodes.plan import EpisodeSpec
 from eval.episodes.pulse import POLICY
 from eval.episodes.results import ENVIRONMENT_TIMEOUT, POLICY_TIMEOUT, WORKER_DIED, EpisodeResult, Status
+from eval.execution.cluster.places import Place, places_anywhere, places_on_machines
 from eval.execution.cluster.remote_worker import Finished, Hang, News, RemoteWorker
 from eval.execution.processes import MAX_FALSE_STARTS, ending_run, in_plan_order, lost_episode
 from eval.execution.worker import Breakdown, Executor, PortableJob
 from policies.foreign.openpi.announcement import API_KEY_VARIABLE
-from policies.learned.devices import Device
 from simscaleai.errors import SimScaleError
 from simscaleai.files import replace_file
 from simscaleai.hosting.interpreters import HOME_VARIABLE, PYTHON_VARIABLE
@@ -42,7 +42,7 @@ _SECONDS_WITHOUT_WORKER = 30.0  # after which a warning says what the run waits 
 _SECONDS_TO_CLOSE = 5.0
 _SECONDS_TO_CONNECT = 5.0
 _SLOT_ELSEWHERE = -1
-_VARIABLES = (PYTHON_VARIABLE, HOME_VARIABLE, API_KEY_VARIABLE, "MUJOCO_GL")
+_VARIABLES = (PYTHON_VARIABLE, HOME_VARIABLE, API_KEY_VARIABLE, "PYTHONPATH", "MUJOCO_GL")
 """Environment variables of the command that workers get: interpreters of others, key of a policy server, renderer."""
 _AHEAD = 8  # a worker has this fraction of its slots as further episodes, for the time until the driver answers
 
@@ -58,7 +58,7 @@ def run_on_ray(
     Args:
         job: What the workers run; `job.num_envs` slots in each. Files of episodes are written to `job.folder`.
         plan: Episodes with distinct indices.
-        workers: Largest number of workers, one CPU each.
+        workers: Largest number of CPUs: one for each worker, or for each process of a worker that has all of a machine.
         observers: As in `eval.execution.processes.run_in_workers`.
 
     Raises:
@@ -86,16 +86,13 @@ def import_ray() -> Any:
     return ray
 
 
-def check_executor(executor: Executor, device: Device | None) -> None:
+def check_executor(executor: Executor) -> None:
     """Check that `executor` can be used.
 
     Raises:
-        PlanError: If it cannot be combined with --device.
         SimScaleError: If a library is not installed.
     """
     if executor == "ray":
-        if device is not None:
-            raise PlanError("expected --executor ray without --device: every Ray worker computes the policy itself")
         import_ray()
 
 
@@ -167,6 +164,7 @@ class _Worker:
     """An actor, with what the driver knows about it."""
 
     actor: Any
+    place: Place
     room: int
     """Largest number of unfinished episodes."""
     solitary: bool
@@ -198,7 +196,7 @@ class _Pool:
         self._false_starts = 0
         self._last_news = time.monotonic()
         self._variables = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
-        options = {"num_cpus": 1, "max_concurrency": 2, "max_restarts": 0}
+        options = {"max_concurrency": 2, "max_restarts": 0}
         self._actor_class = ray.remote(**options, runtime_env={"env_vars": ONE_THREAD_EACH})(RemoteWorker)
 
     def run(self) -> list[EpisodeResult]:
@@ -215,14 +213,26 @@ class _Pool:
 
     def _start_workers(self) -> None:
         """Ask for workers until there are enough, or no episode waits."""
-        while len(self._workers) < self._size:
+        for place in self._free_places():
             solitary = len(self._suspects) > sum(worker.solitary for worker in self._workers.values())
             if not (solitary or self._waiting):
                 break
-            slots = 1 if solitary else self._job.num_envs
-            actor = self._actor_class.remote(replace(self._job, num_envs=slots), self._variables)
-            room = 1 if solitary else slots + max(1, slots // _AHEAD)
-            self._workers[actor.arrive.remote()] = _Worker(actor, room, solitary)
+            self._start_worker(replace(place, cpus=1) if solitary else place, solitary=solitary)
+
+    def _free_places(self) -> Iterator[Place]:
+        """Return where further workers may run. If one process of a machine computes the policy, so does one worker."""
+        cpus = self._size - sum(worker.place.cpus for worker in self._workers.values())
+        if self._job.outline is None or cpus <= 0:
+            return places_anywhere(cpus)
+        return places_on_machines(self._ray, cpus, {worker.place.machine for worker in self._workers.values()})
+
+    def _start_worker(self, place: Place, *, solitary: bool) -> None:
+        job = replace(self._job, num_envs=1) if solitary else self._job
+        actor_class = self._actor_class.options(**place.options(job.device))
+        actor = actor_class.remote(job, place.cpus, self._variables)
+        slots = place.cpus * job.num_envs
+        room = 1 if solitary else slots + max(place.cpus, slots // _AHEAD)
+        self._workers[actor.arrive.remote()] = _Worker(actor, place, room, solitary)
 
     def _receive_all(self) -> None:
         """Handle the answers and losses of workers."""
@@ -232,6 +242,8 @@ class _Pool:
             worker = self._workers.pop(call)
             try:
                 news: list[News] = self._ray.get(call)
+            except self._ray.exceptions.ActorUnschedulableError:  # its machine left the cluster before it began
+                continue
             except self._ray.exceptions.RayError as error:
                 self._replace(worker, "error", WORKER_DIED, str(error))
                 continue

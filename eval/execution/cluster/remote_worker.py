@@ -1,5 +1,8 @@
 """A worker of a Ray cluster: an actor that builds policy and environment once, and runs the episodes that it gets.
 
+Where one process of a machine computes the policy, the worker has all processes of the run on this machine: it
+starts the inference process and processes that simulate, as `--executor process` does on one machine.
+
 The driver calls `exchange` again and again. Each call brings new episodes and takes back what happened meanwhile. The
 worker has more episodes than slots, so that it goes on while the driver answers. The files of an episode, such as
 its receipt, travel with its result, because the machines need no common folder for results.
@@ -9,10 +12,13 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
@@ -22,6 +28,7 @@ from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
+from eval.execution.processes import run_in_workers
 from eval.execution.worker import Breakdown, PortableJob
 from simscaleai.errors import SimScaleError
 
@@ -50,13 +57,14 @@ News = Finished | Breakdown | Hang
 
 
 class RemoteWorker:
-    """The actor. The episodes run in one thread, its calls in others."""
+    """The actor. The episodes run in one thread or in processes of their own, its calls in other threads."""
 
-    def __init__(self, job: PortableJob, variables: Mapping[str, str]) -> None:
+    def __init__(self, job: PortableJob, processes: int, variables: Mapping[str, str]) -> None:
         """Start to build the policy and the environment of `job`.
 
         Args:
             job: What to run.
+            processes: Number of processes for the episodes if the job has an outline, beside one for the policy.
             variables: Environment variables of the command that the worker needs, too.
         """
         os.environ.update(variables)
@@ -65,7 +73,7 @@ class RemoteWorker:
         self._given: SimpleQueue[EpisodeSpec | None] = SimpleQueue()
         self._news: SimpleQueue[News] = SimpleQueue()
         self._pulse = Pulse()
-        Thread(target=self._run, args=(job,), daemon=True).start()
+        Thread(target=self._run, args=(job, processes), daemon=True).start()
 
     def exchange(self, specs: Sequence[EpisodeSpec | None]) -> list[News]:
         """Add `specs` to the episodes to run, None for no more. Return the news as soon as there are any."""
@@ -91,16 +99,31 @@ class RemoteWorker:
             if party := self._pulse.overdue(self._timeout):
                 return Hang(party)
 
-    def _run(self, job: PortableJob) -> None:
+    def _run(self, job: PortableJob, processes: int) -> None:
         with suppress(OSError):  # another machine need not have the folder
             os.chdir(job.home)
-        job = replace(job, folder=Path(self._folder.name))
+        job = replace(job, folder=Path(self._folder.name), home=Path.cwd())
+        reporter = _Reporter(job, self._news)
         try:
-            job.run(iter(self._given.get, None), _Reporter(job, self._news), self._pulse)
+            if job.outline is None:
+                job.run(iter(self._given.get, None), reporter, self._pulse)
+            else:
+                self._run_in_processes(job, processes, reporter)
         except SimScaleError as mistake:
             self._news.put(Breakdown(f"worker on {socket.gethostname()}: {mistake}", is_mistake=True))
         except Exception:  # otherwise the driver would wait for ever
             self._news.put(Breakdown(traceback.format_exc(), is_mistake=False))
+
+    def _run_in_processes(self, job: PortableJob, processes: int, reporter: Observer) -> None:
+        vars(sys.modules["__main__"]).pop("__file__", None)  # otherwise each process would import the program of Ray
+        further, given = Pipe(duplex=False)
+        Thread(target=self._pass_on, args=(given,), daemon=True).start()
+        run_in_workers(job, [], processes, [reporter], further)
+
+    def _pass_on(self, given: Connection) -> None:
+        for spec in iter(self._given.get, None):
+            given.send(spec)
+        given.send(None)
 
 
 class _Reporter(Observer):

@@ -1,7 +1,6 @@
 """Whatever dies, hangs or raises beside an inference process: only the episode that is the cause differs."""
 
 import contextlib
-import importlib
 import os
 import signal
 import subprocess
@@ -17,36 +16,13 @@ from envs.slots import Start
 from eval import rollout
 from eval.runs.log_file import EPISODES_FILE, read_results
 from policies.learned.process.supervisor import InferenceProcess
+from tests.eval.execution.wild_models import write_wild
 
 ROOT = Path(__file__).resolve().parents[3]
 SEED, EPISODES = 3_000_000_500, 6
 UNLUCKY = SEED + 3
 FEW = ["--env", "reach", "--episodes", str(EPISODES), "--seed", str(SEED), "--num-envs", "3"]
 ONE_PROCESS = ["--workers", "2", "--device", "cpu"]
-
-WILD = """
-import os, pathlib, signal, time
-import torch
-from simscaleai.models.action_model import ActionModel
-
-
-class Model(ActionModel):
-    # Does something unusual for rows with the goal of one episode.
-    is_thread_safe = True
-    action_horizon, action_dim, uses_image, uses_language = 1, 4, False, False
-
-    def __init__(self, size):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.linspace(-1, 1, 4 * size).reshape(size, 4))
-
-    def encode(self, observations, language=None):
-        if (observations["state"][:, -3:] == torch.tensor({goal})).all(1).any():
-            {deed}
-        return observations["state"]
-
-    def act(self, features, noise=None):
-        return torch.tanh((features[:, :, None] * self.weight).sum(1))
-"""
 
 KILLED_ONCE = (
     "if not pathlib.Path('killed').exists():\n"
@@ -70,38 +46,10 @@ def goal():
 @pytest.fixture
 def doing(tmp_path, goal, monkeypatch):
     """Makes the checkpoint of a model that does something in the unlucky episode; returns flags that select it."""
-    import torch
-
-    from simscaleai.checkpoint import save_checkpoint
-    from simscaleai.processing import Processor
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-
-    def write(deed):
-        Path("wild.py").write_text(WILD.format(goal=goal, deed=deed))
-        sys.modules.pop("wild", None)  # of an earlier deed
-        wild = importlib.import_module("wild")
-
-        needs = find_environment("reach").offer().needs("state")
-        size = needs.vectors["state"].size
-        one = {"min": [-1.0] * size, "max": [1.0] * size, "mean": [0.0] * size, "std": [1.0] * size}
-        action = {name: values[:4] for name, values in one.items()}
-        with torch.random.fork_rng():
-            model = wild.Model(size)
-        save_checkpoint(
-            "wild",
-            model=model,
-            model_name="wild:Model",
-            model_arguments={"size": size},
-            needs=needs,
-            processor=Processor.fit(needs, {"observation.state": one, "action": action}),
-            training={},
-            module="wild:Model",
-        )
-        return ["--model", "wild:Model", "--checkpoint", "wild"]
-
-    return write
+    is_unlucky = f'(observations["state"][:, -3:] == torch.tensor({goal})).all(1).any()'
+    return lambda deed: write_wild(is_unlucky, deed)
 
 
 def run(model, *flags, code=0):

@@ -1,11 +1,8 @@
 """Ray: on a real cluster of several nodes, the same bytes as in processes, whatever is killed."""
 
-import contextlib
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,11 +11,10 @@ from eval import collect, robustness, rollout
 from eval.runs.log_file import read_results
 from eval.runs.provenance import source_digest
 from eval.runs.record import RunRecord
+from tests.eval.execution.ray_nodes import NODE, ROOT, has_lines, is_running, running_cluster, starting, wait_until
 
-ROOT = Path(__file__).resolve().parents[3]
 FEW = ["--env", "reach", "--episodes", "8", "--seed", "3000000500"]
 MANY = ["--env", "reach", "--episodes", "120", "--seed", "3000000500", "--num-envs", "4"]
-NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
 
 UNHURRIED = """
 import os, pathlib, time
@@ -50,6 +46,25 @@ class Policy(ZeroPolicy):
 
 OTHER_MACHINE = "import platform\nplatform.machine = lambda: 'riscv64'\n"
 
+OTHER_PACKAGES = """
+from importlib import metadata
+
+installed = metadata.version
+metadata.version = lambda name: "0.1" if name == "gymnasium" else installed(name)
+"""
+INTERPRETER = f"""#!/bin/sh
+if [ -n "$OTHER_PACKAGES" ]; then PYTHONPATH="$OTHER_PACKAGES:$PYTHONPATH"; export PYTHONPATH; fi
+exec {sys.executable} "$@"
+"""
+STILL = """
+class Still:
+    def reset(self, seed, instruction):
+        pass
+
+    def act(self, observation):
+        return [0.0]
+"""
+
 
 @pytest.fixture(autouse=True)
 def workdir(tmp_path, monkeypatch):
@@ -59,37 +74,15 @@ def workdir(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A cluster without a CPU on its head, and with two nodes of one CPU each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(ROOT))
-        from ray.cluster_utils import Cluster
-
-        head = {**NODE, "num_cpus": 0, "include_dashboard": False}
-        nodes = Cluster(initialize_head=True, head_node_args=head)
-        for _ in range(2):
-            nodes.add_node(**NODE)
+    with running_cluster(1, 1) as nodes:
         yield nodes
-        nodes.shutdown()
 
 
 @pytest.fixture
 def start(workdir, cluster):
-    """Starts the command on the cluster; kills what is left of it at the end."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{workdir}", "RAY_ADDRESS": cluster.address}
-    started = []
-
-    def begin(*arguments, command="rollout"):
-        command = [sys.executable, "-m", f"eval.{command}", "--executor", "ray", "--workers", "2", *arguments]
-        with Path("stderr").open("w") as errors:
-            process = subprocess.Popen(command, env=environment, stderr=errors)
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.wait()
+    """Starts the command on the cluster with two workers."""
+    with starting(cluster) as begin:
+        yield lambda *arguments, command="rollout": begin("--workers", "2", *arguments, command=command)
 
 
 @pytest.fixture
@@ -101,39 +94,19 @@ def unhurried(workdir, monkeypatch):
     return "unhurried:Policy"
 
 
-def wait_until(condition, seconds=300.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def has_lines(folder, n):
-    path = Path(folder, "episodes.jsonl")
-    return path.exists() and path.read_bytes().count(b"\n") >= n
-
-
-def is_running(pid):
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 def same(a, b, *names):
     return all(Path(a, name).read_bytes() == Path(b, name).read_bytes() for name in names)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["scripted", "bc", "vla-mlp", "vla-diffusion"])
-def test_ray_writes_the_bytes_of_processes(start, make_checkpoint, name):
-    model = name if name == "scripted" else str(make_checkpoint(name))
-    flags = ["--model", model, *FEW, "--quiet", *(["--video", "2"] if name == "scripted" else [])]
+def test_receipts_and_films_reach_the_machine_of_the_command(start):
+    flags = ["--model", "scripted", *FEW, "--quiet", "--video", "2"]
     assert rollout.main([*flags, "--workers", "2", "--output", "processes"]) == 0
     assert start(*flags, "--output", "ray").wait(300) == 0
     assert same("processes", "ray", "episodes.jsonl", "receipts.json")
     assert RunRecord.read(Path("ray")).summary == RunRecord.read(Path("processes")).summary
     films = sorted(path.relative_to("processes") for path in Path("processes").glob("*/episode_*"))
-    assert len(films) == (4 if name == "scripted" else 0)
+    assert len(films) == 4
     assert same("processes", "ray", *films)
 
 
@@ -243,6 +216,28 @@ def test_a_node_that_could_give_other_results_is_refused_before_an_episode(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", ["random", "host:still:Still"])
+def test_a_node_with_other_packages_for_a_hosted_environment_is_refused(start, cluster, workdir, monkeypatch, model):
+    (workdir / "still.py").write_text(STILL)
+    (workdir / "python").write_text(INTERPRETER)
+    (workdir / "python").chmod(0o755)
+    (workdir / "other").mkdir()
+    (workdir / "other" / "sitecustomize.py").write_text(OTHER_PACKAGES)
+    with monkeypatch.context() as patch:
+        patch.setenv("OTHER_PACKAGES", str(workdir / "other"))
+        node = cluster.add_node(**NODE)
+    pendulum = ["--env", "gym:Pendulum-v1", "--success", "return>=-900", "--env-python", "./python"]
+    try:
+        run = start("--model", model, *pendulum, "--episodes", "8", "--workers", "3", "--output", "ray")
+        assert run.wait(300) == 2
+    finally:
+        cluster.remove_node(node)
+    message = Path("stderr").read_text()
+    assert 'fingerprint.hosted.libraries.gymnasium: is "' in message
+    assert 'on the machine of the command, here "0.1"' in message
+
+
+@pytest.mark.slow
 def test_an_episode_that_always_kills_its_worker_is_the_only_one_lost(start, workdir):
     (workdir / "deadly.py").write_text(DEADLY)
     assert start("--model", "deadly:Policy", *FEW, "--num-envs", "4", "--output", "ray").wait(300) == 1
@@ -259,13 +254,6 @@ def test_a_policy_that_never_answers_is_the_same_failure_as_in_processes(start, 
     assert rollout.main([*flags, "--workers", "2", "--output", "processes"]) == 0
     assert start(*flags, "--output", "ray").wait(300) == 0
     assert same("processes", "ray", "episodes.jsonl")
-
-
-@pytest.mark.parametrize("command", [rollout, collect, robustness])
-def test_ray_is_refused_with_a_device(capsys, command):
-    flags = [*FEW[:4], "--output", "d", "--executor", "ray", "--device", "cpu"]
-    assert command.main(["--model", "bc", *flags]) != 0
-    assert "--executor ray without --device" in capsys.readouterr().err
 
 
 def test_without_the_package_the_command_says_what_to_install(monkeypatch, capsys):
