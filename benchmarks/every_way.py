@@ -3,9 +3,9 @@
     python -m benchmarks.every_way                       # what is installed
     python -m benchmarks.every_way --only vla pusht      # some runs
 
-The runs: our expert, shipped checkpoints, suites of others (`python -m envs install`), Meta-World with its own expert, an
-agent of Stable-Baselines3 (`python -m policies install sb3`), and a checkpoint behind `policies.serve`. The ways: two
-workers, shards that are merged, a Ray cluster of two nodes, and for checkpoints an inference process, also on each
+The runs: our expert, shipped checkpoints, suites of others (`python -m envs install`), Meta-World with its own expert,
+an agent of Stable-Baselines3 (`python -m policies install sb3`), and a checkpoint behind `policies.serve`. The ways:
+two workers, shards that are merged, a Ray cluster of two nodes, and for checkpoints an inference process, also on each
 node. Each is compared with one process. The tests in `tests/eval/execution/test_same_bytes.py` do the same with small
 stand-ins. Writes benchmarks/results/every_way.csv; the exit code is 1 if bytes differ.
 """
