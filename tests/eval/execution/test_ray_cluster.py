@@ -226,7 +226,7 @@ def test_a_node_with_other_packages_for_a_hosted_environment_is_refused(start, c
     with monkeypatch.context() as patch:
         patch.setenv("OTHER_PACKAGES", str(workdir / "other"))
         node = cluster.add_node(**NODE)
-    pendulum = ["--env", "gym:Pendulum-v1", "--success", "return>=-900", "--env-python", "./python"]
+    pendulum = ["--env", "gym:Pendulum-v1", "--success", "return>=-900", "--env-python", str(workdir / "python")]
     try:
         run = start("--model", model, *pendulum, "--episodes", "8", "--workers", "3", "--output", "ray")
         assert run.wait(300) == 2
