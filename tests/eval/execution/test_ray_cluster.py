@@ -56,13 +56,16 @@ INTERPRETER = f"""#!/bin/sh
 if [ -n "$OTHER_PACKAGES" ]; then PYTHONPATH="$OTHER_PACKAGES:$PYTHONPATH"; export PYTHONPATH; fi
 exec {sys.executable} "$@"
 """
-STILL = """
-class Still:
+WAITING = """
+import time
+
+
+class Waiting:
     def reset(self, seed, instruction):
         pass
 
     def act(self, observation):
-        return [0.0]
+        time.sleep(3600)
 """
 
 
@@ -83,6 +86,14 @@ def start(workdir, cluster):
     """Starts the command on the cluster with two workers."""
     with starting(cluster) as begin:
         yield lambda *arguments, command="rollout": begin("--workers", "2", *arguments, command=command)
+
+
+@pytest.fixture
+def waiting(workdir, monkeypatch):
+    """A policy that never answers, so that a run lasts until its last worker has begun; as a function and hosted."""
+    (workdir / "waiting.py").write_text(WAITING)
+    monkeypatch.syspath_prepend(str(workdir))
+    return "waiting:Waiting"
 
 
 @pytest.fixture
@@ -197,17 +208,15 @@ def test_a_killed_command_leaves_nothing_running_and_resumes_to_the_same_bytes(s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["rollout", "collect"])
-def test_a_node_that_could_give_other_results_is_refused_before_an_episode(
-    start, cluster, workdir, monkeypatch, command
-):
+def test_a_node_that_could_give_other_results_is_refused(start, cluster, workdir, monkeypatch, waiting, command):
     (workdir / "other").mkdir()
     (workdir / "other" / "sitecustomize.py").write_text(OTHER_MACHINE)
     with monkeypatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{workdir / 'other'}")
         node = cluster.add_node(**NODE)
     try:
-        run = start("--model", "scripted", *FEW, "--workers", "3", "--output", "ray", command=command)
-        assert run.wait(300) != 0
+        words = ["--model", waiting, *FEW, "--workers", "3", "--output", "ray"]
+        assert start(*words, command=command).wait(300) == 2
     finally:
         cluster.remove_node(node)
     message = Path("stderr").read_text()
@@ -216,9 +225,10 @@ def test_a_node_that_could_give_other_results_is_refused_before_an_episode(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["random", "host:still:Still"])
-def test_a_node_with_other_packages_for_a_hosted_environment_is_refused(start, cluster, workdir, monkeypatch, model):
-    (workdir / "still.py").write_text(STILL)
+@pytest.mark.parametrize("prefix", ["", "host:"])
+def test_a_node_with_other_packages_for_a_hosted_environment_is_refused(
+    start, cluster, workdir, monkeypatch, waiting, prefix
+):
     (workdir / "python").write_text(INTERPRETER)
     (workdir / "python").chmod(0o755)
     (workdir / "other").mkdir()
@@ -227,9 +237,9 @@ def test_a_node_with_other_packages_for_a_hosted_environment_is_refused(start, c
         patch.setenv("OTHER_PACKAGES", str(workdir / "other"))
         node = cluster.add_node(**NODE)
     pendulum = ["--env", "gym:Pendulum-v1", "--success", "return>=-900", "--env-python", str(workdir / "python")]
+    shape = ["--episodes", "8", "--workers", "3", "--output", "ray"]
     try:
-        run = start("--model", model, *pendulum, "--episodes", "8", "--workers", "3", "--output", "ray")
-        assert run.wait(300) == 2
+        assert start("--model", f"{prefix}{waiting}", *pendulum, *shape).wait(300) == 2
     finally:
         cluster.remove_node(node)
     message = Path("stderr").read_text()
