@@ -177,10 +177,10 @@ def collect(config: CollectConfig) -> Collected:
     with Console(config.quiet, config.json) as console, chdir("."):  # which at the end is the user's folder again
         demonstrators = job.build_demonstrators()
         _check_effects(perturbations, job, demonstrators)
-        outline = getattr(demonstrators.policy, "outline", None) if job.device and config.workers > 1 else None
+        elsewhere = config.workers > 1 or config.executor == "ray"
+        outline = getattr(demonstrators.policy, "outline", None) if job.device and elsewhere else None
         job = replace(job, identities=demonstrators.identities, outline=outline)
         # With workers, this environment only serves to check that it can be built, and to read its fingerprint.
-        elsewhere = config.workers > 1 or config.executor == "ray"
         slots = 1 if elsewhere else job.num_envs
         with closing(job.build_environment(demonstrators, slots), *demonstrators.policies) as env:
             for warning in probe_repetition(env, plan.specs).warnings():

@@ -79,7 +79,7 @@ class CollectJob(PortableJob):
         """Return the policies that act and label.
 
         Raises:
-            SimScaleError: If their identities are not those at the start of the collection.
+            SimScaleError: If one of them cannot be made, or the expert cannot label.
         """
         if self.expert is not None and self.expert.startswith(HOSTED):
             raise SimScaleError(
@@ -91,13 +91,11 @@ class CollectJob(PortableJob):
         with suppress(FileNotFoundError):  # another machine need not have the folder
             os.chdir(self.home)  # the expert may have changed it, and paths of the other policy are relative to it
         acting = self.remote() if self.remote else build_policy(self.model, self.checkpoint, spec, device=self.device)
-        demonstrators = Demonstrators(acting, expert)
-        if self.identities is not None:
-            _check_identities(self.identities, demonstrators.identities)
-        return demonstrators
+        return Demonstrators(acting, expert)
 
     def build_model(self) -> PolicyAdapter:
         """Build the policy that acts; see `WorkerJob`."""
+        self.check_device()
         return build_learned(self.model, self.checkpoint, self.registration.offer(), None, self.device)
 
     def build_environment(self, demonstrators: Demonstrators, num_slots: int) -> SlotEnv:
@@ -143,7 +141,8 @@ class CollectJob(PortableJob):
         """Record the episodes of `plan` in a worker."""
         demonstrators = self.build_demonstrators()
         with closing(self.build_environment(demonstrators, self.num_envs), *demonstrators.policies) as env:
-            self.check_machine(env)
+            self.check_machine(env)  # first, as in an evaluation
+            _check_identities(self.identities, demonstrators.identities)
             (self.folder / episode_file_name(0)).parent.mkdir(exist_ok=True)  # which another machine lacks
             recorder = self.recorder(demonstrators, env.spec.action.size, pulse)
             self.record(demonstrators, env, plan, [recorder, reporter], pulse)
@@ -173,7 +172,9 @@ def recorded_needs(spec: EnvSpec, cameras: Sequence[str] | None, image_size: int
     return spec.needs(*spec.vectors, cameras=sizes, instruction=spec.has_instructions)
 
 
-def _check_identities(before: Mapping[str, str | None], now: Mapping[str, str | None]) -> None:
+def _check_identities(before: Mapping[str, str | None] | None, now: Mapping[str, str | None]) -> None:
+    if before is None:
+        return
     if differing := json_differences(before, now):
         raise SimScaleError(
             "the code or the weights of a policy have changed during the collection; start a new one: "

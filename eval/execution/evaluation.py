@@ -87,6 +87,7 @@ class EvaluationJob(PortableJob):
 
     def build_model(self) -> PolicyAdapter:
         """Build the policy of `outline`; see `WorkerJob`."""
+        self.check_device()
         return build_learned(self.model, self.checkpoint, self.registration.offer(), self.options, self.device)
 
     def build_environment(self, policy: Policy, num_slots: int) -> SlotEnv:

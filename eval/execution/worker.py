@@ -24,7 +24,7 @@ from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
 from eval.runs.provenance import fingerprint, source_digest
 from policies.base import Policy
-from policies.learned.devices import Device
+from policies.learned.devices import Device, device_entries
 from policies.learned.rows import PolicyOutline
 from simscaleai.errors import SimScaleError
 from simscaleai.hosting.parent import exit_with_parent
@@ -107,21 +107,35 @@ class PortableJob(WorkerJob):
 
     def conditions(self, machine: Mapping[str, Any]) -> dict[str, Any]:
         """Return what all machines of a run must have in common, as plain JSON data; `machine` is a fingerprint."""
+        entries = dict(machine)
+        of_device = entries.pop("inference", None)
         return {
             "source": source_digest(),
             "environment": self.registration.offer().digest,
-            "fingerprint": dict(machine),
+            "fingerprint": entries,
+            "inference": of_device,
         }
 
     def check_machine(self, env: SlotEnv) -> None:
-        """Check that this machine gives the same results as that of the driver.
+        """Check that this machine gives the same results as that of the driver; `check_device` compares the GPU.
 
         Raises:
             SimScaleError: If something differs that results depend on. The text names each difference.
         """
-        if self.machine is None:
-            return
-        here = self.conditions(fingerprint(env.fingerprint()))
+        if self.machine is not None:
+            here = self.conditions(fingerprint(env.fingerprint()))
+            self._check_same({**here, "inference": self.machine["inference"]})
+
+    def check_device(self) -> None:
+        """Check that a policy that is computed here has the device that it has on the machine of the driver.
+
+        Raises:
+            SimScaleError: If it has another one. The text names the difference.
+        """
+        if self.machine is not None:
+            self._check_same({**self.machine, "inference": device_entries(self.device).get("inference")})
+
+    def _check_same(self, here: Mapping[str, Any]) -> None:
         verbs = ("is", "on the machine of the command, here")
         if differing := json_differences(self.machine, here, verbs=verbs):
             raise SimScaleError("this machine could give other results: " + "; ".join(differing))

@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from eval.episodes.pulse import POLICY
 from eval.episodes.results import ENVIRONMENT_TIMEOUT, POLICY_TIMEOUT, WORKER_DIED, EpisodeResult, Status
 from eval.execution.cluster.places import Place, places_anywhere, places_on_machines
 from eval.execution.cluster.remote_worker import Finished, Hang, News, RemoteWorker
-from eval.execution.processes import MAX_FALSE_STARTS, ending_run, in_plan_order, lost_episode
+from eval.execution.processes import MAX_FALSE_STARTS, ending_run, in_plan_order, lost_episode, run_in_workers
 from eval.execution.worker import Breakdown, Executor, PortableJob
 from policies.foreign.openpi.announcement import API_KEY_VARIABLE
 from simscaleai.errors import SimScaleError
@@ -229,7 +231,8 @@ class _Pool:
     def _start_worker(self, place: Place, *, solitary: bool) -> None:
         job = replace(self._job, num_envs=1) if solitary else self._job
         actor_class = self._actor_class.options(**place.options(job.device))
-        actor = actor_class.remote(job, place.cpus, self._variables)
+        run_elsewhere = None if job.outline is None else partial(_run_in_processes, place.cpus)
+        actor = actor_class.remote(job, run_elsewhere, self._variables)
         slots = place.cpus * job.num_envs
         room = 1 if solitary else slots + max(place.cpus, slots // _AHEAD)
         self._workers[actor.arrive.remote()] = _Worker(actor, place, room, solitary)
@@ -331,3 +334,8 @@ class _Pool:
             self._ray.wait(closing, num_returns=len(closing), timeout=_SECONDS_TO_CLOSE)
         for worker in workers:
             self._ray.kill(worker.actor)
+
+
+def _run_in_processes(processes: int, job: PortableJob, further: Connection, reporter: Observer) -> None:
+    """Run the episodes of a machine: in so many processes, beside one that computes the policy."""
+    run_in_workers(job, [], processes, [reporter], further)

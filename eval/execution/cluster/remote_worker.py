@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
@@ -28,7 +28,6 @@ from eval.episodes.observer import Observer
 from eval.episodes.plan import EpisodeSpec
 from eval.episodes.pulse import Pulse
 from eval.episodes.results import EpisodeResult
-from eval.execution.processes import run_in_workers
 from eval.execution.worker import Breakdown, PortableJob
 from simscaleai.errors import SimScaleError
 
@@ -55,16 +54,19 @@ class Hang:
 News = Finished | Breakdown | Hang
 """What a worker reports."""
 
+RunElsewhere = Callable[[PortableJob, Connection, Observer], object]
+"""Runs the episodes of a job that come from a pipe, None for no more. The observer gets their results."""
+
 
 class RemoteWorker:
     """The actor. The episodes run in one thread or in processes of their own, its calls in other threads."""
 
-    def __init__(self, job: PortableJob, processes: int, variables: Mapping[str, str]) -> None:
+    def __init__(self, job: PortableJob, run_elsewhere: RunElsewhere | None, variables: Mapping[str, str]) -> None:
         """Start to build the policy and the environment of `job`.
 
         Args:
             job: What to run.
-            processes: Number of processes for the episodes if the job has an outline, beside one for the policy.
+            run_elsewhere: Runs the episodes in processes of their own; None if they run in a thread of this process.
             variables: Environment variables of the command that the worker needs, too.
         """
         os.environ.update(variables)
@@ -73,7 +75,7 @@ class RemoteWorker:
         self._given: SimpleQueue[EpisodeSpec | None] = SimpleQueue()
         self._news: SimpleQueue[News] = SimpleQueue()
         self._pulse = Pulse()
-        Thread(target=self._run, args=(job, processes), daemon=True).start()
+        Thread(target=self._run, args=(job, run_elsewhere), daemon=True).start()
 
     def exchange(self, specs: Sequence[EpisodeSpec | None]) -> list[News]:
         """Add `specs` to the episodes to run, None for no more. Return the news as soon as there are any."""
@@ -99,31 +101,32 @@ class RemoteWorker:
             if party := self._pulse.overdue(self._timeout):
                 return Hang(party)
 
-    def _run(self, job: PortableJob, processes: int) -> None:
+    def _run(self, job: PortableJob, run_elsewhere: RunElsewhere | None) -> None:
         with suppress(OSError):  # another machine need not have the folder
             os.chdir(job.home)
         job = replace(job, folder=Path(self._folder.name), home=Path.cwd())
         reporter = _Reporter(job, self._news)
         try:
-            if job.outline is None:
+            if run_elsewhere is None:
                 job.run(iter(self._given.get, None), reporter, self._pulse)
             else:
-                self._run_in_processes(job, processes, reporter)
+                vars(sys.modules["__main__"]).pop("__file__", None)  # which processes would import: a program of Ray
+                run_elsewhere(job, self._pipe(), reporter)
         except SimScaleError as mistake:
             self._news.put(Breakdown(f"worker on {socket.gethostname()}: {mistake}", is_mistake=True))
         except Exception:  # otherwise the driver would wait for ever
             self._news.put(Breakdown(traceback.format_exc(), is_mistake=False))
 
-    def _run_in_processes(self, job: PortableJob, processes: int, reporter: Observer) -> None:
-        vars(sys.modules["__main__"]).pop("__file__", None)  # otherwise each process would import the program of Ray
-        further, given = Pipe(duplex=False)
-        Thread(target=self._pass_on, args=(given,), daemon=True).start()
-        run_in_workers(job, [], processes, [reporter], further)
+    def _pipe(self) -> Connection:
+        """Return a pipe from which the episodes to run come, None for no more."""
+        theirs, ours = Pipe(duplex=False)
+        Thread(target=self._pass_on, args=(ours,), daemon=True).start()
+        return theirs
 
-    def _pass_on(self, given: Connection) -> None:
+    def _pass_on(self, pipe: Connection) -> None:
         for spec in iter(self._given.get, None):
-            given.send(spec)
-        given.send(None)
+            pipe.send(spec)
+        pipe.send(None)
 
 
 class _Reporter(Observer):

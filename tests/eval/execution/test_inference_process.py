@@ -2,14 +2,19 @@
 
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from envs.registration import find_environment
 from eval import collect, robustness, rollout
+from eval.execution import worker
+from eval.execution.worker import PortableJob
 from eval.runs.record import RunRecord
+from simscaleai.errors import SimScaleError
 
 SEED = 3_000_000_500
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -74,6 +79,28 @@ def test_the_record_says_where_the_policy_computed_and_another_device_is_refused
     error = capsys.readouterr().err
     assert "cannot resume" in error
     assert 'fingerprint.inference: was {"device": "cuda", "name": "some GPU"' in error
+
+
+class NoEpisodes(PortableJob):
+    """A job for machines of a cluster that runs nothing."""
+
+    registration = find_environment("reach")
+
+    def files_of(self, episode_index):
+        return []
+
+    def run(self, plan, reporter, pulse):
+        """Run nothing."""
+
+
+@pytest.mark.parametrize("here", ["GPU A", "GPU B"])
+def test_a_machine_of_a_cluster_with_another_gpu_is_refused(monkeypatch, here):
+    job = NoEpisodes(num_envs=1, terminate_on_success=True, folder=Path(), device="cuda")
+    job = replace(job, machine=job.conditions({"machine": "x86_64", "inference": {"name": "GPU A"}}))
+    monkeypatch.setattr(worker, "device_entries", lambda device: {"inference": {"name": here}})
+    differs = pytest.raises(SimScaleError, match=r'inference.name: is "GPU A".*, here "GPU B"')
+    with differs if here == "GPU B" else nullcontext():
+        job.check_device()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

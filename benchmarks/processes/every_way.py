@@ -1,7 +1,7 @@
 """Release check: real packages give the same `episodes.jsonl` in every way that a plan can be run.
 
-    python -m benchmarks.every_way                       # what is installed
-    python -m benchmarks.every_way --only vla pusht      # some runs
+    python -m benchmarks.processes.every_way                       # what is installed
+    python -m benchmarks.processes.every_way --only vla pusht      # some runs
 
 The runs: our expert, shipped checkpoints, suites of others (`python -m envs install`), Meta-World with its own expert,
 an agent of Stable-Baselines3 (`python -m policies install sb3`), and a checkpoint behind `policies.serve`. The ways:
@@ -23,14 +23,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measurements import FIRST_SEED
-from benchmarks.ray_cluster import cluster
-from benchmarks.run import circumstances, write_csv
+from benchmarks.processes.ray_cluster import cluster
+from benchmarks.run import circumstances
+from benchmarks.speed.measurements import FIRST_SEED
+from benchmarks.tables import RESULTS, write_csv
 from envs.foreign.suites import find_suite
 from policies.foreign.libraries import find_library
 from simscaleai.hosting.interpreters import installed_python, is_installed
 
-RESULTS = Path(__file__).parent / "results" / "every_way.csv"
+TABLE = RESULTS / "every_way.csv"
 _AGENT = "import gymnasium, stable_baselines3 as sb3; sb3.PPO('MlpPolicy', gymnasium.make('Pendulum-v1')).save('agent')"
 _PENDULUM = ("--env", "gym:Pendulum-v1", "--success", "return>=-900")
 _TWO = ("--workers", "2", "--num-envs", "2")
@@ -132,7 +133,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=8)
     parser.add_argument("--only", nargs="+", choices=RUNS, default=[name for name, run in RUNS.items() if run.needs()])
-    parser.add_argument("--output", type=Path, default=RESULTS, help="CSV to write")
+    parser.add_argument("--output", type=Path, default=TABLE, help="CSV to write")
     arguments = parser.parse_args()
     shape = ["--episodes", str(arguments.episodes), "--seed", str(FIRST_SEED)]
     output, load = arguments.output.resolve(), os.getloadavg()[0]
