@@ -61,6 +61,8 @@ import time
 
 
 class Waiting:
+    needs = {}
+
     def reset(self, seed, instruction):
         pass
 
@@ -90,7 +92,7 @@ def start(workdir, cluster):
 
 @pytest.fixture
 def waiting(workdir, monkeypatch):
-    """A policy that never answers, so that a run lasts until its last worker has begun; as a function and hosted."""
+    """A policy that never answers: a run with more episodes than two workers take lasts until a third one has begun."""
     (workdir / "waiting.py").write_text(WAITING)
     monkeypatch.syspath_prepend(str(workdir))
     return "waiting:Waiting"
@@ -215,7 +217,7 @@ def test_a_node_that_could_give_other_results_is_refused(start, cluster, workdir
         patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{workdir / 'other'}")
         node = cluster.add_node(**NODE)
     try:
-        words = ["--model", waiting, *FEW, "--workers", "3", "--output", "ray"]
+        words = ["--model", waiting, *FEW, "--num-envs", "1", "--workers", "3", "--output", "ray"]
         assert start(*words, command=command).wait(300) == 2
     finally:
         cluster.remove_node(node)
@@ -237,7 +239,7 @@ def test_a_node_with_other_packages_for_a_hosted_environment_is_refused(
         patch.setenv("OTHER_PACKAGES", str(workdir / "other"))
         node = cluster.add_node(**NODE)
     pendulum = ["--env", "gym:Pendulum-v1", "--success", "return>=-900", "--env-python", str(workdir / "python")]
-    shape = ["--episodes", "8", "--workers", "3", "--output", "ray"]
+    shape = ["--episodes", "8", "--num-envs", "1", "--workers", "3", "--output", "ray"]
     try:
         assert start("--model", f"{prefix}{waiting}", *pendulum, *shape).wait(300) == 2
     finally:
