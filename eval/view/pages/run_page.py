@@ -10,7 +10,7 @@ from eval.comparison.replay import replay_command
 from eval.episodes.results import EpisodeResult
 from eval.runs.media_paths import RERUN_FOLDER, TRACES_FOLDER, VIDEOS_FOLDER
 from eval.runs.receipts import RECEIPT_EPISODES, RECEIPTS_FILE
-from eval.runs.run import Run
+from eval.runs.run import Run, seeds_text
 from eval.runs.summary import summarise
 from eval.view.folder_files import episode_files
 
@@ -83,9 +83,15 @@ def _tasks(run: Run) -> list[list[Any]]:
     return [[task, each.successes, each.episodes, *each.wilson_95] for task, each in tasks.items()]
 
 
+def _battery_text(run: Run) -> str:
+    """Return how many episodes a battery has, and the starts that are the same in every arm."""
+    arms = {result.arm for result in run.results}
+    return f"{len(run.results)} in {len(arms)} arms, each {seeds_text(r for r in run.results if r.arm is None)}"
+
+
 def _facts(run: Run) -> Iterable[tuple[str, str]]:
     record = run.record
-    yield "Episodes", run.seeds_text
+    yield "Episodes", run.seeds_text if record.battery is None else _battery_text(run)
     yield "Success", f"{record.environment.success or 'as the environment says'}"
     if run.interventions:
         yield "Intervention", run.interventions_text

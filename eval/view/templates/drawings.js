@@ -27,6 +27,9 @@ function curve(axis) {
 
 const PLOT = { width: 600, height: 90 };
 
+/** Returns the classes that give a line its colour; lines with the same colour differ by their dashes. */
+const colour = (number) => `line-${number % 6}${number % 12 < 6 ? "" : " dashed"}`;
+
 /** Draws the lines of one quantity over the steps of an episode, with a cursor that `seek` moves. */
 function plot(quantity, trace, seek) {
   const numbers = quantity.lines.flat().filter((value) => value != null);
@@ -38,13 +41,13 @@ function plot(quantity, trace, seek) {
   const cursor = make("line", { class: "cursor", x1: 0, x2: 0, y1: 0, y2: PLOT.height });
   const svg = make("svg", { class: "plot", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
     low < 0 && high > 0 ? make("line", { class: "axis", x1: 0, x2: PLOT.width, y1: y(0), y2: y(0) }) : null,
-    quantity.lines.map((line, number) => pieces(line).map((piece) => make("polyline", { class: `line line-${number % 6}`, points: piece.map(([place, value]) => `${x(place * trace.stride).toFixed(1)},${y(value).toFixed(1)}`).join(" ") }))),
+    quantity.lines.map((line, number) => pieces(line).map((piece) => make("polyline", { class: `line ${colour(number)}`, points: piece.map(([place, value]) => `${x(place * trace.stride).toFixed(1)},${y(value).toFixed(1)}`).join(" ") }))),
     cursor);
   svg.addEventListener("pointerdown", (event) => { const box = svg.getBoundingClientRect(); seek(Math.round(trace.steps * (event.clientX - box.left) / box.width)); });
-  const values = quantity.labels.map((label, number) => [make("dt", { class: `key-${number % 6}` }, words(label)), make("dd")]);
+  const values = quantity.labels.map((label, number) => [make("dt", { class: colour(number) }, words(label)), make("dd")]);
   const shows = quantity.labels.slice(0, 8);
   const element = make("figure", { class: "quantity" },
-    make("figcaption", {}, make("b", {}, words(quantity.name)), " ", make("span", { class: "muted" }, quantity.unit || ""), make("dl", {}, values.slice(0, shows.length))),
+    make("figcaption", {}, make("b", {}, words(quantity.name)), " ", make("span", { class: "muted" }, quantity.unit || ""), make("dl", {}, values.slice(0, shows.length).map((pair) => make("div", {}, pair)))),
     make("div", { class: "frame" }, svg, make("span", { class: "top" }, Number(high.toPrecision(3))), make("span", { class: "bottom" }, Number(low.toPrecision(3)))));
   const move = (step) => {
     cursor.setAttribute("x1", x(step)); cursor.setAttribute("x2", x(step));

@@ -2,7 +2,7 @@ const FRESH = 120; // seconds after the last episode for which a run without its
 const state = { text: "", environment: "", policy: "", status: "", chosen: [], table: null, data: null, all: [] };
 const isLive = (row) => !row.ended && state.data && state.data.now - row.changed < FRESH;
 const statusOf = (row) => row.ended ? (row.n < row.planned ? "interrupted" : "complete") : isLive(row) ? "going on" : "stopped";
-const failureText = (row) => Object.entries(row.failures).map(([name, count]) => `${count} ${words(name)}`).join(", ");
+const failureText = (row) => Object.entries(row.failures).map(([name, count]) => `${count.toLocaleString("en")} ${words(name)}`).join(", ");
 
 function progressText(row) {
   if (!isLive(row)) return statusOf(row);
@@ -17,7 +17,7 @@ function successCell(row) {
 
 const RUN_COLUMNS = [
   { title: "Run", key: (row) => row.path, cell: (row) => [choice(row), link(row.path, "run", row.key), row.battery ? make("span", { class: "tag" }, "battery") : null, row.tasks > 1 ? make("span", { class: "tag" }, `${row.tasks} tasks`) : null], class: "name" },
-  { title: "Policy", key: (row) => row.policy, cell: (row) => [make("span", { title: row.policy }, nameOf(row.policy)), row.conditions.length ? make("span", { class: "muted" }, ` ${row.conditions.join(", ")}`) : null] },
+  { title: "Policy", key: (row) => row.policy, cell: (row) => [make("span", { title: row.policy }, nameOf(row.policy)), row.conditions.length ? make("span", { class: "muted" }, ` ${row.conditions.join(", ")}`) : null], class: "policy" },
   { title: "Environment", key: (row) => row.environment, cell: (row) => make("span", { title: row.environment }, short(row.environment)) },
   { title: "n", key: (row) => row.n, cell: (row) => row.n.toLocaleString("en"), number: true },
   { title: "Success", key: (row) => row.rate, cell: successCell, class: "success-cell" },

@@ -141,6 +141,7 @@ def test_a_battery_has_curves_and_its_report(runs):
     shown = contents(runs)
     key = rows(shown)["battery"]["key"]
     (policy,) = ask(shown, f"curves/{key}")["policies"]
+    assert dict(ask(shown, f"run/{key}")["facts"])["Episodes"].endswith(" arms, each 20 episodes, seeds 0 to 19")
     light = policy["axes"][0]
     assert [level[2:4] for level in light["levels"]] == [[20, 20], [20, 20], [10, 20], [0, 20]]
     assert policy["ceiling"] is None
