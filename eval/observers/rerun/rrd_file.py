@@ -15,6 +15,7 @@ The property `episode` of the recording has its index, seed and outcome.
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,8 +39,10 @@ def import_rerun() -> Any:
     """Return the library.
 
     Raises:
-        SimScaleError: If it is not installed.
+        SimScaleError: If it is not installed, or switched off.
     """
+    if os.environ.get("RERUN", "").lower() in ("0", "false", "off"):
+        raise SimScaleError(f"RERUN={os.environ['RERUN']} switches recordings off; unset it, or leave out --rerun")
     try:
         import rerun
         from rerun import RecordingStream  # noqa: F401  # which another package of this name lacks

@@ -166,3 +166,9 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch
         SimScaleError, match=r"^--rerun needs the package rerun-sdk \(.*\): pip install 'simscaleai\[rerun\]'$"
     ):
         import_rerun()
+
+
+def test_a_switch_that_would_leave_recordings_empty_is_told(monkeypatch):
+    monkeypatch.setenv("RERUN", "off")
+    with pytest.raises(SimScaleError, match=r"^RERUN=off switches recordings off; unset it, or leave out --rerun$"):
+        import_rerun()
