@@ -138,14 +138,15 @@ class _Recording:
 
     def _layout(self, plots: Sequence[Path]) -> Any:
         of = self._library.blueprint
-        pictures = [of.Spatial2DView(origin=self._address(path), name=" ".join(path)) for path in self._pictures]
-        lines = [of.TimeSeriesView(origin=self._address(path), name=" ".join(path)) for path in plots]
+        pictures = [of.Spatial2DView(origin=self._address(path), name=_title(path)) for path in self._pictures]
+        lines = [of.TimeSeriesView(origin=self._address(path), name=_title(path)) for path in plots]
         texts = [
             of.TextDocumentView(origin="/instruction", name="instruction"),
             of.TextLogView(origin="/event", name="event"),
         ]
         seen = [of.Grid(*pictures)] if pictures else []
-        return of.Blueprint(of.Horizontal(of.Vertical(*seen, of.Horizontal(*texts)), of.Grid(*lines)))
+        parts = of.Horizontal(of.Vertical(*seen, of.Horizontal(*texts)), of.Grid(*lines))
+        return of.Blueprint(parts, collapse_panels=True)
 
     def _once(self, path: Path, content: Any) -> None:
         self._stream.log(self._address(path), content, static=True, strict=True)
@@ -181,6 +182,11 @@ def _add_trace(recording: _Recording, trace: EpisodeTrace, spec: EnvSpec) -> lis
     for name in ("reward", "success"):
         recording.add_lines((name,), after, arrays[name].reshape(-1, 1), [name])
     return [("action", "executed"), *observed, ("reward",), ("success",)]
+
+
+def _title(path: Path) -> str:
+    """Return the title of a view, short enough for a small one."""
+    return _printable(f"look {path[-1]}" if path[0] == "look" else path[-1])
 
 
 def _outcome(result: EpisodeResult) -> str:
