@@ -186,7 +186,7 @@ def _add_trace(recording: _Recording, trace: EpisodeTrace, spec: EnvSpec) -> lis
 
 def _title(path: Path) -> str:
     """Return the title of a view, short enough for a small one."""
-    return _printable(f"look {path[-1]}" if path[0] == "look" else path[-1])
+    return _printable(path[-1] if path[0] in ("camera", "observation") else " ".join(path))
 
 
 def _outcome(result: EpisodeResult) -> str:
