@@ -1,7 +1,7 @@
-"""What it costs to run a policy in another interpreter, with two images of 96 x 96, against calling it here.
+"""What it costs to run a policy in another interpreter, with two images of 96 x 96, against a plain loop there.
 
-The policy does next to nothing, so that the cost of the messages stands out. Calls there and here take turns, and the
-figure is that of the fastest hundredth, since other programs on the machine only ever add time.
+The policy does next to nothing, so that the cost of the messages stands out. Rounds of both take turns. The figures are
+the median of the differences of the rounds, and the difference of the fastest rounds.
 
 python -m benchmarks.processes.hosted_policy_speed --output benchmarks/results/hosted_policy_speed.csv
 """
@@ -13,11 +13,12 @@ import os
 import sys
 import tempfile
 import time
-from importlib import import_module
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.processes.plain_loop import cost_row, plain_loop
 from benchmarks.tables import write_csv
 from envs.registration import find_environment
 from policies.registry import make_policy
@@ -25,8 +26,19 @@ from tests.policies.foreign.stand_in import write_agent, write_library
 
 AT_MOST = 300.0
 """Largest cost of a call and slot that is wanted [us]."""
-CALLS = 1500
-FASTEST = 0.01
+CALLS = 200
+PLAIN = """
+import sys
+import numpy as np
+from stable_baselines3 import PPO
+
+agent, rng = PPO.load(sys.argv[1], "cpu"), np.random.default_rng(0)
+seen = {camera: rng.integers(0, 256, (96, 96, 3), dtype=np.uint8) for camera in sys.argv[3:]}
+seen["state"] = rng.normal(size=int(sys.argv[2])).astype(np.float32)
+
+def call():
+    agent.predict(seen, True)
+"""
 
 
 def figure(folder: Path, slots: int) -> dict[str, object]:
@@ -36,23 +48,20 @@ def figure(folder: Path, slots: int) -> dict[str, object]:
     observed = {"state": (-9, 9, (state,)), **dict.fromkeys(spec.cameras, (0, 255, (96, 96, 3), "uint8"))}
     path = write_agent(folder / "agent.zip", observation=observed, action=(-1, 1, (spec.action.size,)))
     policy = make_policy(f"sb3:{path}", spec=spec, options={"python": sys.executable})
-    agent = import_module("stable_baselines3").PPO.load(path, "cpu")
     everyone, rng = np.arange(slots), np.random.default_rng(0)
     seen = {camera: rng.integers(0, 256, (slots, 96, 96, 3), dtype=np.uint8) for camera in spec.cameras}
     seen["state"] = rng.normal(size=(slots, state)).astype(np.float32)
     policy.reset(everyone, list(range(slots)), [""] * slots)
-    hosted, here = [], []
-    for _ in range(CALLS):
+
+    def timed(calls: int) -> float:
         begin = time.perf_counter()
-        policy.predict(seen, everyone)
-        middle = time.perf_counter()
-        for row in range(slots):
-            agent.predict({key: values[row] for key, values in seen.items()}, True)
-        hosted.append(middle - begin)
-        here.append(time.perf_counter() - middle)
-    policy.close()
-    cost = (np.quantile(hosted, FASTEST) - np.quantile(here, FASTEST)) / slots * 1e6
-    return {"figure": f"{slots} slots: cost of a call and slot [us]", "value": f"{cost:.0f}", "at_most": AT_MOST}
+        for _ in range(calls):
+            policy.predict(seen, everyone)
+        return (time.perf_counter() - begin) / calls / slots
+
+    with closing(policy), plain_loop(PLAIN, path, state, *spec.cameras) as plain:
+        name = f"{slots} slots: cost of a call and slot [us]"
+        return cost_row(name, timed, plain, (CALLS // slots, CALLS), AT_MOST)
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """What it costs to run an environment in another interpreter, against a plain loop there, in one run.
 
-The environment does next to nothing, so that the cost of the messages stands out. Figures are minima of several rounds
-in turn, since other programs on the machine only ever add time.
+The environment does next to nothing, so that the cost of the messages stands out. Rounds of both take turns. The
+figures are the median of the differences of the rounds, and the difference of the fastest rounds. The plain loop looks
+at nothing that the environment gives; the other side gets copies of the observation and of the state at every step.
 
 python -m benchmarks.processes.hosted_speed --output benchmarks/results/hosted_speed.csv
 """
@@ -14,14 +15,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.processes.plain_loop import Timed, cost_row, plain_loop
 from benchmarks.tables import write_csv
+from envs.registration import find_environment
+from envs.slots import Start
 
 WORLD = '''
-import sys, time
+import time
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
@@ -51,48 +57,41 @@ class Cheap(gym.Env):
 
     def seen(self):
         return {key: self.position.copy() if key == "state" else self.drawn for key in self.observation_space.spaces}
-
-def plain(images, steps):
-    env = Cheap(images)
-    env.reset(seed=0)
-    action = np.zeros(4, np.float32)
-    begin = time.perf_counter()
-    for _ in range(steps):
-        env.step(action)
-    print((time.perf_counter() - begin) / steps)
-
-if __name__ == "__main__":
-    plain(sys.argv[1] == "images", int(sys.argv[2]))
 '''
+PLAIN = """
+import sys
+import numpy as np
+from cheap_world import Cheap
+
+env, action = Cheap(images=sys.argv[1] == "images"), np.zeros(4, np.float32)
+env.reset(seed=0)
+
+def call():
+    env.step(action)
+"""
 CHOICES = "success=info:won&max_episode_steps=1000000"
-ROUNDS = 5
 
 
-def plain_seconds(folder: Path, kind: str, steps: int) -> float:
-    """Return the time of a step in a plain loop [s]."""
-    command = [sys.executable, folder / "cheap_world.py", kind, str(steps)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def hosted_seconds(kind: str, slots: int, steps: int) -> float:
-    """Return the time of a step and slot of the hosted environment, with observation and state, as a run asks [s]."""
-    from envs.registration import find_environment
-    from envs.slots import Start
-
+@contextmanager
+def hosted_loop(kind: str, slots: int) -> Iterator[Timed]:
+    """Yield what times a step and slot of the hosted environment, with observation and state, as a run asks."""
     registration = find_environment(f"cheap_world:Cheap?{CHOICES}&images={kind == 'images'}")
     spec = registration.offer()
     env = registration.make(slots, spec.needs("state", cameras=dict(spec.cameras)), True, None)
     everyone, actions = np.arange(slots), np.zeros((slots, 4), dtype=np.float32)
     looking = np.ones(slots, dtype=bool)
     env.reset(everyone, [Start(seed) for seed in range(slots)])
-    begin = time.perf_counter()
-    for _ in range(steps):
-        env.observe(everyone, looking)
-        env.step(everyone, actions)
-        env.state(everyone)
-    seconds = (time.perf_counter() - begin) / steps / slots
-    env.close()
-    return seconds
+
+    def timed(steps: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(steps):
+            env.observe(everyone, looking)
+            env.step(everyone, actions)
+            env.state(everyone)
+        return (time.perf_counter() - begin) / steps / slots
+
+    with closing(env):
+        yield timed
 
 
 def run_seconds(workers: int, episodes: int) -> float:
@@ -106,21 +105,18 @@ def run_seconds(workers: int, episodes: int) -> float:
         return time.perf_counter() - begin
 
 
-def figures(folder: Path) -> list[dict[str, object]]:
+def figures() -> list[dict[str, object]]:
     """Measure all figures and return the rows of the table."""
     rows: list[dict[str, object]] = []
-    for kind, steps, most in (("state", 2000, 100.0), ("images", 300, 500.0)):
+    for kind, steps, most in (("state", 1000, 100.0), ("images", 200, 500.0)):
         for slots in (1, 8):
-            plain, hosted = [], []
-            for _ in range(ROUNDS):
-                plain.append(plain_seconds(folder, kind, steps))
-                hosted.append(hosted_seconds(kind, slots, max(steps // slots, 50)))
-            cost = (min(hosted) - min(plain)) * 1e6
             figure = f"{kind}, {slots} slots: cost of a step and slot [us]"
-            rows.append({"figure": figure, "value": f"{cost:.0f}", "at_most": most})
+            with plain_loop(PLAIN, kind) as plain, hosted_loop(kind, slots) as hosted:
+                rows.append(cost_row(figure, hosted, plain, (steps // slots, steps), most))
     seconds = {(workers, n): min(run_seconds(workers, n) for _ in range(2)) for workers in (1, 2) for n in (8, 168)}
     ratio = (seconds[1, 168] - seconds[1, 8]) / (seconds[2, 168] - seconds[2, 8])
-    rows.append({"figure": "two workers against one, starts left out", "value": f"{ratio:.2f}", "at_most": ""})
+    figure = "two workers against one, starts left out"
+    rows.append({"figure": figure, "median": "", "fastest": f"{ratio:.2f}", "at_most": ""})
     return rows
 
 
@@ -134,7 +130,7 @@ def main() -> None:
         (folder / "cheap_world.py").write_text(WORLD)
         os.environ["PYTHONPATH"] = os.pathsep.join([name, *filter(None, [os.environ.get("PYTHONPATH")])])
         os.environ["SIMSCALE_ENV_PYTHON"] = sys.executable
-        rows = figures(folder)
+        rows = figures()
     write_csv(arguments.output, rows)
     for row in rows:
         print(*row.values(), sep="  ")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from simscaleai.errors import SimScaleError
 from simscaleai.hosting import wire
+from simscaleai.hosting.memory import keep_freed_memory
 
 SECONDS_TO_START = 300.0
 """Time for the first answer of a host [s]. Importing a simulator from a cold disk takes long."""
@@ -117,6 +118,8 @@ class HostProcess:
     def share(self, layout: Sequence[Any], **values: Any) -> dict[str, NDArray[Any]]:
         """Call "share" with `values` (JSON data), and return arrays that this process and the host both see.
 
+        What is copied from them at every step is as large as they are, so this process keeps freed memory from now on.
+
         Args:
             layout: Name, dtype and shape of each array.
             **values: Sent to the host with the layout.
@@ -133,6 +136,7 @@ class HostProcess:
         except (wire.WireError, OSError) as error:
             raise SimScaleError(f"cannot share memory with the host ({error}); use a smaller --num-envs") from error
         self.call("share", file=file, layout=layout, **values)
+        keep_freed_memory()
         return arrays
 
     def signal(self, code: int, number: int) -> None:
