@@ -131,7 +131,7 @@ def main() -> None:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", nargs="+", default=MODELS)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     rows = [figures(model, arguments.seconds) for model in arguments.models]
