@@ -28,8 +28,8 @@ VALUES = {
     "a seed twice": Mistake("rollout --model zero --seeds 1 1", "each seed once"),
     "a negative seed": Mistake("rollout --model zero --env reach --seeds -1", "-1"),
     "no slots": Mistake("rollout --model zero --num-envs 0", "expected --num-envs of at least 1, got 0"),
-    "no workers": Mistake(f"{COLLECT} --workers 0", "workers and num_envs of at least 1, got 0 and 16"),
-    "no slots to collect in": Mistake(f"{COLLECT} --num-envs 0", "of at least 1, got 1 and 0"),
+    "no workers": Mistake(f"{COLLECT} --workers 0", "expected --workers of at least 1, got 0"),
+    "no slots to collect in": Mistake(f"{COLLECT} --num-envs 0", "expected --num-envs of at least 1, got 0"),
     "a test seed": Mistake(f"{COLLECT} --seed 0", "0 to 999999 are reserved for evaluation; leave out --seed"),
     "a validation seed": Mistake(
         f"{COLLECT} --seed 2999999999", "2000000000 to 2999999999 are reserved for evaluation; leave out --seed"
