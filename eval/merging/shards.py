@@ -38,9 +38,11 @@ def locked_shards(folders: Sequence[Path]) -> Iterator[None]:
     """Hold the locks of all `folders`.
 
     Raises:
-        ResultsError: If one of them occurs twice.
+        ResultsError: If there are none, or one of them occurs twice.
         SimScaleError: If another process writes to one of them.
     """
+    if not folders:
+        raise ResultsError("expected the folders of all shards, got none")
     for first, second in pairwise(sorted(folders, key=lambda folder: folder.resolve())):
         if first.resolve() == second.resolve():  # its lock can be held only once
             raise ResultsError(f"expected each shard once, got {first} twice")

@@ -205,6 +205,7 @@ def test_missing_and_repeated_shards_are_named(refused, shards):
     shutil.copytree("s2", "copy")
     assert "s2 and copy both hold shard 2/3; leave one of them out" in refused(*shards, "copy")
     assert "expected each shard once, got s1 twice" in refused(*shards, "s1/")
+    assert "expected the folders of all shards, got none" in refused()
 
 
 def test_missing_and_foreign_episodes_are_named(refused, shards):
