@@ -1,7 +1,7 @@
 """Release check: policies of LeRobot act in our runs exactly as in a plain loop with LeRobot's own code.
 
-Checkpoints of random weights are written by LeRobot: ACT, ACT that averages over its chunks, and Diffusion; more
-checkpoints can be named. Each acts in our environment, two episodes at once. Then LeRobot's own loop (processors,
+Checkpoints of random weights are written by LeRobot: ACT, ACT that averages over its chunks, Diffusion, and VQ-BeT;
+more checkpoints can be named. Each acts in our environment, two episodes at once. Then LeRobot's own loop (processors,
 `select_action`, one environment) gets the observations of each episode. Every action must be equal to the last bit.
 
 The interpreter needs LeRobot 0.6 and diffusers.
@@ -39,6 +39,7 @@ from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.envs.utils import preprocess_observation
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
+from lerobot.policies.vqbet.configuration_vqbet import VQBeTConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 
 def write(folder, shapes):
@@ -61,6 +62,10 @@ def write(folder, shapes):
         "Diffusion": DiffusionConfig(
             **usual, n_obs_steps=2, horizon=16, n_action_steps=8, down_dims=(32, 64), num_inference_steps=3
         ),
+        "VQ-BeT, one camera": VQBeTConfig(
+            **{**usual, "input_features": one_camera(usual["input_features"])},
+            n_obs_steps=3, action_chunk_size=4, crop_shape=(84, 84),
+        ),
     }
     rng = np.random.default_rng(0)
     for number, (name, config) in enumerate(configs.items()):
@@ -75,6 +80,10 @@ def write(folder, shapes):
         get_policy_class(config.type)(config).save_pretrained(folder / name)
         for processor in make_pre_post_processors(config, dataset_stats=statistics):
             processor.save_pretrained(folder / name)
+
+def one_camera(features):
+    first = next(name for name in features if ".images." in name)
+    return {name: each for name, each in features.items() if ".images." not in name or name == first}
 
 def drawn(rng, shape):
     mean, width = rng.normal(size=shape) / 4, rng.uniform(0.5, 1, shape)
