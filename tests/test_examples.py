@@ -38,11 +38,11 @@ def test_an_agent_of_another_library_learns_on_the_dense_reward():
 
 @pytest.mark.slow
 def test_an_agent_learns_by_hindsight_experience_replay(tmp_path):
-    """A shorter training than the example's own; random actions succeed in 1 of 100 episodes."""
+    """Random actions succeed in 1 of 100 episodes."""
     pytest.importorskip("stable_baselines3")
     words = [sys.executable, "examples/goal_reaching.py", "8000", str(tmp_path / "agent.zip")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert int(re.search(r"success once +(\d+)/100 ", done.stdout)[1]) >= 25
+    assert int(re.search(r"success once +(\d+)/100 ", done.stdout)[1]) >= 90
     assert (tmp_path / "agent.zip").exists()
