@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eval import rollout
+from eval import collect, rollout
 from tests.eval.execution.ray_nodes import NODE, has_lines, running_cluster, starting, wait_until
 from tests.eval.execution.wild_models import write_wild
 
@@ -75,3 +75,37 @@ def test_the_run_goes_on_with_the_other_machines_when_one_is_killed(paused_run, 
     wait_until(lambda: len(processes(with_model=True)) == 2)
     end(paused_run)
     assert "a worker was lost (worker_died) with unfinished episodes" in Path("stderr").read_text()
+
+
+def test_a_collection_has_the_bytes_of_one_process(tmp_path, monkeypatch, cluster):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = [
+        *write_wild("False", "pass"),
+        "--env",
+        "reach",
+        "--episodes",
+        "6",
+        "--seed",
+        "3000000500",
+        "--keep-failures",
+    ]
+    assert collect.main([*words, "--quiet", "--image-size", "40", "--output", "one"]) == 0
+    with starting(cluster) as start:
+        flags = [
+            "--quiet",
+            "--image-size",
+            "40",
+            "--workers",
+            "3",
+            "--num-envs",
+            "2",
+            "--device",
+            "cpu",
+            "--output",
+            "ray",
+        ]
+        assert start(*words, *flags, command="collect").wait(600) == 0
+    files = sorted(path.relative_to("one") for path in Path("one/episodes").iterdir())
+    assert len(files) == 6
+    assert all(Path("ray", file).read_bytes() == Path("one", file).read_bytes() for file in files)
