@@ -112,15 +112,17 @@ def same(a, b, *names):
 
 
 @pytest.mark.slow
-def test_receipts_and_films_reach_the_machine_of_the_command(start):
-    flags = ["--model", "scripted", *FEW, "--quiet", "--video", "2"]
+def test_receipts_films_and_recordings_reach_the_machine_of_the_command(start):
+    pytest.importorskip("rerun")
+    flags = ["--model", "scripted", *FEW, "--quiet", "--video", "2", "--rerun", "1"]
     assert rollout.main([*flags, "--workers", "2", "--output", "processes"]) == 0
     assert start(*flags, "--output", "ray").wait(300) == 0
     assert same("processes", "ray", "episodes.jsonl", "receipts.json")
     assert RunRecord.read(Path("ray")).summary == RunRecord.read(Path("processes")).summary
-    films = sorted(path.relative_to("processes") for path in Path("processes").glob("*/episode_*"))
+    films = sorted(path.relative_to("processes") for path in Path("processes").glob("*/episode_*.[mn]p*"))
     assert len(films) == 4
     assert same("processes", "ray", *films)
+    assert [path.name for path in Path("ray/rerun").iterdir()] == ["episode_000000.rrd"]
 
 
 def contents(folder):
