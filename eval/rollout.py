@@ -64,8 +64,8 @@ class RolloutConfig(EnvironmentFlags, PolicyFlags):
 
     model: str | None = None
     """Policy to evaluate: bc, vla, scripted, random, zero, a shipped checkpoint by name, a checkpoint folder,
-    module:function or file.py:function, which takes an observation and returns an action, or ws://HOST:PORT, a server
-    that speaks the openpi protocol."""
+    module:function or file.py:function, which takes an observation and returns an action, lerobot:FOLDER,
+    sb3:FILE.zip, or ws://HOST:PORT, a server that speaks the openpi protocol."""
     checkpoint: Path | None = None
     """Folder with the weights of --model; by default the shipped ones."""
     episodes: int | None = None

@@ -76,7 +76,10 @@ def _listing(checkpoints: Sequence[CheckpointEntry]) -> str:
             continue
         lines += [title, *(f"  {name:<{width}}  {text}" for name, text in rows), ""]
     return "\n".join(
-        [*lines, "--model also takes a checkpoint folder, module:attribute of your own, or ws://HOST:PORT."]
+        [
+            *lines,
+            "--model also takes a checkpoint folder, your own module:attribute or file.py:attribute, or ws://HOST:PORT.",
+        ]
     )
 
 

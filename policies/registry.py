@@ -32,6 +32,9 @@ SHIPPED = "checkpoints"
 PREFERRED = ("vla-robust",)
 """Shipped checkpoints that the name of their model selects before all others."""
 
+_PREFIXES = (PREFIX.removesuffix(":"), *(url.partition(":")[0] for url in URLS))
+"""Words before a colon that name a kind of policy, beside the names of libraries."""
+
 _FORMS = ("file.py:function", "lerobot:FOLDER", "sb3:FILE.zip", "ws://HOST:PORT")
 
 
@@ -84,11 +87,19 @@ def make_policy(
         policy = build_from_factory(model, factory, _required(spec, model), values)
         return identified(model, policy, module or type(policy).__module__)
     if checkpoint is None and ":" in model and not Path(model).exists():
+        _check_prefix(model)
         factory, module = find_factory(model)
         return identified(model, build_from_factory(model, factory, _required(spec, model), values), module)
     if checkpoint is None and (library := library_of(Path(model))):
         raise SimScaleError(f"{model} is a policy of another library; say --model {library}:{model}")
     return _learned_policy(model, checkpoint, spec, values, device)
+
+
+def _check_prefix(model: str) -> None:
+    """Raise if a path follows the first colon: no attribute has a slash, so the word before it should be a kind."""
+    kind, _, place = model.partition(":")
+    if "/" in place and "/" not in kind and not kind.endswith(".py"):
+        raise UnknownNameError("kind of policy", kind, [*library_names(), *_PREFIXES])
 
 
 def _check_has_weights(model: str, checkpoint: Path | None) -> None:
@@ -112,7 +123,8 @@ def _policy_of_library(
 ) -> Policy:
     library, _, place = model.partition(":")
     if checkpoint is not None or not place:
-        raise SimScaleError(f"expected --model {library}:PATH, without --checkpoint, got {model}")
+        without = ", without --checkpoint" if checkpoint is not None else ""
+        raise SimScaleError(f"expected --model {library}:PATH{without}, got {model}")
     if device is not None:
         check_device(device)
         options = {"device": device, **options}

@@ -82,7 +82,8 @@ class Layout:
 
     def __str__(self) -> str:
         """Return the names, sizes and units of the features as text for messages."""
-        return " + ".join(f"{feature.name}({feature.size}) [{feature.unit}]" for feature in self.features)
+        units = [f" [{feature.unit}]" if feature.unit else "" for feature in self.features]
+        return " + ".join(f"{each.name}({each.size}){unit}" for each, unit in zip(self.features, units, strict=True))
 
     def slice(self, name: str) -> slice:
         """Return the slice of the vector that holds feature `name`.

@@ -65,7 +65,9 @@ def ceiling_text(axis: AxisFindings) -> str:
 
 def ceiling_reason(axis: AxisFindings) -> str:
     """Return, in words, why the expert's control stands for its success rate at every level; "" if it does not."""
-    return f"its control: {_UNSEEN[axis.axis.changes]} do not reach it" if axis.ceiling == "control" else ""
+    if axis.ceiling != "control":
+        return ""
+    return f"from its control, as it does not depend on {_UNSEEN[axis.axis.changes]}"
 
 
 def limits(findings: BatteryFindings) -> Iterator[str]:

@@ -81,7 +81,8 @@ def _heading(comparison: Comparison) -> Iterator[Row]:
     for name, run in sides:
         policy = run.record.policy
         identity = f", identity {policy.identity[:12]}" if policy.identity else ""
-        yield name, f"{run.folder}: {policy.model}{identity}"
+        truth = f"; gets simulator truth: {', '.join(policy.simulator_truth)}" if policy.simulator_truth else ""
+        yield name, f"{run.folder}: {policy.model}{identity}{truth}"
     conditions = comparison.a.conditions
     yield "episodes", f"{conditions.environment}, {comparison.seeds_text}"
     ends = conditions.terminates_on_success

@@ -131,6 +131,9 @@ def _notices(run: Run, summary: Summary) -> Iterator[Notice]:
             yield Notice("Sequential run", f"{text[:1].upper()}{text[1:]}. {found}")
     if record.environment.repeats != "exact":
         yield Notice("Repetition", "The environment is not known to repeat itself exactly: a replay may differ.")
+    if record.policy.simulator_truth:
+        truth = ", ".join(record.policy.simulator_truth)
+        yield Notice("Simulator truth", f"The policy gets {truth}, which a robot does not measure.")
     if record.seed_overlap:
         yield Notice("Seeds overlap", f"{overlap_text(record.seed_overlap, summary.planned)}.")
     if run.interventions:

@@ -179,7 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
 
     def work() -> int:
-        command: Info | Check | Export | Import = parse(_Command, PROGRAM, arguments, __doc__)
+        command: Info | Check | Export | Import = parse(
+            _Command, PROGRAM, arguments, (__doc__ or "").partition("\n")[0]
+        )
         return command.run()
 
     return exit_code(work)

@@ -48,6 +48,11 @@ class PolicyRecord:
     needs: Needs
     """What the policy needs of the environment."""
 
+    @property
+    def simulator_truth(self) -> tuple[str, ...]:
+        """Vectors that the policy gets and that only a simulator knows."""
+        return tuple(key for key, layout in self.needs.vectors.items() if layout.privileged)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ _FILES = ("model.safetensors", "policy_preprocessor.json", "policy_postprocessor
 _MOST_BYTES = 1 << 24
 """Largest `config.json` that is read."""
 _PREFIX, _IMAGES = "observation.", "images."
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+"""Name of a repository on the hub: owner/name."""
 _OTHER_NAMES = {"state": "agent_pos", "image": "pixels"}
 """Input of a policy to the name that environments of Gymnasium use instead."""
 
@@ -31,14 +34,26 @@ def locate(place: str) -> Path:
     """
     folder = _checkpoint(Path(place).expanduser())
     if folder is None:
-        raise SimScaleError(
-            f"expected a folder with a checkpoint of LeRobot, whose config.json names the policy, got {place}"
-        )
+        raise SimScaleError(f"expected a folder with a checkpoint of LeRobot, got {place}{_reason(place)}")
     lacking = [name for name in _FILES if not (folder / name).is_file()]
     if lacking:
         old = "; checkpoints of LeRobot before 0.4 have no processors: convert them with its migration script"
         raise SimScaleError(f"the checkpoint {folder} lacks {', '.join(lacking)}{old if len(lacking) == 2 else ''}")
     return folder
+
+
+def _reason(place: str) -> str:
+    """Return why there is no checkpoint at `place`, and what to do."""
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        found = next((path.name for path in sorted(folder.glob("*")) if _checkpoint(path)), None)
+        if found:
+            return f", which holds none itself; name one of its folders, such as {found!r}"
+        return ", without a config.json that names the type of the policy"
+    if folder.exists():
+        return ", which is a file; name its folder"
+    on_hub = f"; for a policy on the hub: hf download {place} --local-dir FOLDER" if _HUB_ID.fullmatch(place) else ""
+    return f", which does not exist{on_hub}"
 
 
 def _checkpoint(folder: Path) -> Path | None:
@@ -98,12 +113,14 @@ def _difference(name: str, kind: str, shape: list[int], key: str, spec: EnvSpec)
             return f"{name}: environment has {', '.join(spec.cameras) or 'no camera'}"
         size = spec.cameras[key]
         if shape[0] != 3 or size not in (None, (shape[1], shape[2])):
-            return f"{name}: policy {shape[1]}x{shape[2]} px with {shape[0]} channels, environment {size} px with 3"
+            offered = "any size" if size is None else f"{size[0]}x{size[1]} px"
+            return f"{name}: policy {shape[1]}x{shape[2]} px with {shape[0]} channels, environment {offered} with 3"
         return ""
     if key not in spec.vectors:
         return f"{name}: environment has {', '.join(spec.vectors) or 'no vector'}"
     layout = spec.vectors[key]
-    return "" if shape == [layout.size] else f"{name}: policy {shape} numbers, environment {layout.size}: {layout}"
+    wanted = "x".join(map(str, shape))
+    return "" if shape == [layout.size] else f"{name}: policy {wanted} numbers, environment {layout.size}: {layout}"
 
 
 LIBRARY = Library(

@@ -186,6 +186,9 @@ def _load_processors(folder: str, config: Any) -> Any:
     overrides = {"device_processor": {"device": config.device}}
     try:
         return factory.make_pre_post_processors(config, pretrained_path=folder, preprocessor_overrides=overrides)
+    except FileNotFoundError as error:
+        text = "copy the whole folder of the checkpoint, with the policy_*.safetensors that hold the statistics"
+        raise answering.Mistake(f"a file of its processors is missing; {text}: {_reason(error)}") from error
     except Exception as error:
         raise answering.Mistake(f"its processors cannot be loaded: {_reason(error)}") from error
 

@@ -79,6 +79,14 @@ def test_what_is_printed(make_run, capsys):
     ]
 
 
+def test_a_policy_that_gets_simulator_truth_is_told(make_run, capsys):
+    needs = RECORD.environment.needs("state", "environment_state")
+    compare.main([make_run("a", "++--"), make_run("b", "++++", record=changed(policy={"needs": needs}))])
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert "simulator truth" not in first
+    assert second.endswith("; gets simulator truth: environment_state")
+
+
 def test_more_episodes_like_these_would_decide(make_run, capsys):
     """A run of the number of episodes that is named, with the same shares, is near the edge of significance."""
     a, b = cells(30, 4, 8, 8)

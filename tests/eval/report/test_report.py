@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import point_world
 import pytest
-from run_folders import episode, stopped
+from run_folders import RECORD, episode, stopped
 
 from envs.registration import find_environment, register_environment
 from envs.slots import Start
@@ -417,6 +417,12 @@ def test_what_is_to_be_known_before_a_figure_is_used(make_run):
     assert "vision=black (all images are black)" in found
     assert "1 of 4 episodes could not be run; they count as not successful" in found
     assert "the success rate would be in [75.0, 100.0] %" in found
+
+
+def test_a_policy_that_gets_simulator_truth_is_told(make_run):
+    assert "Simulator truth" not in page(make_run("a", "+-")).text
+    found = page(make_run("b", "+-", policy={"needs": RECORD.environment.needs("environment_state")}))
+    assert "The policy gets environment_state, which a robot does not measure." in found.text
 
 
 def test_a_perturbation_is_told(make_run):

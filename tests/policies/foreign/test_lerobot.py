@@ -70,8 +70,8 @@ def test_the_names_of_gymnasium_fit():
     ("changes", "problem"),
     [
         ({"inputs": {"observation.images.top": ["VISUAL", [3, 20, 30]]}}, "images.top: environment has front, wrist"),
-        ({"inputs": {"observation.images.wrist": ["VISUAL", [3, 20, 30]]}}, r"20x30 px .* environment \(10, 10\)"),
-        ({"inputs": {"observation.state": ["STATE", [8]]}}, r"policy \[8\] numbers, environment 3"),
+        ({"inputs": {"observation.images.wrist": ["VISUAL", [3, 20, 30]]}}, r"20x30 px .* environment 10x10 px"),
+        ({"inputs": {"observation.state": ["STATE", [8]]}}, "policy 8 numbers, environment 3"),
         ({"inputs": {"observation.effort": ["STATE", [8]]}}, "effort: environment has state, environment_state"),
         ({"action_size": 7}, "action: policy 7 numbers, environment 2"),
     ],
@@ -108,12 +108,28 @@ def test_a_pipe_in_place_of_the_configuration_is_not_read(tmp_path):
 
 def test_folders_that_hold_no_complete_checkpoint(tmp_path):
     with pytest.raises(SimScaleError, match="expected a folder with a checkpoint of LeRobot"):
-        locate(str(tmp_path / "none"))
+        locate(str(tmp_path))
     with pytest.raises(SimScaleError, match=r"lacks model.safetensors$"):
         locate(str(write_checkpoint(tmp_path / "weights", "model.safetensors")))
     old = write_checkpoint(tmp_path / "old", "policy_preprocessor.json", "policy_postprocessor.json")
     with pytest.raises(SimScaleError, match=r"before 0.4"):
         locate(str(old))
+
+
+def test_a_folder_that_is_not_there_and_a_name_of_the_hub(tmp_path, monkeypatch):
+    with pytest.raises(SimScaleError, match=r"none, which does not exist$"):
+        locate(str(tmp_path / "none"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SimScaleError, match=r"not exist; .* hf download lerobot/act_aloha --local-dir FOLDER"):
+        locate("lerobot/act_aloha")
+
+
+def test_a_file_or_a_folder_too_high_names_what_to_name(tmp_path):
+    folder = write_checkpoint(tmp_path / "final")
+    with pytest.raises(SimScaleError, match="name one of its folders, such as 'final'"):
+        locate(str(tmp_path))
+    with pytest.raises(SimScaleError, match="which is a file; name its folder"):
+        locate(str(folder / "model.safetensors"))
 
 
 # The side of the host
@@ -192,6 +208,11 @@ def load(lerobot_policy, monkeypatch):
                 raise policy
             return policy
 
+        def make_pre_post_processors(*args, **keywords):
+            if isinstance(before, Exception):
+                raise before
+            return processors
+
         config = types.SimpleNamespace(
             type="toy",
             use_amp=False,
@@ -202,7 +223,7 @@ def load(lerobot_policy, monkeypatch):
         )
         factory = types.SimpleNamespace(
             get_policy_class=lambda name: types.SimpleNamespace(from_pretrained=from_pretrained),
-            make_pre_post_processors=lambda *args, **keywords: processors,
+            make_pre_post_processors=make_pre_post_processors,
         )
         configs = types.SimpleNamespace(PreTrainedConfig=types.SimpleNamespace(from_pretrained=lambda folder: config))
         stand_ins = {"policies": types.ModuleType("policies"), "configs.policies": configs, "policies.factory": factory}
@@ -251,6 +272,7 @@ def test_two_slots_in_turn_give_the_actions_of_two_plain_loops(load, lerobot_pol
     [
         (ToyPolicy(), {"before": Normaliser()}, "observation.state is normalised by MEAN_STD .* lacks mean and std"),
         (ToyPolicy(), {"after": Normaliser("observation.state")}, "action is normalised"),
+        (ToyPolicy(), {"before": FileNotFoundError("n.safetensors")}, "copy the whole folder .* n.safetensors"),
         (ToyPolicy(weight=float("nan")), {}, "not finite"),
         (RuntimeError("Missing key(s): layer.weight"), {}, "do not make a complete model .* Missing key"),
     ],
