@@ -47,7 +47,9 @@ def check_environment(name: str) -> Checked:
     env = _make(registration)
     try:
         rows.append(("Repeats", "exactly" if _repeats(env) else "no: the same start and actions give another episode"))
-        rows += [("Kept", promise) for promise in check_slots(env)]
+        obstacle = _obstacle_to_films(env)
+        rows += [("Films", f"none; render() raised {obstacle}")] if obstacle else []
+        rows += [("Kept", promise) for promise in check_slots(env, films=not obstacle)]
         return Checked(tuple(rows), "")
     except ConformanceError as error:
         return Checked(tuple(rows), str(error))
@@ -67,6 +69,16 @@ def _make(registration: Registration) -> SlotEnv:
 
 def _repeats(env: SlotEnv) -> bool:
     return repeats_itself(env, (Start(0), Start(1)))
+
+
+def _obstacle_to_films(env: SlotEnv) -> str:
+    """Return what a picture for a film raises, for example for want of a package; "" if films can be made."""
+    try:
+        for camera in env.spec.film_cameras:
+            env.frame(0, camera, _IMAGE_SIZE)
+    except (Exception, SystemExit) as error:  # code of others; an evaluation does not need films
+        return exception_text(error)
+    return ""
 
 
 def report_lines(name: str, checked: Checked) -> Iterator[str]:

@@ -60,8 +60,9 @@ class EnvironmentFlags:
     """Flags of a command that name an environment and make choices about it."""
 
     env: str = "pick-place"
-    """Environment: a name that `python -m envs` lists, a full id, gym:ID for one of Gymnasium, module:function or
-    file.py:function that makes a gymnasium.Env, or several of them with commas between."""
+    """Environment: a name that `python -m envs` lists, a full id, gym:ID for one of Gymnasium, gym:module:ID for one
+    that a module registers, module:function or file.py:function that makes a gymnasium.Env, or several of them with
+    commas between."""
     success: str | None = None
     """When an episode of gym:… or of a function is a success: info:KEY (info[KEY] is true), terminated, or return>=X
     (judged at the end of the episode)."""

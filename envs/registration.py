@@ -113,6 +113,10 @@ def _find(name: str) -> Registration:
     return _find_by_id(name)
 
 
+_FORMS = ("gym:ID", "gym:module:ID", "module:function", "file.py:function")
+"""Names of environments of others."""
+
+
 def _find_by_id(env_id: str) -> Registration:
     """Return the registration with this id among the entry points."""
     found = [registration for registration in _load_all()[0] if registration.env_id == env_id]
@@ -123,7 +127,7 @@ def _find_by_id(env_id: str) -> Registration:
         return found[0]
     names = environment_names()
     same_namespace = [each for each in names.values() if each.partition("/")[0] == env_id.partition("/")[0]]
-    raise UnknownNameError("environment", env_id, same_namespace or [*names, "gym:ID", "file.py:function"])
+    raise UnknownNameError("environment", env_id, same_namespace or [*names, *_FORMS])
 
 
 def _load_all() -> tuple[list[Registration], dict[str, str]]:

@@ -1,11 +1,12 @@
 """The console script: `simscale rollout …` is `python -m eval.rollout …`, from any folder.
 
-The import path of the script does not include the working directory. So an unrelated folder `envs` there cannot hide
-the package of this project.
+The working directory is the last folder of the import path: modules of the user there are found, and an unrelated
+folder `envs` there cannot hide the package of this project.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         say_mistake(UnknownNameError("command", command, COMMANDS))
         return WRONG_USAGE
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     module, _ = COMMANDS[command]
     code: int = import_module(module).main(rest)
     return code

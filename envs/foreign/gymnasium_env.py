@@ -243,6 +243,8 @@ def _spec_of_id(env_id: str) -> EntryOfGymnasium:
         return gym.spec(registered_id)
     except (gym.error.Error, ImportError) as error:
         reason = " ".join(str(error).split())
+        if not module and isinstance(error, gym.error.NamespaceNotFound):
+            reason += f" gym:MODULE:{env_id} imports the module that registers it."
         raise SimScaleError(f"Gymnasium has no environment {env_id!r}: {reason}") from error
 
 

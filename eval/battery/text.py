@@ -76,7 +76,7 @@ def battery_comparison_rows(comparison: BatteryComparison) -> Iterator[Row]:
     for name, side in (("A", comparison.a), ("B", comparison.b)):
         policy = side.run.record.policy
         identity = f", identity {policy.identity[:12]}" if policy.identity else ""
-        yield name, f"{side.run.folder}: {policy.model}{identity}"
+        yield name, f"{side.run.folder}: {side.run.record.policy_text}{identity}"
     control, battery = comparison.a.outcomes.control, comparison.a.outcomes.battery
     environment, levels = comparison.a.run.conditions.environment, " ".join(map(str, battery.levels))
     yield "episodes", f"{environment}, {seeds_text(control.results)} in each arm, levels {levels}"

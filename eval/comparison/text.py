@@ -82,7 +82,7 @@ def _heading(comparison: Comparison) -> Iterator[Row]:
         policy = run.record.policy
         identity = f", identity {policy.identity[:12]}" if policy.identity else ""
         truth = f"; gets simulator truth: {', '.join(policy.simulator_truth)}" if policy.simulator_truth else ""
-        yield name, f"{run.folder}: {policy.model}{identity}{truth}"
+        yield name, f"{run.folder}: {run.record.policy_text}{identity}{truth}"
     conditions = comparison.a.conditions
     yield "episodes", f"{conditions.environment}, {comparison.seeds_text}"
     ends = conditions.terminates_on_success

@@ -34,7 +34,7 @@ from eval.runs.folder import check_repeats, check_same_run, earlier_record, earl
 from eval.runs.log_file import EPISODES_FILE, episodes_digest
 from eval.runs.media_paths import MEDIA, VIDEOS_FOLDER, media_paths
 from eval.runs.provenance import fingerprint, source_state
-from eval.runs.receipts import collect_receipts
+from eval.runs.receipts import collect_receipts, remove_receipts
 from eval.runs.record import RunRecord, Summary, Timing
 from eval.runs.run import EpisodeConditions
 from eval.runs.schema.conditions import PolicyRecord, Resolved
@@ -188,6 +188,7 @@ class Invocation:
     def _remove_files(self) -> None:
         """Remove the files of this run, which has no episode, so that the corrected command can use the folder."""
         (self.folder / RECORD_FILE).unlink(missing_ok=True)
+        remove_receipts(self.folder)
         for name in MEDIA:
             with suppress(OSError):  # there is none
                 (self.folder / name).rmdir()

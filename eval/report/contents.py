@@ -61,6 +61,11 @@ class RunReport:
         return self.record.policy.model
 
     @property
+    def policy(self) -> str:
+        """The policy that was evaluated and its options, as the user named them."""
+        return self.record.policy_text
+
+    @property
     def environment(self) -> str:
         """Full id of the environment."""
         return self.record.environment.env_id

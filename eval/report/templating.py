@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).with_name("templates")
 
+_COMMON_CHOICES = ("", "success", "max_episode_steps")
+"""Choices in the id of an environment that its short name leaves out."""
+
 
 @cache
 def environment() -> Environment:
@@ -76,6 +79,11 @@ def _fenced(text: str) -> str:
 
 
 def _short(environment: str) -> str:
-    """Return the id of an environment without its namespace, version and choices; of a suite, those of its tasks."""
-    tasks = [task.partition("?")[0].rsplit("/", 1)[-1].rsplit("-v", 1)[0] for task in environment.split(",")]
-    return ", ".join(tasks)
+    """Return the id of an environment without namespace, version, success rule and limit; of a suite, of its tasks."""
+    return ", ".join(map(_short_task, environment.split(",")))
+
+
+def _short_task(task: str) -> str:
+    name, _, choices = task.partition("?")
+    options = [choice for choice in choices.split("&") if choice.partition("=")[0] not in _COMMON_CHOICES]
+    return " ".join([name.rsplit("/", 1)[-1].rsplit("-v", 1)[0], *options])

@@ -114,6 +114,12 @@ def write_receipt(folder: Path, receipt: Receipt) -> None:
     replace_file(receipt_path(folder, receipt.episode_index), json.dumps(asdict(receipt), allow_nan=False))
 
 
+def remove_receipts(folder: Path) -> None:
+    """Remove the receipts of a run that has no episode."""
+    for path in folder.glob(f"{_PREFIX}*.json"):
+        path.unlink(missing_ok=True)
+
+
 def collect_receipts(folder: Path, episodes: int | None = None) -> None:
     """Move the receipts of a run that has ended from the hidden files to `receipts.json`.
 
@@ -131,8 +137,7 @@ def collect_receipts(folder: Path, episodes: int | None = None) -> None:
         receipt = _checked(_read_json(path), path)
         receipts[receipt.episode_index] = receipt
     write_receipts(folder, [receipts[index] for index in receipts if episodes is None or index < episodes])
-    for path in hidden:
-        path.unlink(missing_ok=True)
+    remove_receipts(folder)
 
 
 def write_receipts(folder: Path, receipts: Iterable[Receipt]) -> None:

@@ -176,6 +176,11 @@ class RunRecord:
         """The policy that was evaluated."""
         return self.policies[0]
 
+    @property
+    def policy_text(self) -> str:
+        """The policy that was evaluated and its options, as the user named them."""
+        return " ".join([self.policy.model, *self.settings.policy_option])
+
     @cached_property
     def settings(self) -> Settings:
         """The entries of `config` that comparisons and reports use."""

@@ -32,7 +32,7 @@ def parse_points(text: str) -> float:
 
 def points_text(value: float, *, sign: bool = False) -> str:
     """Return the fraction `value` in percent or percentage points, to one decimal, with a + or - if `sign` is true."""
-    return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
+    return f"{100 * value:+z.1f}" if sign else f"{100 * value:z.1f}"  # z: no negative zero
 
 
 def rate_text(successes: int, n: int, interval: Sequence[float], rate: float | None = None) -> str:

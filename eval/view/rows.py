@@ -36,7 +36,7 @@ def row_of(folder: Path, record: RunRecord, results: Sequence[EpisodeResult]) ->
         "commit": source.commit if source else None,
         "dirty": bool(source and source.dirty),
         "battery": record.battery is not None,
-        "conditions": [*record.interventions, *record.perturbations],
+        "conditions": [*record.settings.policy_option, *record.interventions, *record.perturbations],
         "ended": record.summary is not None,
         **figures,
     }

@@ -105,20 +105,37 @@ def agent_factory(name: str, value: Any) -> Callable[..., AgentPolicy] | None:
         value: The user's object.
 
     Raises:
-        SimScaleError: If a class has only one of `reset` and `act`.
+        SimScaleError: If a class has only one of `reset` and `act`, if one of them takes other arguments, or if a class
+            with `predict` cannot be made with an `EnvSpec`.
     """
     if isinstance(value, type):
         lacking = [method for method in _AGENT if not hasattr(value, method)]
+        if hasattr(value, "predict") and not _parameters(value):
+            written = " and ".join(_AGENT.values())
+            raise SimScaleError(f"class {name!r} is no policy: add {written}, or take an EnvSpec in __init__")
         if len(lacking) == len(_AGENT) or hasattr(value, "predict"):
             return None
         if lacking:
             raise SimScaleError(f"class {name!r} has no {lacking[0]}; add {_AGENT[lacking[0]]}")
+        _check_arguments(name, value)
         self = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
         return _Factory(name, value, value, [self, *_parameters(value)])
     parameters = _parameters(value)
     if not parameters or parameters[0].name == "spec" or hasattr(value, "predict"):
         return None
     return _Factory(name, value, partial(_Stateless, value), parameters)
+
+
+def _check_arguments(name: str, agent: type) -> None:
+    """Raise `SimScaleError` if a method of the class `agent`, written in Python, does not take its arguments."""
+    for method, written in _AGENT.items():
+        function = inspect.getattr_static(agent, method)
+        if not inspect.isfunction(function):
+            continue
+        try:
+            inspect.signature(function).bind(*[None] * (written.count(",") + 1))
+        except TypeError as error:
+            raise SimScaleError(f"{method} of class {name!r}: {error}; expected {written}") from None
 
 
 class _Factory:
@@ -132,7 +149,11 @@ class _Factory:
         self.__signature__ = inspect.Signature(parameters)
 
     def __call__(self, spec: EnvSpec, /, **options: Any) -> AgentPolicy:
-        self.__signature__.bind(spec, **options)  # an option without a default must be given
+        try:
+            self.__signature__.bind(spec, **options)
+        except TypeError as error:
+            given = "give it a default, or a value with --policy-option NAME=VALUE"
+            raise SimScaleError(f"policy {self._name!r}: {error}; {given}") from None
         declared = getattr(self._value, "needs", None)
         needs = _everything(spec) if declared is None else _declared_needs(self._name, declared, spec)
         return AgentPolicy(spec, partial(self._make_agent, **options), needs)

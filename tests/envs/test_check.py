@@ -21,6 +21,20 @@ class Deaf(gym.Env):
     def step(self, action):
         return action[:1], 0.0, False, False, {}
 
+class Blank(Deaf):
+    metadata = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super(Deaf, self).reset(seed=seed)
+        return self.np_random.uniform(size=1).astype(np.float32), {}
+
+    def render(self):
+        raise ImportError("no painter")
+
 class Broken(Deaf):
     def step(self, action):
         raise OSError("no licence")
@@ -52,6 +66,13 @@ def test_a_sound_environment_keeps_all_promises(capsys):
 def test_a_broken_promise_is_named(name, problem, capsys):
     assert envs.__main__.main(["check", name, *RULES]) == 1
     assert problem in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_an_environment_that_cannot_be_drawn_keeps_its_promises(capsys):
+    assert envs.__main__.main(["check", "deaf_world:Blank", *RULES]) == 0
+    said = capsys.readouterr().out
+    assert "films        none; render() raised ImportError: no painter" in said
+    assert "a frame of camera" not in said
 
 
 def test_what_cannot_be_evaluated_is_a_mistake(capsys):

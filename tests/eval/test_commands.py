@@ -1,5 +1,6 @@
 """The commands as users meet them: what they print, what they leave, and how they end."""
 
+import os
 import re
 import resource
 import shlex
@@ -208,6 +209,16 @@ def test_console_script_mirrors_the_commands(workdir):
     assert __main__.main(["rollout", "--model", "zero", *FEW, "--output", "run"]) == 0
     assert RunRecord.read(Path("run")).summary.episodes == 3
     assert __main__.main([]) == 2
+
+
+def test_console_script_finds_modules_of_the_working_directory(workdir):
+    (workdir / "still.py").write_text("def act(observation):\n    return [0, 0, 0, 0]\n")
+    (workdir / "envs.py").write_text("raise RuntimeError('this hides a package')\n")
+    script = "import sys; from eval.__main__ import main; sys.exit(main())"
+    words = ["rollout", "--model", "still:act", *FEW, "--quiet", "--output", "run"]
+    path = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-P", "-c", script, *words], check=True, env=path)
+    assert RunRecord.read(Path("run")).policy.model == "still:act"
 
 
 @pytest.mark.parametrize(("command", "shown"), [("envs", "SimScale/PickPlace-v0"), ("policies", "scripted")])

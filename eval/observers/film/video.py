@@ -98,7 +98,10 @@ def film_cameras(spec: EnvSpec, chosen: Sequence[str] = ()) -> tuple[str, ...]:
         UnknownNameError: If the environment has no such camera.
     """
     if not spec.film_cameras:
-        raise SimScaleError(f"{spec.env_id} has no camera for videos; choose an environment that has one")
+        raise SimScaleError(
+            f"{spec.env_id} has no camera for videos; choose an environment that has one (an environment of Gymnasium "
+            "needs the render mode rgb_array)"
+        )
     for camera in chosen:
         if camera not in spec.film_cameras:
             raise UnknownNameError("camera", camera, spec.film_cameras)

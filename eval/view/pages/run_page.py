@@ -99,7 +99,7 @@ def _facts(run: Run) -> Iterable[tuple[str, str]]:
         yield "Perturbation", run.perturbations_text
     if record.settings.delay:
         yield "Latency", f"{record.settings.delay} control steps"
-    yield "Policy", f"{record.policy.model} {record.policy.identity or 'of unknown identity'}"
+    yield "Policy", f"{record.policy_text} {record.policy.identity or 'of unknown identity'}"
     yield "Environment", f"{record.environment.env_id} {record.environment.digest}"
     if record.source:
         yield "Commit", f"{record.source.commit}{', with changes' if record.source.dirty else ''}"

@@ -18,7 +18,7 @@ async function showComparison(a, b) {
   const [rowA, rowB] = [rowOf(a), rowOf(b)];
   if (!rowA || !rowB) throw new Error("One of the runs cannot be shown.");
   const head = [crumbs(link(state.data.root, ""), "two runs"), make("h1", { class: "title" }, found.reasons ? "Two runs" : (found.rows.find(([name]) => name === "verdict") || ["", "Two runs"])[1]),
-    make("p", { class: "key" }, make("span", {}, make("b", {}, "A "), link(rowA.path, "run", a), make("span", { class: "muted" }, ` ${nameOf(rowA.policy)}`)), make("span", {}, make("b", {}, "B "), link(rowB.path, "run", b), make("span", { class: "muted" }, ` ${nameOf(rowB.policy)}`)))];
+    make("p", { class: "key" }, make("span", {}, make("b", {}, "A "), link(rowA.path, "run", a), make("span", { class: "muted" }, ` ${policyOf(rowA)}`)), make("span", {}, make("b", {}, "B "), link(rowB.path, "run", b), make("span", { class: "muted" }, ` ${policyOf(rowB)}`)))];
   if (found.reasons) return show("Two runs", head, make("p", { class: "notice" }, "These runs cannot be compared."), make("ul", {}, found.reasons.map((reason) => make("li", {}, reason))));
   const [dataA, dataB] = await Promise.all([load(`run/${a}`), load(`run/${b}`)]);
   const columns = [

@@ -38,9 +38,16 @@ function make(name, attributes = {}, ...parts) {
 const main = document.getElementById("main");
 const points = (rate) => rate == null ? "—" : (100 * rate).toFixed(1).replace("100.0", "100");
 const words = (name) => (name || "").replaceAll("_", " ");
-const short = (environment) => environment.split(",").map((task) => task.split("?")[0].split("/").pop().replace(/-v\d+$/, "")).join(", ");
+const short = (environment) => environment.split(",").map(shortTask).join(", ");
+function shortTask(task) {
+  const [name, choices = ""] = task.split("?");
+  const options = choices.split("&").filter((choice) => choice && !/^(success|max_episode_steps)=/.test(choice));
+  return [name.split("/").pop().replace(/-v\d+$/, ""), ...options].join(" ");
+}
 /** Returns the name of a policy; of a path, its last part. */
 const nameOf = (policy) => policy.split("/").filter(Boolean).pop() || policy;
+/** Returns the name of the policy of a run, with its options and what was changed for it. */
+const policyOf = (row) => [nameOf(row.policy), ...row.conditions].join(" ");
 const plural = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 
 function duration(seconds) {

@@ -108,7 +108,7 @@ async function showRun(key) {
   drawn = Date.now();
   isOld = false;
   const episodes = episodesOf(data), live = isLive(row), curves = await curveSection(key, row);
-  show(row.path, crumbs(link(state.data.root, ""), row.path), make("h1", { class: "title" }, nameOf(row.policy), make("span", { class: "muted" }, ` in ${short(row.environment)}`)),
+  show(row.path, crumbs(link(state.data.root, ""), row.path), make("h1", { class: "title" }, policyOf(row), make("span", { class: "muted" }, ` in ${short(row.environment)}`)),
     make("p", { class: live ? "live" : "muted", id: "progress", role: "status" }, progressText(row), when(row) ? `, started ${when(row)}` : ""), make("div", { id: "rate" }, bigRate(row), make("div", { class: "wide" }, interval(row.rate, row.interval))),
     reportLink(key), curves, taskSection(data), filmSection(key, data, episodes, live), failureBars(row), episodes.length ? episodeSection(key, data, episodes) : null,
     make("h2", {}, "Where the figures come from"), facts([["Run", row.path], ...data.facts]), make("details", {}, make("summary", {}, "Record"), make("pre", { tabindex: 0 }, data.record)));

@@ -339,6 +339,14 @@ def test_a_policy_without_eyes_has_no_renderer_to_differ(make_run, capsys, rende
     assert capsys.readouterr().out.count("warning") == warned
 
 
+def test_options_tell_two_versions_of_one_policy_apart(make_run, capsys):
+    compare.main([make_run("a", "++"), make_run("b", "++", record=changed(config={"policy_option": ["gain=0.5"]}))])
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "A                    a: bc, identity 5bce5bce5bce",
+        "B                    b: bc gain=0.5, identity 5bce5bce5bce",
+    ]
+
+
 def test_interventions_are_told_with_their_meanings_and_replayed(make_run, capsys):
     intervened = changed(config={"intervene": ["vision=black"]}, interventions={"vision=black": "all images are black"})
     compare.main([make_run("a", "++"), make_run("b", "+-", record=intervened)])

@@ -206,7 +206,8 @@ class Bare(gym.Env):
     (["--env", "gym:Pendulun-v1", *ENV[2:]], "Gymnasium has no environment 'Pendulun-v1': Environment `Pendulun` "
      "doesn't exist. Did you mean: `Pendulum`?\n"),
     (["--env", "gym:no_package:World-v0", *ENV[2:]], "No module named 'no_package'"),
-    (["--env", "Pendulum-v1", *ENV[2:]], "gym:ID, file.py:function."),
+    (["--env", "gym:Mine/World-v0", *ENV[2:]], "gym:MODULE:Mine/World-v0 imports the module that registers it."),
+    (["--env", "Pendulum-v1", *ENV[2:]], "gym:ID, gym:module:ID, module:function, file.py:function."),
     (["--env", "odd_world.py:OldReset", *ENV[2:]], "evaluated: expected reset() to return (observation, info) with"),
     (["--env", "odd_world.py:OldStep", *ENV[2:]], "expected step() to return (observation, reward, terminated, "),
     (["--env", "odd_world.py:Closed", *ENV[2:]], "cannot be evaluated: OSError: no licence ("),
@@ -221,6 +222,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(words, message, capsys, wo
     said = capsys.readouterr()
     assert message in said.err
     assert said.err.count("\n") == 1
+    assert not list(Path().glob("runs/*"))
 
 
 @pytest.mark.parametrize(("env_id", "success", "limit"), [

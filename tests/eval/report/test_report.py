@@ -470,6 +470,14 @@ def test_the_scene_is_seen_from_above_with_x_up_and_y_to_the_left(make_run, caps
     assert first == f"translate({-1000 * y:.1f} {-1000 * x:.1f})"
 
 
+def test_options_tell_versions_of_a_policy_and_tasks_of_one_function_apart(make_run):
+    tasks = [f"my_worlds/dock.py:Dock?success=info:docked&max_episode_steps=20&width={width}" for width in (0.2, 0.05)]
+    changes = {"config": {"policy_option": ["gain=0.5"]}, "environment": {"env_id": ",".join(tasks)}}
+    text = page(make_run("a", "+-", **changes)).text
+    assert "in dock.py:Dock width=0.2, dock.py:Dock width=0.05" in text
+    assert "bc gain=0.5" in text
+
+
 @pytest.mark.parametrize("environment", [{"digest": "another"}, {"env_id": "Other/Task-v0"}])
 def test_starting_places_of_another_environment_are_not_guessed(make_run, environment):
     assert "Where it succeeds" not in page(make_run("a", "+-", environment=environment)).text

@@ -18,6 +18,8 @@ def test_text():
     assert points_text(0.0512) == "5.1"
     assert points_text(0.0512, sign=True) == "+5.1"
     assert points_text(-0.2, sign=True) == "-20.0"
+    assert points_text(-1e-9, sign=True) == "+0.0"
+    assert points_text(-0.0) == "0.0"
 
 
 def test_a_rate_comes_with_its_count_and_its_interval():

@@ -43,6 +43,11 @@ def test_a_line_about_each_run_at_any_depth(runs, make_run):
     assert (b["policy"], b["errors"], b["rate"]) == ("mine", 1, 0.0)
 
 
+def test_a_line_names_the_options_of_the_policy(runs, make_run):
+    make_run("a", "+", config={"policy_option": ["gain=0.5"]})
+    assert rows(contents(runs))["a"]["conditions"] == ["gain=0.5"]
+
+
 def test_a_run_folder_itself_can_be_shown(make_run):
     assert list(rows(contents(make_run("a", "+")))) == ["a"]
 

@@ -60,6 +60,24 @@ class NoAct:
     def reset(self, seed, instruction):
         pass
 
+class BareReset(NoAct):
+    def reset(self):
+        pass
+
+    def act(self, observation):
+        return [0, 0]
+
+class BareAct(NoAct):
+    def act(self):
+        return [0, 0]
+
+class Predicts:
+    def reset(self):
+        pass
+
+    def predict(self, observation):
+        return [0, 0]
+
 def needs_gain(observation, gain):
     return [gain, 0]
 
@@ -171,7 +189,10 @@ def test_the_identity_follows_the_file(user, tmp_path):
 @pytest.mark.parametrize(("name", "message"), [
     ("NoReset", r"has no reset; add reset\(self, seed, instruction\)"),
     ("NoAct", r"has no act; add act\(self, observation\)"),
-    ("needs_gain", "missing a required argument: 'gain'"),
+    ("BareReset", r"reset of class .*BareReset': too many .*; expected reset\(self, seed, instruction\)"),
+    ("BareAct", r"act of class .*BareAct': too many .*; expected act\(self, observation\)"),
+    ("Predicts", r"is no policy: add reset\(self, seed, instruction\) and act\(self, observation\), or take"),
+    ("needs_gain", "missing a required argument: 'gain'; give it a default, or a value with --policy-option"),
     ("takes_a_spec", "missing a required argument: 'spec'"),
     ("instance", "expected a function or a class, got an object of class Counter"),
     ("wrong_needs", "Unknown observation 'states'. Did you mean 'state'"),
