@@ -167,7 +167,8 @@ def _plan(part: BatteryPart, config: RobustnessConfig) -> RunPlan:
 
 
 def _starts_text(config: RobustnessConfig) -> str:
-    starts = f"{len(config.seeds)} starts"
+    n = len(config.seeds)
+    starts = f"{n} start{'s' * (n != 1)}"
     return starts if config.shard is None else f"shard {config.shard} of {starts}"
 
 
