@@ -314,7 +314,9 @@ def differences(needs: Needs, spec: EnvSpec) -> list[str]:
     """
     served, digests = needs.environments, spec.tasks or {spec.env_id: spec.digest}
     if served is not None and not digests.keys() <= served.keys():
-        return [f"environment: policy serves {', '.join(served) or 'no environment'}, this is {spec.env_id}"]
+        known = ", ".join(served) or "no environment"
+        on_purpose = "to run it there on purpose, see docs/guides/own_environment.md"
+        return [f"environment: policy serves {known}, this is {spec.env_id}; {on_purpose}"]
     lines = [
         f"digest of {env_id}: policy {served[env_id]}, environment {digest}"
         for env_id, digest in digests.items()
