@@ -335,6 +335,8 @@ class _Presentation:
         """Yield the paths of the run's files, and the command that makes a report."""
         folder = self.shown
         yield "record", str(folder / RECORD_FILE)
+        if not (self.invocation.folder / EPISODES_FILE).exists():  # interrupted before the first episode ended
+            return
         yield "episodes", str(folder / EPISODES_FILE)
         for name in MEDIA:
             files = self._files(name)

@@ -75,7 +75,8 @@ def choose_interpreter(python: Path) -> None:
     Raises:
         SimScaleError: If there is no such program.
     """
-    found = shutil.which(str(python.expanduser()))
+    named = python.expanduser()
+    found = shutil.which(named.absolute()) or shutil.which(named)  # a path has lost its leading "./" by now
     if found is None:
         raise SimScaleError(f"expected --env-python with a Python interpreter, got {python}")
     os.environ[PYTHON_VARIABLE] = str(Path(found).absolute())

@@ -143,6 +143,15 @@ def test_an_interrupted_run_keeps_and_sums_up_what_has_ended(policy_module, caps
     assert re.search(r"incomplete +\d of 3 planned episodes count", capsys.readouterr().out)
 
 
+def test_a_run_that_is_interrupted_before_an_episode_ends_names_no_file_that_is_not_there(policy_module, capsys):
+    policy = policy_module("interrupting_at_once", "raise KeyboardInterrupt")
+    assert rollout.main(["--model", policy, *FEW, "--output", "run"]) == 130
+    out = capsys.readouterr().out
+    assert "run/run.json" in out
+    assert "run/episodes.jsonl" not in out
+    assert "eval.report" not in out
+
+
 def test_a_policy_that_raises_loses_its_episodes_and_the_run_completes(policy_module, caplog):
     policy = policy_module("raising", "raise RuntimeError('no idea')")
     assert rollout.main(["--model", policy, *FEW, "--output", "run"]) == 0

@@ -1,6 +1,7 @@
 """Virtual environments from lock files: complete or not there, and one line for what goes wrong."""
 
 import errno
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from envs.foreign.suites import find_suite, suite_names
 from simscaleai.command_line import say_mistake
 from simscaleai.errors import SimScaleError
 from simscaleai.hosting.interpreters import (
+    PYTHON_VARIABLE,
+    choose_interpreter,
+    chosen_interpreter,
     data_folder,
     find_python,
     install,
@@ -126,6 +130,18 @@ def test_an_interpreter_that_does_not_start(tmp_path, lock):
     with pytest.raises(SimScaleError, match="does not start"):
         install("toy", lock, tmp_path / "none", lambda text: None)
     assert left() == []
+
+
+def test_an_interpreter_in_the_working_directory_goes_before_one_of_the_search_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(PYTHON_VARIABLE, "")
+    choose_interpreter(Path("python3"))
+    assert chosen_interpreter() == Path(shutil.which("python3")).absolute()
+    Path("python3").symlink_to(sys.executable)
+    choose_interpreter(Path("./python3"))
+    assert chosen_interpreter() == tmp_path / "python3"
+    with pytest.raises(SimScaleError, match="expected --env-python with a Python interpreter, got nowhere/python"):
+        choose_interpreter(Path("nowhere/python"))
 
 
 def test_find_python():
