@@ -206,7 +206,7 @@ class Bare(gym.Env):
     (["--env", "gym:Pendulun-v1", *ENV[2:]], "Gymnasium has no environment 'Pendulun-v1': Environment `Pendulun` "
      "doesn't exist. Did you mean: `Pendulum`?\n"),
     (["--env", "gym:no_package:World-v0", *ENV[2:]], "No module named 'no_package'"),
-    (["--env", "gym:Mine/World-v0", *ENV[2:]], "gym:MODULE:Mine/World-v0 imports the module that registers it."),
+    (["--env", "gym:Unheard/World-v0", *ENV[2:]], "gym:MODULE:Unheard/World-v0 imports the module that registers it."),
     (["--env", "Pendulum-v1", *ENV[2:]], "gym:ID, gym:module:ID, module:function, file.py:function."),
     (["--env", "odd_world.py:OldReset", *ENV[2:]], "evaluated: expected reset() to return (observation, info) with"),
     (["--env", "odd_world.py:OldStep", *ENV[2:]], "expected step() to return (observation, reward, terminated, "),
